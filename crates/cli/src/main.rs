@@ -1,0 +1,2 @@
+//! The command countersign: arguments, rendering, exit codes.
+fn main() {}

@@ -1,0 +1,101 @@
+//! What evidence says about an artifact, and how it was proven.
+
+use crate::time::Timestamp;
+use serde::{Deserialize, Serialize};
+
+/// What verified evidence says: who, from where, by what, when. Unset means "it does not say".
+///
+/// A `Claim` in isolation is only text; the crate that verifies wraps it in a type that nobody
+/// else can make.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Claim {
+    /// The predicate type or the kind of signature that made the claim.
+    pub kind: String,
+    /// Who signed: a certificate's identity, a key id, or a keyring's certificate.
+    pub signer: String,
+    /// The identity provider or registry that vouches for the signer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub issuer: Option<String>,
+    /// The source repository, as a URL.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub repository: Option<String>,
+    /// The repository's numeric id at its host, which survives a rename and exposes a squatter.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub repository_id: Option<String>,
+    /// The source commit, in hexadecimal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub commit: Option<String>,
+    /// The source ref (`refs/tags/v1.0.0`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub git_ref: Option<String>,
+    /// The workflow or build configuration that ran.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub workflow: Option<String>,
+    /// The builder.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub builder: Option<String>,
+    /// When it was signed, by the log's or the time stamp's word.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signed_at: Option<Timestamp>,
+    /// What proves the time and the publication.
+    pub proof: ProofClass,
+}
+
+/// What stands behind the time of a signature.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ProofClass {
+    /// A transparency log's inclusion proof up to a signed checkpoint.
+    InclusionProof,
+    /// A log's signed promise only (a Rekor v1 signed entry timestamp).
+    InclusionPromise,
+    /// A key alone, with no log behind it.
+    #[default]
+    KeyOnly,
+}
+
+/// How one kind of evidence about one artifact stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "state", rename_all = "kebab-case")]
+pub enum EvidenceState {
+    /// It was checked to the end and holds.
+    Verified {
+        /// What it says.
+        claim: Claim,
+    },
+    /// Nobody offered any.
+    Absent,
+    /// There may be some, and it could not be had.
+    Unreachable {
+        /// Why.
+        because: String,
+    },
+    /// It was offered and does not hold.
+    Invalid {
+        /// Why.
+        because: String,
+    },
+}
+
+/// One piece of evidence, or its absence, with where it was looked for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Evidence {
+    /// What was looked for: `npm-publish`, `npm-provenance`, `pep740`, `debian-release`, `index-digest`.
+    pub kind: String,
+    /// Where it came from or would have: `index`, `upstream`, a folder. Never holds credentials.
+    pub source: String,
+    /// How it stands.
+    #[serde(flatten)]
+    pub state: EvidenceState,
+}
+
+impl Evidence {
+    /// The claim, when the evidence is verified.
+    #[must_use]
+    pub fn claim(&self) -> Option<&Claim> {
+        match &self.state {
+            EvidenceState::Verified { claim } => Some(claim),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,179 @@
+//! Package URLs (purl specification, ECMA-427): the name of a package version everywhere.
+
+use crate::ecosystem::Ecosystem;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::fmt;
+use std::str::FromStr;
+
+/// A package URL of an ecosystem that the gate knows, with the name in canonical form.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Purl {
+    ecosystem: Ecosystem,
+    /// The full name as its ecosystem spells it: `flask`, `@scope/name`, `serde`, `libc6`.
+    name: String,
+    version: Option<String>,
+    /// Qualifiers in canonical (sorted) order, such as `arch=amd64`.
+    qualifiers: Vec<(String, String)>,
+}
+
+impl Purl {
+    /// The purl of `name` at `version`; the name is brought to its canonical form.
+    #[must_use]
+    pub fn new(ecosystem: Ecosystem, name: &str, version: Option<&str>) -> Self {
+        Self {
+            ecosystem,
+            name: ecosystem.canonical_name(name),
+            version: version.map(str::to_owned),
+            qualifiers: Vec::new(),
+        }
+    }
+
+    /// The same purl with one more qualifier.
+    #[must_use]
+    pub fn with_qualifier(mut self, key: &str, value: &str) -> Self {
+        self.qualifiers.retain(|(k, _)| k != key);
+        self.qualifiers.push((key.to_owned(), value.to_owned()));
+        self.qualifiers.sort();
+        self
+    }
+
+    /// The ecosystem.
+    #[must_use]
+    pub fn ecosystem(&self) -> Ecosystem {
+        self.ecosystem
+    }
+
+    /// The package's full name as its ecosystem spells it (`@scope/name` for npm).
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The version, if the purl names one.
+    #[must_use]
+    pub fn version(&self) -> Option<&str> {
+        self.version.as_deref()
+    }
+
+    /// `name version`, or the name alone: how people say it.
+    #[must_use]
+    pub fn label(&self) -> String {
+        match &self.version {
+            Some(v) => format!("{} {v}", self.name),
+            None => self.name.clone(),
+        }
+    }
+}
+
+impl fmt::Display for Purl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ty = self.ecosystem.purl_type();
+        let (namespace, name) = match self.ecosystem {
+            Ecosystem::Debian => (Some("debian"), self.name.as_str()),
+            Ecosystem::Npm => match self.name.split_once('/') {
+                Some((ns, n)) => (Some(ns), n),
+                None => (None, self.name.as_str()),
+            },
+            _ => (None, self.name.as_str()),
+        };
+        let build = || -> Result<String, packageurl::Error> {
+            let mut p = packageurl::PackageUrl::new(ty, name)?;
+            if let Some(ns) = namespace {
+                p.with_namespace(ns)?;
+            }
+            if let Some(v) = &self.version {
+                p.with_version(v.as_str())?;
+            }
+            for (k, v) in &self.qualifiers {
+                p.add_qualifier(k.as_str(), v.as_str())?;
+            }
+            Ok(p.to_string())
+        };
+        match build() {
+            Ok(text) => f.write_str(&text),
+            // Only a name that the specification cannot carry comes here; it still has to be named.
+            Err(_) => write!(f, "pkg:{ty}/{}@{}", self.name, self.version.as_deref().unwrap_or("")),
+        }
+    }
+}
+
+/// Why a text is not a purl that the gate can use.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{text}` is not a package URL that countersign knows: {because}")]
+pub struct PurlError {
+    /// The text as given.
+    pub text: String,
+    /// What is wrong with it.
+    pub because: String,
+}
+
+impl FromStr for Purl {
+    type Err = PurlError;
+    fn from_str(text: &str) -> Result<Self, PurlError> {
+        let err = |because: String| PurlError { text: text.to_owned(), because };
+        let p = packageurl::PackageUrl::from_str(text).map_err(|e| err(e.to_string()))?;
+        let ecosystem = Ecosystem::from_purl_type(p.ty())
+            .ok_or_else(|| err(format!("type `{}` is not one of pypi, npm, cargo, deb", p.ty())))?;
+        let name = match (ecosystem, p.namespace()) {
+            (Ecosystem::Npm, Some(ns)) => format!("{ns}/{}", p.name()),
+            _ => p.name().to_owned(),
+        };
+        let mut qualifiers: Vec<(String, String)> =
+            p.qualifiers().iter().map(|(k, v)| (k.to_string(), v.to_string())).collect();
+        qualifiers.sort();
+        Ok(Self {
+            ecosystem,
+            name: ecosystem.canonical_name(&name),
+            version: p.version().map(str::to_owned),
+            qualifiers,
+        })
+    }
+}
+
+impl Serialize for Purl {
+    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        s.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Purl {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        String::deserialize(d)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn canonical_texts_round_trip() {
+        for text in [
+            "pkg:pypi/flask@3.0.0",
+            "pkg:npm/lodash@4.17.21",
+            "pkg:npm/%40sigstore/core@1.0.0",
+            "pkg:cargo/serde@1.0.228",
+            "pkg:deb/debian/hello@2.10-3?arch=amd64",
+            "pkg:deb/debian/gcc-12-base@12.2.0-14%2Bdeb12u1?arch=amd64",
+        ] {
+            let p: Purl = text.parse().unwrap();
+            let again: Purl = p.to_string().parse().unwrap();
+            assert_eq!(p, again, "{text}");
+        }
+    }
+
+    #[test]
+    fn names_are_canonical() {
+        let p: Purl = "pkg:pypi/Zope.Interface@5".parse().unwrap();
+        assert_eq!(p.name(), "zope-interface");
+        let p: Purl = "pkg:npm/%40Sigstore/core@1".parse().unwrap();
+        assert!(p.name().starts_with('@'));
+    }
+
+    #[test]
+    fn unknown_types_are_named() {
+        let e = "pkg:gem/rails@7".parse::<Purl>().unwrap_err();
+        assert!(e.to_string().contains("gem"), "{e}");
+        assert!("flask".parse::<Purl>().is_err());
+    }
+}

@@ -1,0 +1,1 @@
+//! Registry protocols and archives: hostile bytes to typed values and back. Sans-I/O.

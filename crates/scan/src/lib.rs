@@ -1,0 +1,1 @@
+//! Facts about content: advisories and archive structure. Sans-I/O.
