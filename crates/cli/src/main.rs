@@ -1,2 +1,63 @@
-//! The command countersign: arguments, rendering, exit codes.
-fn main() {}
+//! The command `countersign`: arguments, rendering, exit codes. Decisions are made elsewhere.
+
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr))]
+
+mod args;
+mod clients;
+mod commands;
+mod context;
+mod exit;
+mod print;
+mod render;
+mod run;
+
+use args::{Cli, Command};
+use clap::{CommandFactory as _, Parser as _};
+use context::{Context, Failed};
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let filter = tracing_subscriber::EnvFilter::new(&cli.common.log);
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    if let Command::AptAccount { socket } = &cli.command {
+        // apt waits for this answer before dpkg sees a package: no runtime, no store.
+        return ExitCode::from(commands::apt_account::ask(socket));
+    }
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(e) => return fail(&Failed::internal(format!("cannot start: {e}"))),
+    };
+    let ended = runtime.block_on(dispatch(cli));
+    // A client's abandoned downloads must not keep the terminal.
+    runtime.shutdown_timeout(std::time::Duration::from_secs(2));
+    match ended {
+        Ok(code) => ExitCode::from(code),
+        Err(failed) => fail(&failed),
+    }
+}
+
+async fn dispatch(cli: Cli) -> Result<u8, Failed> {
+    let context = Context::new(&cli.common)?;
+    match cli.command {
+        Command::Run(args) => run::run(&context, args).await,
+        Command::Doctor(args) => commands::doctor::doctor(&context, args.json).await,
+        Command::Init(args) => commands::init::init(&context, args.origin.as_deref()).await,
+        Command::Feed(command) => commands::feed::feed(&context, command).await,
+        Command::Policy(command) => commands::policy::policy(&context, command),
+        Command::Waive(args) => commands::waive::waive(&context, args).await,
+        Command::Receipt(args) => commands::receipt::receipt(&context, args).await,
+        Command::Verify(command) => commands::verify::verify(command),
+        Command::Ledger(command) => commands::ledger::ledger(&context, command).await,
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Cli::command(), "countersign", &mut std::io::stdout());
+            Ok(0)
+        }
+        Command::AptAccount { socket } => Ok(commands::apt_account::ask(&socket)),
+    }
+}
+
+fn fail(failed: &Failed) -> ExitCode {
+    print::error_line(&format!("countersign: {}", failed.message));
+    ExitCode::from(failed.code)
+}

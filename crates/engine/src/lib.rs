@@ -1,1 +1,98 @@
-//! The one pipeline: fetch, verify, scan, decide, record, release. Owns the clock and the HTTP client.
+//! The one pipeline: fetch, verify, scan, decide, record, release. Owns the clock and the HTTP
+//! client; knows no listening socket and no terminal.
+//!
+//! [`Engine::answer`] takes a client's request and gives an [`Answer`]. An artifact's bytes are
+//! only ever in [`Answer::Artifact`], and the [`Admitted`] in it can be made in one place: after
+//! the decision to admit is durable in the ledger.
+
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr))]
+
+pub mod account;
+mod answer;
+mod cargo;
+pub mod config;
+pub mod debian;
+mod engine;
+mod evidence;
+mod facts;
+pub mod feeds;
+mod fetch;
+mod http_client;
+mod index;
+pub mod local;
+mod npm;
+mod pipeline;
+mod pypi;
+pub mod refusal;
+pub mod report;
+mod request;
+mod scanning;
+pub mod upstream;
+
+pub use engine::{Engine, EngineError, Setup};
+pub use http_client::Failure;
+pub use index::FileRef;
+pub use pipeline::{Admitted, Outcome, evidence_words};
+pub use refusal::Refusal;
+pub use request::{Answer, ByteStream, ClientRequest, Document, PassedOn};
+pub use upstream::{Upstream, Upstreams};
+
+/// The crates below that a command line needs to name.
+pub use countersign_core as core;
+pub use countersign_ecosystem as ecosystem;
+pub use countersign_evidence as evidence_kinds;
+pub use countersign_ledger as ledger;
+pub use countersign_policy as policy;
+pub use countersign_store as store;
+
+/// An address as it may be shown: without credentials, query and fragment. What is no address is
+/// shown up to anything that could be a secret.
+#[must_use]
+pub fn shown_address(text: &str) -> String {
+    match url::Url::parse(text) {
+        Ok(url) if url.has_host() => http_client::redacted(&url),
+        _ => match text.rsplit_once('@') {
+            Some((before, after)) if before.contains("://") => format!("…@{after}"),
+            _ => text.chars().take(200).collect(),
+        },
+    }
+}
+
+/// The credentials in an address, as a header that belongs to its origin alone (RFC 7617).
+#[must_use]
+pub fn credential_of(address: &str) -> Option<http::HeaderValue> {
+    use base64::Engine as _;
+    let url = url::Url::parse(address.strip_prefix("sparse+").unwrap_or(address)).ok()?;
+    if url.username().is_empty() && url.password().is_none() {
+        return None;
+    }
+    let user = answer::percent_decode(url.username());
+    let password = answer::percent_decode(url.password().unwrap_or(""));
+    let token = base64::engine::general_purpose::STANDARD.encode(format!("{user}:{password}"));
+    let mut value = http::HeaderValue::from_str(&format!("Basic {token}")).ok()?;
+    value.set_sensitive(true);
+    Some(value)
+}
+
+/// Fetches a document over HTTP, such as a feed.
+///
+/// # Errors
+/// When it cannot be had, in words for people.
+pub async fn fetch_document(url: &url::Url, limit: usize) -> Result<Vec<u8>, String> {
+    let http = http_client::Http::new(&[], http_client::Patience::default())?;
+    let got = http.document(url, http::HeaderMap::new(), limit).await.map_err(|f| f.detail)?;
+    if got.status != http::StatusCode::OK {
+        return Err(Failure::answered(url, got.status).detail);
+    }
+    Ok(got.body.to_vec())
+}
+
+/// Whether an address answers at all, and with which status.
+///
+/// # Errors
+/// Why it does not, in words for people.
+pub async fn reach(url: &url::Url) -> Result<http::StatusCode, String> {
+    let http = http_client::Http::new(&[], http_client::Patience::default())?;
+    let got = http.document(url, http::HeaderMap::new(), 256 << 20).await.map_err(|f| f.detail)?;
+    Ok(got.status)
+}

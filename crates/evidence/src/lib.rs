@@ -1,1 +1,41 @@
 //! Attestations and signatures to verified claims, given trust roots and a time. Sans-I/O.
+//!
+//! Bytes come in with the trust roots, the digests that the gate computed itself and a time; out
+//! come [`countersign_core::Evidence`] values, or a [`Verified`] value that only this crate can
+//! make. Nothing here fetches, reads a clock or looks at the environment.
+//!
+//! | module | what it verifies |
+//! |---|---|
+//! | [`sigstore`] | Sigstore bundles (v0.1 to v0.3) that hold an in-toto attestation |
+//! | [`npm`] | npm's publish attestation and provenance, as a registry serves them |
+//! | [`pep740`] | Python's index-hosted attestations (PEP 740) |
+//! | [`openpgp`] | Debian's `InRelease` and `Release.gpg` |
+
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr))]
+
+mod error;
+mod json;
+pub mod npm;
+pub mod openpgp;
+pub mod pep740;
+mod provenance;
+pub mod sigstore;
+mod statement;
+mod verified;
+
+pub use error::EvidenceError;
+pub use statement::{Expected, Statement, SubjectName};
+pub use verified::Verified;
+
+use countersign_core::Timestamp;
+
+/// What every verification of attestations needs beside the attestation itself.
+#[derive(Debug, Clone, Copy)]
+pub struct Context<'a> {
+    /// The trust roots.
+    pub roots: &'a sigstore::TrustRoots,
+    /// The time of the verification: nothing may have been signed after it.
+    pub now: Timestamp,
+    /// Where the document came from, for [`countersign_core::Evidence::source`]. No credentials.
+    pub source: &'a str,
+}

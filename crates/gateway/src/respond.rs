@@ -3,17 +3,17 @@
 
 use bytes::Bytes;
 use countersign_engine::{Admitted, Answer, Refusal};
-use futures_util::{StreamExt as _, TryStreamExt as _};
+use futures_util::TryStreamExt as _;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
-use http_body_util::{BodyExt as _, Full, StreamBody, combinators::BoxBody};
+use http_body_util::{BodyExt as _, Full, StreamBody, combinators::UnsyncBoxBody};
 use hyper::body::Frame;
 use std::io::{self, Read as _, Seek as _, SeekFrom};
 
 /// The body of every answer.
-pub type Body = BoxBody<Bytes, io::Error>;
+pub(crate) type Body = UnsyncBoxBody<Bytes, io::Error>;
 
 /// What form of answer the client asked for.
-pub struct Wants {
+pub(crate) struct Wants {
     head: bool,
     refusal: Form,
     range: Option<String>,
@@ -28,10 +28,13 @@ enum Form {
 
 impl Wants {
     /// Reads the headers that matter for the form of the answer.
-    pub fn of(headers: &HeaderMap, head: bool) -> Self {
+    pub(crate) fn of(headers: &HeaderMap, head: bool) -> Self {
         let text = |name| headers.get(name).and_then(|v: &HeaderValue| v.to_str().ok());
         let accept = text(header::ACCEPT).unwrap_or("").to_ascii_lowercase();
-        let refusal = if accept.contains("json") {
+        let agent = text(header::USER_AGENT).unwrap_or("").to_ascii_lowercase();
+        // npm and uv read problem details whatever they say they accept.
+        let reads_json = agent.starts_with("npm/") || agent.starts_with("uv/");
+        let refusal = if accept.contains("json") || reads_json {
             Form::Json
         } else if accept.starts_with("text/html") {
             Form::Html
@@ -48,16 +51,16 @@ impl Wants {
 }
 
 /// An empty body.
-pub fn empty() -> Body {
+pub(crate) fn empty() -> Body {
     full(Bytes::new())
 }
 
 fn full(bytes: Bytes) -> Body {
-    Full::new(bytes).map_err(|never| match never {}).boxed()
+    Full::new(bytes).map_err(|never| match never {}).boxed_unsync()
 }
 
 /// A short text answer.
-pub fn plain(status: StatusCode, text: &str) -> Response<Body> {
+pub(crate) fn plain(status: StatusCode, text: &str) -> Response<Body> {
     let mut r = Response::new(full(Bytes::copy_from_slice(text.as_bytes())));
     *r.status_mut() = status;
     r.headers_mut()
@@ -66,7 +69,7 @@ pub fn plain(status: StatusCode, text: &str) -> Response<Body> {
 }
 
 /// The answer to whoever does not carry this run's secret.
-pub fn proxy_authentication_required() -> Response<Body> {
+pub(crate) fn proxy_authentication_required() -> Response<Body> {
     let mut r = plain(
         StatusCode::PROXY_AUTHENTICATION_REQUIRED,
         "this gate serves one run of one command, and this request does not belong to it\n",
@@ -79,7 +82,7 @@ pub fn proxy_authentication_required() -> Response<Body> {
 }
 
 /// The engine's answer in the form that the client wants.
-pub async fn render(answer: Answer, wants: &Wants) -> Response<Body> {
+pub(crate) async fn render(answer: Answer, wants: &Wants) -> Response<Body> {
     match answer {
         Answer::Document(doc) => {
             let unchanged = doc.etag.as_ref().is_some_and(|tag| {
@@ -95,7 +98,7 @@ pub async fn render(answer: Answer, wants: &Wants) -> Response<Body> {
                 r
             };
             for (name, value) in [
-                (header::CONTENT_TYPE, Some(doc.content_type)),
+                (header::CONTENT_TYPE, doc.content_type),
                 (header::ETAG, doc.etag),
                 (header::LAST_MODIFIED, doc.last_modified),
                 (header::WWW_AUTHENTICATE, doc.www_authenticate),
@@ -109,7 +112,7 @@ pub async fn render(answer: Answer, wants: &Wants) -> Response<Body> {
         Answer::Artifact(admitted) => artifact(&admitted, wants).await,
         Answer::Stream(stream) => {
             let frames = stream.body.map_ok(Frame::data);
-            let mut r = Response::new(BodyExt::boxed(StreamBody::new(frames)));
+            let mut r = Response::new(UnsyncBoxBody::new(StreamBody::new(frames)));
             *r.status_mut() = stream.status;
             *r.headers_mut() = stream.headers;
             r
@@ -122,7 +125,7 @@ pub async fn render(answer: Answer, wants: &Wants) -> Response<Body> {
 const CHUNK: usize = 256 * 1024;
 
 /// Releases an admitted artifact: the only function that sends an artifact's bytes.
-pub async fn artifact(admitted: &Admitted, wants: &Wants) -> Response<Body> {
+pub(crate) async fn artifact(admitted: &Admitted, wants: &Wants) -> Response<Body> {
     let size = admitted.size();
     let (start, end, status) = match wants.range.as_deref().map(|r| parse_range(r, size)) {
         Some(Some((start, end))) => (start, end, StatusCode::PARTIAL_CONTENT),
@@ -184,20 +187,7 @@ fn file_body(file: std::fs::File, length: u64) -> Body {
         let left = left - buffer.len() as u64;
         Ok::<_, io::Error>(Some((Bytes::from(buffer), (file, left))))
     });
-    BodyExt::boxed(StreamBody::new(SyncStream(Box::pin(chunks)).map_ok(Frame::data)))
-}
-
-/// A stream behind exclusive access, which is what a boxed body asks for (`Sync`).
-struct SyncStream<S>(std::pin::Pin<Box<S>>);
-
-impl<S: futures_util::Stream + Send + Sync> futures_util::Stream for SyncStream<S> {
-    type Item = S::Item;
-    fn poll_next(
-        mut self: std::pin::Pin<&mut Self>,
-        cx: &mut std::task::Context<'_>,
-    ) -> std::task::Poll<Option<S::Item>> {
-        self.0.poll_next_unpin(cx)
-    }
+    UnsyncBoxBody::new(StreamBody::new(chunks.map_ok(Frame::data)))
 }
 
 /// One range of RFC 9110, section 14.1.2, as (start, end exclusive). `None`: not satisfiable, or a

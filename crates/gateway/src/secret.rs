@@ -14,7 +14,7 @@ impl std::fmt::Debug for Secret {
 }
 
 /// The user name in the proxy's address. It carries no secret.
-pub const PROXY_USER: &str = "countersign";
+pub(crate) const PROXY_USER: &str = "countersign";
 
 impl Secret {
     /// A new secret of 128 random bits.

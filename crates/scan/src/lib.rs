@@ -1,1 +1,9 @@
 //! Facts about content: advisories and archive structure. Sans-I/O.
+//!
+//! Scanners here take bytes, or something that bytes can be read from, and give findings. They know
+//! no clock, no file system and no network, and judge nothing: what a finding means is policy's.
+
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr))]
+
+pub mod advisory;
+pub mod structure;

@@ -1,1 +1,59 @@
 //! Records in SQLite, blobs in files, and the ledger's commit. The only crate that knows SQL.
+//!
+//! # On disk
+//!
+//! ```text
+//! <dir>/store.sqlite      records, ledger entries, hash tiles, the signed checkpoint: the truth
+//! <dir>/blobs/sha256/ab/… artifacts under their digest; being here says nothing about admission
+//! <dir>/staging/          artifacts that are still arriving
+//! <dir>/ledger/           checkpoint, tiles and entry bundles as others read them (C2SP tlog-tiles)
+//! <dir>/keys/             ledger.pem (private, 0600) and ledger.vkey (public)
+//! <dir>/lock              held while a process creates, repairs or publishes
+//! ```
+//!
+//! # Promises
+//!
+//! - A [`Recorded`] exists only for a decision whose entry, and a signed checkpoint that covers it,
+//!   were committed and synced by the database. It is the one thing an admission may be made from.
+//!   Lookups ([`StoredDecision`], `is_admitted`) read records and prove nothing.
+//! - Several processes may open one store. Appends are serialised by the database's write lock and
+//!   compare-and-swap on the checkpoint: the ledger never forks.
+//! - Nothing that is missing is made anew: a lost key, a lost or rolled-back database and a database
+//!   of a later version are errors that say what to do.
+
+#![cfg_attr(
+    test,
+    allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr, clippy::print_stdout)
+)]
+
+mod blobs;
+mod caches;
+mod commit;
+mod decisions;
+mod entry;
+mod error;
+mod feeds;
+mod fsck;
+mod keys;
+mod lock;
+mod pins;
+mod publish;
+mod receipts;
+mod recover;
+mod rows;
+mod schema;
+mod store;
+mod tiles;
+mod waivers;
+
+pub use blobs::{Blob, BlobState, Staging};
+pub use caches::Newest;
+pub use decisions::{NewDecision, Recorded, RecordedEvent, StoredDecision};
+pub use entry::Durable;
+pub use error::StoreError;
+pub use feeds::Feed;
+pub use fsck::FsckReport;
+pub use keys::init_key;
+pub use pins::PinOutcome;
+pub use store::{OpenMode, Store};
+pub use waivers::{StoredWaiver, Waiver, WaiverTarget};

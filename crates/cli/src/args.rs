@@ -1,0 +1,276 @@
+//! The command line, with help texts that teach.
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+/// The gate that each package passes before it is installed.
+#[derive(Parser)]
+#[command(
+    name = "countersign",
+    version,
+    about = "Nothing installs until it is countersigned.",
+    long_about = "Countersign stands between package managers and registries. Put `countersign run --` before \
+                  the command that you already type: every artifact is fetched, its evidence verified, scanned, \
+                  judged by policy and recorded in a tamper-evident ledger before the client gets a byte of it.",
+    after_help = "Start here:\n  countersign run -- pip install flask\n  countersign doctor\n  countersign feed add ./feeds",
+    propagate_version = true
+)]
+pub struct Cli {
+    /// What every subcommand understands.
+    #[command(flatten)]
+    pub common: Common,
+    /// The subcommand.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Options of every subcommand.
+#[derive(Args, Clone)]
+pub struct Common {
+    /// Folder of the store, the ledger and its key [default: the user's data folder]
+    #[arg(long, global = true, value_name = "DIR", env = "COUNTERSIGN_STATE")]
+    pub state: Option<PathBuf>,
+    /// Configuration file [default: countersign.toml in the user's configuration folder]
+    #[arg(long, global = true, value_name = "FILE", env = "COUNTERSIGN_CONFIG")]
+    pub config: Option<PathBuf>,
+    /// Log what happens inside, for finding faults (error, warn, info, debug)
+    #[arg(long, global = true, value_name = "LEVEL", env = "COUNTERSIGN_LOG", default_value = "error", hide_default_value = true)]
+    pub log: String,
+}
+
+/// The subcommands.
+#[derive(Subcommand)]
+pub enum Command {
+    /// Run a package manager behind the gate
+    Run(RunArgs),
+    /// Show which clients, upstreams, feeds and keys there are, and whether each works
+    Doctor(FormatArgs),
+    /// Make the store and the key that signs its ledger
+    Init(InitArgs),
+    /// Advisory feeds: what is known to be vulnerable or malicious
+    #[command(subcommand)]
+    Feed(FeedCommand),
+    /// Policies: check, explain and test them
+    #[command(subcommand)]
+    Policy(PolicyCommand),
+    /// Accept a risk for one version or one file, with a reason and an end
+    Waive(WaiveArgs),
+    /// Give out the receipt of a decision: statement, proof and checkpoint in one file
+    Receipt(ReceiptArgs),
+    /// Check evidence offline
+    #[command(subcommand)]
+    Verify(VerifyCommand),
+    /// Look into the ledger
+    #[command(subcommand)]
+    Ledger(LedgerCommand),
+    /// Print a completion script for a shell
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+    /// Ask the running gate whether apt may install these packages
+    #[command(hide = true)]
+    AptAccount {
+        /// The socket of the run.
+        socket: PathBuf,
+    },
+}
+
+/// `run`.
+#[derive(Args)]
+#[command(
+    after_help = concat!(
+        "Clients: pip, pip3, python -m pip (install, download, wheel), uv (pip install, pip sync, add, sync),\n",
+        "npm (install, ci), cargo (fetch, build, install), apt-get and apt (install, download).\n\n",
+        "The client keeps its own configuration, lock files and addresses; it reaches them through the gate.\n",
+        "Addresses outside its configured upstreams are closed and named.\n\n",
+        "Exit codes:\n",
+        "  the client's own, when everything that it took was admitted\n",
+        "  90  refused: policy refused an artifact and the client failed\n",
+        "  91  held: an artifact waits for its cool-down or for a person\n",
+        "  92  ungated: something was installed that the gate did not admit\n",
+        "  93  upstream failed: a registry could not be used\n",
+        "  94  internal: the gate failed, or cannot gate this command\n\n",
+        "Examples:\n",
+        "  countersign run -- pip install flask\n",
+        "  countersign run --feed ./feeds -- npm ci\n",
+        "  countersign run --policy strict --format json -- cargo fetch",
+    )
+)]
+pub struct RunArgs {
+    /// Policy: audit (record only), baseline, strict, or a folder of your own
+    #[arg(long, value_name = "NAME|DIR", env = "COUNTERSIGN_POLICY")]
+    pub policy: Option<String>,
+    /// One more advisory feed for this run: an OSV zip, a record, or a folder of them
+    #[arg(long, value_name = "PATH")]
+    pub feed: Vec<PathBuf>,
+    /// Folder of evidence keyed by digest (<sha256>/*.json)
+    #[arg(long, value_name = "DIR")]
+    pub evidence: Vec<PathBuf>,
+    /// Take the publish times of this upstream (part of its address) for its own: ages are unknown
+    #[arg(long, value_name = "ADDRESS")]
+    pub mirror: Vec<String>,
+    /// How the report is written; json and sarif go to standard error's place in --report, or stderr
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    pub format: Format,
+    /// Write the report to a file instead of standard error
+    #[arg(long, value_name = "FILE")]
+    pub report: Option<PathBuf>,
+    /// Say nothing unless something was refused or went wrong
+    #[arg(long, short)]
+    pub quiet: bool,
+    /// The command, as you would type it
+    #[arg(last = true, required = true, value_name = "COMMAND")]
+    pub command: Vec<OsString>,
+}
+
+/// How results are written.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// A table for people.
+    Table,
+    /// JSON.
+    Json,
+    /// SARIF 2.1.0, for code hosts.
+    Sarif,
+}
+
+/// `--format` where there are two.
+#[derive(Args)]
+pub struct FormatArgs {
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `init`.
+#[derive(Args)]
+pub struct InitArgs {
+    /// The ledger's name for life, by custom an address without scheme [default: countersign.local/<user>]
+    #[arg(long, value_name = "NAME")]
+    pub origin: Option<String>,
+}
+
+/// `feed …`.
+#[derive(Subcommand)]
+pub enum FeedCommand {
+    /// Add a feed: an OSV zip, a folder of feeds, or an http address of a zip
+    Add {
+        /// Path or address.
+        location: String,
+        /// Its name [default: taken from the location]
+        #[arg(long)]
+        name: Option<String>,
+    },
+    /// Fetch feeds with addresses again, and build the index
+    Sync,
+    /// Show the feeds, what they hold and how old they are
+    List(FormatArgs),
+    /// Remove a feed
+    Remove {
+        /// Its name.
+        name: String,
+    },
+}
+
+/// `policy …`.
+#[derive(Subcommand)]
+pub enum PolicyCommand {
+    /// Load a policy and say what is wrong with it, with file, line and column
+    Check {
+        /// audit, baseline, strict, or a folder.
+        policy: String,
+    },
+    /// Explain a rule, or list all rules of a policy
+    Explain {
+        /// A rule's id, such as baseline.cool-down.
+        rule: Option<String>,
+        /// The policy.
+        #[arg(long, default_value = "baseline")]
+        policy: String,
+    },
+    /// Run a policy's tests: files of facts and expected verdicts
+    Test {
+        /// The policy.
+        policy: String,
+        /// Test files or folders [default: the policy folder's tests/]
+        files: Vec<PathBuf>,
+    },
+}
+
+/// `waive`.
+#[derive(Args)]
+#[command(after_help = "Examples:\n  countersign waive 'pkg:npm/lodash@4.17.4' --rule baseline.known-vulnerable --reason 'not reachable, TICKET-7' --days 14\n  countersign waive --list")]
+pub struct WaiveArgs {
+    /// A version (pkg:npm/left-pad@1.3.0) or a file (sha256:…)
+    #[arg(required_unless_present_any = ["list", "revoke"])]
+    pub target: Option<String>,
+    /// The rule or finding to lift; may be given several times
+    #[arg(long, value_name = "ID")]
+    pub rule: Vec<String>,
+    /// Why the risk is accepted
+    #[arg(long)]
+    pub reason: Option<String>,
+    /// Who answers for it [default: the current user]
+    #[arg(long)]
+    pub owner: Option<String>,
+    /// Days until it ends
+    #[arg(long, conflicts_with = "until")]
+    pub days: Option<u32>,
+    /// When it ends, as an RFC 3339 time
+    #[arg(long)]
+    pub until: Option<String>,
+    /// List all waivers
+    #[arg(long)]
+    pub list: bool,
+    /// End a waiver now
+    #[arg(long, value_name = "ID")]
+    pub revoke: Option<String>,
+}
+
+/// `receipt`.
+#[derive(Args)]
+pub struct ReceiptArgs {
+    /// A file whose decision is wanted, or a purl
+    pub subject: String,
+    /// Where to write it [default: standard output]
+    #[arg(long, short)]
+    pub output: Option<PathBuf>,
+}
+
+/// `verify …`.
+#[derive(Subcommand)]
+pub enum VerifyCommand {
+    /// Check a receipt with the ledger's public key alone
+    Receipt {
+        /// The receipt.
+        receipt: PathBuf,
+        /// The ledger's public key: the text, or a file that holds it
+        #[arg(long, value_name = "KEY|FILE")]
+        key: String,
+        /// The artifact that it should be for
+        #[arg(long)]
+        artifact: Option<PathBuf>,
+    },
+}
+
+/// `ledger …`.
+#[derive(Subcommand)]
+pub enum LedgerCommand {
+    /// Show the newest decisions, or the history of one package
+    Log {
+        /// A purl, with or without a version.
+        purl: Option<String>,
+        /// How many.
+        #[arg(long, default_value_t = 20)]
+        limit: u32,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Check every entry, signature and tile against each other
+    Fsck,
+    /// Print the ledger's public key
+    Key,
+}

@@ -1,0 +1,141 @@
+//! apt: its own list of index targets names repositories, signed lists and keyrings.
+
+use super::{Asked, Command, Equipment, Gate, Seed, probe};
+use countersign_core::{Ecosystem, Purl};
+use countersign_ecosystem::debian::{IndexTarget, parse_index_targets};
+use countersign_engine::account::{DebianPlan, Plan};
+use countersign_engine::debian::ListFile;
+use std::ffi::OsStr;
+use std::fmt::Write as _;
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+
+/// Asks apt for its repositories and where their signed lists lie.
+pub fn ask(command: &Command) -> Result<Asked, String> {
+    let args = command.texts();
+    let led_away = |a: &&String| {
+        let a = a.to_ascii_lowercase();
+        a.contains("acquire::") || a.contains("pre-install-pkgs") || a.contains("dir::")
+    };
+    if let Some(bad) = args.iter().find(led_away) {
+        return Err(format!("`{bad}` would lead apt past the gate; leave it out or put it into apt.conf.d"));
+    }
+    let mut asked = Asked::default();
+    let text = probe::output(OsStr::new("apt-get"), &["indextargets"])?;
+    let targets = parse_index_targets(&text).map_err(|e| format!("apt's list of index targets cannot be read: {e}"))?;
+    for t in targets.iter().filter(|t| t.created_by == "Packages") {
+        let Some(repo) = &t.repo_uri else { continue };
+        if !repo.starts_with("http://") && !repo.starts_with("https://") {
+            asked.doors.push((countersign_engine::shown_address(repo), "is not served over http or https".to_owned()));
+            continue;
+        }
+        let known = asked.upstreams.iter().any(|u| &u.address == repo);
+        if !known {
+            asked.upstreams.push(Seed {
+                ecosystem: Ecosystem::Debian,
+                address: repo.clone(),
+                keyring: t.signed_by.clone(),
+            });
+        }
+        asked.debian.extend(list_file(t, repo));
+    }
+    for word in &args {
+        if let Some((name, version)) = word.split_once('=').filter(|(n, _)| !n.starts_with('-')) {
+            asked.pins.push(Purl::new(Ecosystem::Debian, name, Some(version)));
+        }
+    }
+    let here = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("."));
+    let downloading = command.subcommand().as_deref() == Some("download");
+    let keep = args.iter().any(|a| a == "-d" || a == "--download-only");
+    asked.account = Plan::Debian(DebianPlan {
+        downloads: downloading.then_some(here),
+        deliver: keep.then(archives),
+    });
+    Ok(asked)
+}
+
+fn list_file(target: &IndexTarget, repo: &str) -> Option<ListFile> {
+    let packages = target.filename.clone();
+    // `…_dists_bookworm_main_binary-amd64_Packages.lz4` lies beside `…_dists_bookworm_InRelease`.
+    let prefix = {
+        let flat = target.meta_key.replace('/', "_");
+        let at = packages.rfind(&flat)?;
+        packages.get(..at)?.to_owned()
+    };
+    Some(ListFile {
+        repository: repo.to_owned(),
+        meta_key: target.meta_key.clone(),
+        packages: PathBuf::from(packages),
+        in_release: PathBuf::from(format!("{prefix}InRelease")),
+        release: PathBuf::from(format!("{prefix}Release")),
+        signed_by: target.signed_by.clone(),
+        codename: target.codename.clone(),
+    })
+}
+
+/// The folder in which apt keeps what it downloaded.
+fn archives() -> PathBuf {
+    let out = probe::output(OsStr::new("apt-config"), &["shell", "D", "Dir::Cache::archives/d"]).unwrap_or_default();
+    let path = out.trim().trim_start_matches("D='").trim_end_matches('\'').to_owned();
+    if path.is_empty() { PathBuf::from("/var/cache/apt/archives") } else { PathBuf::from(path) }
+}
+
+/// Leads apt to the gate: a configuration file that is read after all others.
+pub fn equip(asked: &Asked, gate: &Gate<'_>, e: &mut Equipment) -> Result<(), String> {
+    let fail = |e: std::io::Error| format!("a configuration for apt cannot be written: {e}");
+    let partial = gate.folder.join("archives/partial");
+    std::fs::create_dir_all(&partial).map_err(fail)?;
+    // apt's methods run as another user and have to reach the archives; the secret stays in a file
+    // that only this user reads.
+    std::fs::set_permissions(gate.folder, std::fs::Permissions::from_mode(0o711)).map_err(fail)?;
+    if let Some(uid) = user_id("_apt") {
+        // Not being root, apt runs its methods as this very user and needs no other owner.
+        let _ = std::os::unix::fs::chown(&partial, Some(uid), None);
+    }
+    let file = gate.folder.join("apt.conf");
+    let text = configuration(asked, gate)?;
+    let mut options = std::fs::OpenOptions::new();
+    let mut out = options.write(true).create_new(true).mode(0o600).open(&file).map_err(fail)?;
+    std::io::Write::write_all(&mut out, text.as_bytes()).map_err(fail)?;
+    e.before.extend(["-c".into(), file.into_os_string()]);
+    for name in ["http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"] {
+        e.remove.push(name.to_owned());
+    }
+    Ok(())
+}
+
+fn configuration(asked: &Asked, gate: &Gate<'_>) -> Result<String, String> {
+    let exe = std::env::current_exe().map_err(|e| format!("the gate's own program cannot be found: {e}"))?;
+    let mut text = String::new();
+    let proxy = gate.proxy;
+    let _ = writeln!(text, "#clear Acquire::http::Proxy-Auto-Detect;");
+    let _ = writeln!(text, "#clear Acquire::http::ProxyAutoDetect;");
+    for scheme in ["http", "https"] {
+        let _ = writeln!(text, "Acquire::{scheme}::Proxy \"{proxy}/\";");
+        let _ = writeln!(text, "Acquire::{scheme}::Timeout \"900\";");
+        // A proxy or an exception for one host would come before the general one.
+        for seed in &asked.upstreams {
+            if let Some(host) = url::Url::parse(&seed.address).ok().and_then(|u| u.host_str().map(str::to_owned)) {
+                let _ = writeln!(text, "Acquire::{scheme}::Proxy::{host} \"{proxy}/\";");
+            }
+        }
+    }
+    let _ = writeln!(text, "Acquire::https::CAInfo \"{}\";", gate.certificate.display());
+    let _ = writeln!(text, "Acquire::Retries \"0\";");
+    let _ = writeln!(text, "Dir::Cache::archives \"{}/\";", gate.folder.join("archives").display());
+    let _ = writeln!(
+        text,
+        "DPkg::Pre-Install-Pkgs:: \"'{}' apt-account '{}'\";",
+        exe.display(),
+        gate.folder.join("account.sock").display()
+    );
+    Ok(text)
+}
+
+fn user_id(name: &str) -> Option<u32> {
+    let text = std::fs::read_to_string(Path::new("/etc/passwd")).ok()?;
+    text.lines().find_map(|l| {
+        let mut fields = l.split(':');
+        (fields.next() == Some(name)).then(|| fields.nth(1)?.parse().ok()).flatten()
+    })
+}

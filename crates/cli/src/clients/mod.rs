@@ -1,0 +1,287 @@
+//! The package managers: how each is asked where it fetches from, and how it is led to the gate.
+
+pub mod apt;
+pub mod cargo;
+pub mod npm;
+pub mod pip;
+pub mod probe;
+pub mod uv;
+
+use countersign_core::{Ecosystem, Purl};
+use countersign_engine::account::Plan as AccountPlan;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+/// Which package manager a command is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Client {
+    /// pip, in any spelling.
+    Pip,
+    /// uv.
+    Uv,
+    /// npm.
+    Npm,
+    /// cargo.
+    Cargo,
+    /// apt-get and apt.
+    Apt,
+}
+
+impl Client {
+    /// The client's name for people.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Pip => "pip",
+            Self::Uv => "uv",
+            Self::Npm => "npm",
+            Self::Cargo => "cargo",
+            Self::Apt => "apt",
+        }
+    }
+}
+
+/// The command to run, split into what starts the client and what the client is told.
+#[derive(Debug, Clone)]
+pub struct Command {
+    /// Which client it is.
+    pub client: Client,
+    /// The program, with the words that belong to it (`python -m pip`).
+    pub program: Vec<OsString>,
+    /// The client's own arguments.
+    pub args: Vec<OsString>,
+}
+
+impl Command {
+    /// Recognises a command; `Err` says what is recognised.
+    pub fn detect(words: &[OsString]) -> Result<Self, String> {
+        let Some(first) = words.first() else {
+            return Err("no command was given".to_owned());
+        };
+        let base = Path::new(first).file_name().and_then(|n| n.to_str()).unwrap_or("");
+        let take = |client, n: usize| Self {
+            client,
+            program: words.iter().take(n).cloned().collect(),
+            args: words.iter().skip(n).cloned().collect(),
+        };
+        let word = |i: usize| words.get(i).and_then(|w| w.to_str());
+        if is_versioned(base, "pip") {
+            return Ok(take(Client::Pip, 1));
+        }
+        if is_versioned(base, "python") && word(1) == Some("-m") && word(2) == Some("pip") {
+            return Ok(take(Client::Pip, 3));
+        }
+        match base {
+            "uv" => Ok(take(Client::Uv, 1)),
+            "npm" => Ok(take(Client::Npm, 1)),
+            "cargo" => Ok(take(Client::Cargo, 1)),
+            "apt-get" | "apt" => Ok(take(Client::Apt, 1)),
+            "sudo" => Err("`sudo` hides the client from the gate; put it first: sudo countersign run -- …".to_owned()),
+            other => Err(format!(
+                "`{other}` is no client that the gate knows; it knows pip, python -m pip, uv, npm, cargo, apt-get and apt"
+            )),
+        }
+    }
+
+    /// The client's arguments as text, where they are text.
+    pub fn texts(&self) -> Vec<String> {
+        self.args.iter().map(|a| a.to_string_lossy().into_owned()).collect()
+    }
+
+    /// The first argument that is no option: the subcommand.
+    pub fn subcommand(&self) -> Option<String> {
+        self.texts().into_iter().find(|a| !a.starts_with('-') && !a.starts_with('+'))
+    }
+}
+
+fn is_versioned(base: &str, name: &str) -> bool {
+    base.strip_prefix(name).is_some_and(|v| v.chars().all(|c| c.is_ascii_digit() || c == '.'))
+}
+
+/// An upstream as the client's configuration names it.
+#[derive(Clone)]
+pub struct Seed {
+    /// The protocol.
+    pub ecosystem: Ecosystem,
+    /// The address as configured; it may hold credentials and is never printed.
+    pub address: String,
+    /// The keyring that the client trusts for it.
+    pub keyring: Option<String>,
+}
+
+/// What asking the client told.
+#[derive(Default)]
+pub struct Asked {
+    /// Where it fetches from, in its order of precedence.
+    pub upstreams: Vec<Seed>,
+    /// Versions that the user names exactly.
+    pub pins: Vec<Purl>,
+    /// Versions that are installed now.
+    pub installed: Vec<Purl>,
+    /// Side doors that are closed before the start, with the reason.
+    pub doors: Vec<(String, String)>,
+    /// Files of certificates that the client trusts beyond the system's.
+    pub roots: Vec<PathBuf>,
+    /// How to reconcile afterwards.
+    pub account: AccountPlan,
+    /// The client's arguments, where the gate had to take something out.
+    pub args: Option<Vec<OsString>>,
+    /// Debian's signed lists on this machine.
+    pub debian: Vec<countersign_engine::debian::ListFile>,
+    /// Crates of a lock file that lie in cargo's own cache.
+    pub cached: Vec<countersign_engine::local::CachedFile>,
+}
+
+/// What a client needs to reach the gate.
+pub struct Gate<'g> {
+    /// The proxy's address with the secret.
+    pub proxy: &'g str,
+    /// The certificate of this run alone, as a file.
+    pub certificate: &'g Path,
+    /// That certificate together with the system's, as a file.
+    pub bundle: &'g Path,
+    /// The folder of this run.
+    pub folder: &'g Path,
+}
+
+/// Changes to the environment of the client's process.
+#[derive(Debug, Default)]
+pub struct Equipment {
+    /// Variables to set.
+    pub set: Vec<(String, OsString)>,
+    /// Variables to take away.
+    pub remove: Vec<String>,
+    /// Arguments to put before the client's own.
+    pub before: Vec<OsString>,
+}
+
+impl Equipment {
+    /// Sets a variable.
+    pub fn set(&mut self, name: &str, value: impl Into<OsString>) {
+        self.set.push((name.to_owned(), value.into()));
+    }
+
+    /// What every client needs: no exceptions from the proxy, and no git transport of its own.
+    pub fn common(&mut self) {
+        for name in ["NO_PROXY", "no_proxy"] {
+            self.remove.push(name.to_owned());
+        }
+        // Git would fetch past the gate; with no transport allowed it says so and stops.
+        self.set("GIT_ALLOW_PROTOCOL", "closed-by-countersign");
+    }
+}
+
+/// Asks a client where it fetches from.
+pub fn ask(command: &Command, memory: &mut dyn probe::Memory) -> Result<Asked, String> {
+    match command.client {
+        Client::Pip => pip::ask(command),
+        Client::Uv => uv::ask(command, memory),
+        Client::Npm => npm::ask(command),
+        Client::Cargo => cargo::ask(command, memory),
+        Client::Apt => apt::ask(command),
+    }
+}
+
+/// Equips a client for the gate.
+pub fn equip(command: &Command, asked: &Asked, gate: &Gate<'_>) -> Result<Equipment, String> {
+    let mut e = Equipment::default();
+    e.common();
+    match command.client {
+        Client::Pip => pip::equip(command, asked, gate, &mut e),
+        Client::Uv => uv::equip(gate, &mut e),
+        Client::Npm => npm::equip(gate, &mut e),
+        Client::Cargo => cargo::equip(command, gate, &mut e),
+        Client::Apt => apt::equip(asked, gate, &mut e),
+    }?;
+    Ok(e)
+}
+
+/// An option's values in an argument list: `--name V`, `--name=V`, `-n V`, `-nV`.
+pub fn option_values(args: &[String], long: &str, short: Option<&str>) -> Vec<String> {
+    let mut out = Vec::new();
+    let mut words = args.iter();
+    while let Some(word) = words.next() {
+        if word == "--" {
+            break;
+        }
+        if word == long || Some(word.as_str()) == short {
+            out.extend(words.next().cloned());
+        } else if let Some(v) = word.strip_prefix(long).and_then(|r| r.strip_prefix('=')) {
+            out.push(v.to_owned());
+        } else if let Some(v) = short.and_then(|s| word.strip_prefix(s)).filter(|_| !word.starts_with("--")) {
+            out.push(v.to_owned());
+        }
+    }
+    out
+}
+
+/// An argument list without an option and its values.
+pub fn without_option(args: &[OsString], long: &str, short: Option<&str>) -> Vec<OsString> {
+    let mut out = Vec::new();
+    let mut words = args.iter();
+    while let Some(word) = words.next() {
+        let text = word.to_string_lossy();
+        if text == "--" {
+            out.push(word.clone());
+            out.extend(words.by_ref().cloned());
+            break;
+        }
+        let joined = text.strip_prefix(long).is_some_and(|r| r.starts_with('='))
+            || short.is_some_and(|s| !text.starts_with("--") && text.len() > s.len() && text.starts_with(s));
+        if text == long || Some(text.as_ref()) == short {
+            words.next();
+        } else if !joined {
+            out.push(word.clone());
+        }
+    }
+    out
+}
+
+/// The nearest folder from `start` upwards that holds `file`.
+pub fn find_upwards(start: &Path, file: &str) -> Option<PathBuf> {
+    start.ancestors().map(|d| d.join(file)).find(|p| p.is_file())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(text: &str) -> Vec<OsString> {
+        text.split(' ').map(OsString::from).collect()
+    }
+
+    #[test]
+    fn clients_are_recognised_in_their_spellings() {
+        for (text, client, args) in [
+            ("pip install flask", Client::Pip, 2),
+            ("pip3.11 install flask", Client::Pip, 2),
+            ("/opt/venv/bin/python3 -m pip download x", Client::Pip, 2),
+            ("uv pip install x", Client::Uv, 3),
+            ("npm ci", Client::Npm, 1),
+            ("cargo +nightly build", Client::Cargo, 2),
+            ("apt-get install -y hello", Client::Apt, 3),
+        ] {
+            let c = Command::detect(&words(text)).unwrap();
+            assert_eq!((c.client, c.args.len()), (client, args), "{text}");
+        }
+        for text in ["pipx run x", "pipenv install", "bash -c ls", "sudo apt-get install x", "python script.py"] {
+            assert!(Command::detect(&words(text)).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_subcommand_is_found_behind_options() {
+        let c = Command::detect(&words("cargo +stable --offline fetch")).unwrap();
+        assert_eq!(c.subcommand().as_deref(), Some("fetch"));
+    }
+
+    #[test]
+    fn options_are_read_and_taken_out() {
+        let args: Vec<String> =
+            ["-f", "a", "-fb", "--find-links=c", "--find-links", "d", "flask", "--", "-f", "e"]
+                .map(String::from)
+                .to_vec();
+        assert_eq!(option_values(&args, "--find-links", Some("-f")), ["a", "b", "c", "d"]);
+        let os: Vec<OsString> = args.iter().map(OsString::from).collect();
+        assert_eq!(without_option(&os, "--find-links", Some("-f")), words("flask -- -f e"));
+    }
+}

@@ -1,0 +1,137 @@
+//! npm: its own configuration says which registry each scope comes from.
+
+use super::{Asked, Command, Equipment, Gate, Seed, find_upwards, option_values, probe};
+use countersign_core::{Ecosystem, Purl};
+use countersign_ecosystem::npm::{self, NpmSpecKind as SpecKind};
+use countersign_engine::account::{NpmPlan, Plan};
+use std::path::{Path, PathBuf};
+
+/// Asks npm for its registries, scopes and certificates, and reads which versions are named.
+pub fn ask(command: &Command) -> Result<Asked, String> {
+    let args = command.texts();
+    for option in ["--https-proxy", "--proxy", "--noproxy", "--cafile", "--ca"] {
+        if !option_values(&args, option, None).is_empty() {
+            return Err(format!("`{option}` would lead npm past the gate; set it in the environment instead"));
+        }
+    }
+    let mut asked = Asked::default();
+    let program = command.program.first().cloned().unwrap_or_default();
+    let text = probe::output(&program, &["config", "ls", "-l", "--json"])?;
+    let config: serde_json::Value = serde_json::from_str(&text)
+        .map_err(|e| format!("npm's configuration cannot be read: {e}"))?;
+    let mut registries: Vec<String> = option_values(&args, "--registry", None);
+    if let Some(map) = config.as_object() {
+        for (key, value) in map {
+            if (key == "registry" || key.ends_with(":registry"))
+                && let Some(address) = value.as_str()
+            {
+                registries.push(address.to_owned());
+            }
+        }
+        asked.roots.extend(map.get("cafile").and_then(|c| c.as_str()).map(PathBuf::from));
+    }
+    for a in &args {
+        // `--@scope:registry=…` on the command line.
+        if let Some((key, value)) = a.split_once('=')
+            && key.starts_with("--@")
+            && key.ends_with(":registry")
+        {
+            registries.push(value.to_owned());
+        }
+    }
+    for address in registries {
+        asked.upstreams.push(Seed { ecosystem: Ecosystem::Npm, address, keyring: None });
+    }
+    let root = local_root(&args);
+    let global = is_global(&args).then(|| config.get("prefix").and_then(|p| p.as_str()).map(PathBuf::from)).flatten();
+    read_specs(command, &args, &mut asked);
+    read_project(&root, &mut asked);
+    let modules = match global {
+        Some(prefix) => prefix.join("lib/node_modules"),
+        None => root.join("node_modules"),
+    };
+    asked.installed = countersign_engine::account::installed_npm(&modules);
+    asked.account = Plan::Npm(NpmPlan { modules, root });
+    Ok(asked)
+}
+
+fn is_global(args: &[String]) -> bool {
+    args.iter().any(|a| matches!(a.as_str(), "-g" | "--global" | "--location=global"))
+}
+
+/// The folder whose `node_modules` npm works on: `--prefix`, or the nearest with a package.json
+/// or node_modules (npm documentation, "folders").
+fn local_root(args: &[String]) -> PathBuf {
+    for name in ["--prefix", "-C"] {
+        if let Some(p) = option_values(args, name, None).into_iter().next_back() {
+            return PathBuf::from(p);
+        }
+    }
+    let here = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("."));
+    here.ancestors()
+        .find(|d| d.join("package.json").is_file() || d.join("node_modules").is_dir())
+        .map_or_else(|| here.clone(), Path::to_path_buf)
+}
+
+fn read_specs(command: &Command, args: &[String], asked: &mut Asked) {
+    let sub = command.subcommand().unwrap_or_default();
+    let words = args.iter().filter(|a| !a.starts_with('-') && **a != sub);
+    for word in words {
+        let spec = npm::classify_spec(word);
+        read_kind(spec.name.as_deref(), &spec.kind, word, asked);
+    }
+}
+
+fn read_kind(name: Option<&str>, kind: &SpecKind, text: &str, asked: &mut Asked) {
+    match kind {
+        SpecKind::Exact(version) => {
+            asked.pins.extend(name.map(|n| Purl::new(Ecosystem::Npm, n, Some(version))));
+        }
+        SpecKind::Alias { name, kind } => read_kind(Some(name), kind, text, asked),
+        SpecKind::Url(_) | SpecKind::Git(_) => asked.doors.push((
+            countersign_engine::shown_address(text),
+            "a direct address, known to no registry".to_owned(),
+        )),
+        _ => {}
+    }
+}
+
+/// Pins of the project's lock file, and direct addresses among its dependencies.
+fn read_project(root: &Path, asked: &mut Asked) {
+    for name in ["npm-shrinkwrap.json", "package-lock.json"] {
+        let Some(text) = find_upwards(root, name).and_then(|p| std::fs::read(p).ok()) else { continue };
+        let Ok(packages) = npm::parse_package_lock(&text) else { continue };
+        for p in packages.iter().filter(|p| !p.link) {
+            if let Some(version) = &p.version {
+                asked.pins.push(Purl::new(Ecosystem::Npm, &p.name, Some(version)));
+            }
+        }
+        break;
+    }
+    let manifest = std::fs::read(root.join("package.json")).unwrap_or_default();
+    let Ok(json) = serde_json::from_slice::<serde_json::Value>(&manifest) else { return };
+    for section in ["dependencies", "devDependencies", "optionalDependencies"] {
+        let Some(map) = json.get(section).and_then(|s| s.as_object()) else { continue };
+        for (name, value) in map {
+            let Some(range) = value.as_str() else { continue };
+            let spec = npm::classify_spec(&format!("{name}@{range}"));
+            read_kind(Some(name), &spec.kind, &format!("{name}@{range}"), asked);
+        }
+    }
+}
+
+/// Leads npm to the gate.
+pub fn equip(gate: &Gate<'_>, e: &mut Equipment) -> Result<(), String> {
+    e.set("npm_config_https_proxy", gate.proxy);
+    e.set("npm_config_proxy", gate.proxy);
+    e.set("npm_config_noproxy", "countersign.invalid");
+    e.set("npm_config_cafile", gate.certificate);
+    // Its cache would be taken without passing the gate; the gate keeps what it admitted.
+    e.set("npm_config_cache", gate.folder.join("npm-cache"));
+    e.set("npm_config_update_notifier", "false");
+    e.set("npm_config_fetch_timeout", "900000");
+    for name in ["HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy", "PROXY", "proxy"] {
+        e.remove.push(name.to_owned());
+    }
+    Ok(())
+}

@@ -1,0 +1,262 @@
+//! pip: its own parser says what its configuration, environment and arguments come to.
+
+use super::{Asked, Command, Equipment, Gate, Seed, option_values, without_option};
+use countersign_core::{Ecosystem, Purl};
+use countersign_ecosystem::pypi;
+use countersign_engine::account::{Plan, PythonPlan};
+use serde::Deserialize;
+use std::path::{Path, PathBuf};
+
+/// Asks pip's own option parser; runs in pip's own interpreter and prints one JSON object.
+const ASK: &str = r#"
+import json, sys, sysconfig, site
+args = sys.argv[1:]
+from pip._internal.cli.main_parser import parse_command
+from pip._internal.commands import create_command
+name, rest = parse_command(args)
+command = create_command(name, isolated='--isolated' in rest)
+opts, given = command.parse_args(rest)
+get = lambda k, d=None: getattr(opts, k, d)
+paths = [sysconfig.get_path('purelib'), sysconfig.get_path('platlib')]
+if name == 'install':
+    try:
+        from pip._internal.locations import get_scheme
+        scheme = get_scheme('x', user=bool(get('use_user_site')), home=None, root=get('root_path'),
+                            isolated=bool(get('isolated_mode')), prefix=get('prefix_path'))
+        paths = [scheme.purelib, scheme.platlib] + paths
+    except Exception:
+        pass
+    if get('target_dir'):
+        paths = [get('target_dir')] + paths
+    if site.ENABLE_USER_SITE:
+        paths.append(site.getusersitepackages())
+reqs = [str(r) for r in (get('requirements') or [])]
+print(json.dumps({
+    'command': name, 'index_url': get('index_url'), 'extra_index_urls': get('extra_index_urls') or [],
+    'no_index': bool(get('no_index')), 'find_links': get('find_links') or [],
+    'requirements': reqs, 'constraints': [str(r) for r in (get('constraints') or [])],
+    'editables': get('editables') or [], 'given': given, 'cert': get('cert'),
+    'sites': paths, 'isolated': '--isolated' in rest,
+    'downloads': [d for d in [get('download_dir'), get('wheel_dir')] if d],
+}))
+"#;
+
+#[derive(Deserialize)]
+struct Answer {
+    command: String,
+    index_url: Option<String>,
+    extra_index_urls: Vec<String>,
+    no_index: bool,
+    find_links: Vec<String>,
+    requirements: Vec<String>,
+    constraints: Vec<String>,
+    editables: Vec<String>,
+    given: Vec<String>,
+    cert: Option<String>,
+    sites: Vec<PathBuf>,
+    downloads: Vec<PathBuf>,
+}
+
+/// Asks pip. When pip's own parser rejects the arguments, pip is left to say so itself.
+pub fn ask(command: &Command) -> Result<Asked, String> {
+    let args = command.texts();
+    for option in ["--proxy", "--cert", "--client-cert"] {
+        if !option_values(&args, option, None).is_empty() {
+            return Err(format!("`{option}` would lead pip past the gate; set it in the environment instead"));
+        }
+    }
+    let mut asked = Asked::default();
+    let python = interpreter(command)?;
+    let output = std::process::Command::new(&python)
+        .arg("-c")
+        .arg(ASK)
+        .args(&command.args)
+        .stdin(std::process::Stdio::null())
+        .output()
+        .map_err(|e| format!("`{}` cannot be started: {e}", python.display()))?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    let answer = text.lines().rev().find_map(|l| serde_json::from_str::<Answer>(l).ok());
+    let Some(answer) = answer else {
+        // `pip --help`, a misspelt option: nothing will be fetched, and pip explains it best.
+        return Ok(asked);
+    };
+    read_answer(answer, command, &mut asked)?;
+    Ok(asked)
+}
+
+fn read_answer(answer: Answer, command: &Command, asked: &mut Asked) -> Result<(), String> {
+    // Extra indexes own their names before the default one: they are the private ones.
+    let mut indexes = answer.extra_index_urls.clone();
+    indexes.extend(answer.index_url.clone());
+    if answer.no_index {
+        indexes.clear();
+    }
+    for address in indexes {
+        asked.upstreams.push(Seed { ecosystem: Ecosystem::Pypi, address, keyring: None });
+    }
+    asked.roots.extend(answer.cert.as_ref().map(PathBuf::from));
+    for link in &answer.find_links {
+        asked.doors.push((
+            countersign_engine::shown_address(link),
+            "find-links is no index; its files are not offered".to_owned(),
+        ));
+    }
+    if !option_values(&command.texts(), "--find-links", Some("-f")).is_empty() {
+        asked.args = Some(without_option(&command.args, "--find-links", Some("-f")));
+    }
+    let mut local = Vec::new();
+    for spec in &answer.given {
+        read_spec(&pypi::classify_spec(spec), spec, asked, &mut local);
+    }
+    for e in &answer.editables {
+        local.push(PathBuf::from(e.split('[').next().unwrap_or(e)));
+    }
+    let mut seen = Vec::new();
+    for file in answer.requirements.iter().chain(&answer.constraints) {
+        read_requirements(Path::new(file), asked, &mut local, &mut seen)?;
+    }
+    let mut sites = Vec::new();
+    for s in answer.sites {
+        if !sites.contains(&s) {
+            sites.push(s);
+        }
+    }
+    let mut downloads = answer.downloads;
+    if answer.command == "download" && downloads.is_empty() {
+        downloads.push(PathBuf::from("."));
+    }
+    if answer.command != "install" {
+        sites.clear();
+    }
+    asked.installed = countersign_engine::account::installed_python(&sites);
+    asked.account = Plan::Python(PythonPlan { sites, downloads, local });
+    Ok(())
+}
+
+fn read_spec(spec: &pypi::Spec, text: &str, asked: &mut Asked, local: &mut Vec<PathBuf>) {
+    match spec {
+        pypi::Spec::Pinned { name, version, .. } => {
+            asked.pins.push(Purl::new(Ecosystem::Pypi, name, Some(version)));
+        }
+        pypi::Spec::Url { .. } | pypi::Spec::Vcs { .. } => {
+            asked.doors.push((
+                countersign_engine::shown_address(text),
+                "a direct address, known to no index".to_owned(),
+            ));
+        }
+        pypi::Spec::LocalPath { path, .. } => local.push(PathBuf::from(path)),
+        _ => {}
+    }
+}
+
+/// Reads a requirements file for pins and for side doors, and the files that it includes.
+fn read_requirements(
+    file: &Path,
+    asked: &mut Asked,
+    local: &mut Vec<PathBuf>,
+    seen: &mut Vec<PathBuf>,
+) -> Result<(), String> {
+    if seen.iter().any(|s| s == file) || seen.len() > 200 {
+        return Ok(());
+    }
+    seen.push(file.to_path_buf());
+    // A file that cannot be read is pip's to complain about.
+    let Ok(text) = std::fs::read_to_string(file) else { return Ok(()) };
+    let here = file.parent().unwrap_or(Path::new("."));
+    for line in pypi::parse_requirements(&text) {
+        match line.kind {
+            pypi::RequirementKind::Requirement { spec, .. } => {
+                let shown = format!("`{}` line {}", file.display(), line.line);
+                read_spec(&spec, &shown, asked, local);
+            }
+            pypi::RequirementKind::Include { path, .. } => {
+                read_requirements(&here.join(path), asked, local, seen)?;
+            }
+            pypi::RequirementKind::IndexUrl(address) | pypi::RequirementKind::ExtraIndexUrl(address) => {
+                asked.upstreams.push(Seed { ecosystem: Ecosystem::Pypi, address, keyring: None });
+            }
+            pypi::RequirementKind::FindLinks(link) => {
+                return Err(format!(
+                    "`{}` line {} opens a side door, `--find-links {}`; the gate cannot judge files there, so \
+                     take the line out or serve the folder as an index",
+                    file.display(),
+                    line.line,
+                    countersign_engine::shown_address(&link)
+                ));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// The interpreter that runs pip: the one in its first line, or the one that pip names itself.
+fn interpreter(command: &Command) -> Result<PathBuf, String> {
+    let program = command.program.first().cloned().unwrap_or_default();
+    if command.program.len() > 1 {
+        return Ok(PathBuf::from(program));
+    }
+    let path = super::probe::which(&program).ok_or_else(|| format!("`{}` is not installed", program.to_string_lossy()))?;
+    if let Ok(text) = std::fs::read(&path) {
+        let first = text.split(|b| *b == b'\n').next().unwrap_or_default();
+        let line = String::from_utf8_lossy(first);
+        if let Some(rest) = line.strip_prefix("#!") {
+            let python = rest.trim();
+            if python.contains("python") && !python.contains("env ") && Path::new(python).is_file() {
+                return Ok(PathBuf::from(python));
+            }
+        }
+    }
+    // A version manager's shim: pip's own word on which interpreter it runs in.
+    let output = std::process::Command::new(&path)
+        .args(["--disable-pip-version-check", "debug"])
+        .stdin(std::process::Stdio::null())
+        .output()
+        .map_err(|e| format!("`{}` cannot be started: {e}", path.display()))?;
+    String::from_utf8_lossy(&output.stdout)
+        .lines()
+        .find_map(|l| l.strip_prefix("sys.executable: ").map(|p| PathBuf::from(p.trim())))
+        .ok_or_else(|| format!("`{}` does not say which python it runs in; use `python -m pip`", path.display()))
+}
+
+/// Leads pip to the gate.
+pub fn equip(command: &Command, asked: &Asked, gate: &Gate<'_>, e: &mut Equipment) -> Result<(), String> {
+    e.set("PIP_PROXY", gate.proxy);
+    e.set("PIP_CERT", gate.certificate);
+    // Its cache would be taken without passing the gate; the gate keeps what it admitted.
+    e.set("PIP_NO_CACHE_DIR", "1");
+    e.set("PIP_DEFAULT_TIMEOUT", "900");
+    e.set("PIP_DISABLE_PIP_VERSION_CHECK", "1");
+    e.remove.push("PIP_CLIENT_CERT".to_owned());
+    if !asked.doors.is_empty() {
+        let none = gate.folder.join("no-links");
+        std::fs::create_dir_all(&none).map_err(|e| format!("`{}`: {e}", none.display()))?;
+        e.set("PIP_FIND_LINKS", none);
+    }
+    if command.texts().iter().any(|a| a == "--isolated") {
+        // Isolated, pip ignores its own variables but not the general ones.
+        for name in ["HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"] {
+            e.set(name, gate.proxy);
+        }
+        e.set("REQUESTS_CA_BUNDLE", gate.bundle);
+        e.set("SSL_CERT_FILE", gate.bundle);
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::ffi::OsString;
+
+    fn pip(text: &str) -> Command {
+        let words: Vec<OsString> = text.split(' ').map(OsString::from).collect();
+        Command::detect(&words).unwrap()
+    }
+
+    #[test]
+    fn options_that_lead_past_the_gate_are_refused() {
+        let e = ask(&pip("pip install --proxy=http://x.example flask")).err();
+        assert!(e.is_some_and(|e| e.contains("--proxy")));
+    }
+}

@@ -1,0 +1,53 @@
+//! Asking programs: where they lie, and what they have built in.
+
+use std::ffi::OsStr;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+
+/// What was learned of a program before, kept as long as the program does not change.
+pub trait Memory {
+    /// What is remembered under `key`.
+    fn get(&mut self, key: &str) -> Option<String>;
+    /// Remembers `value` under `key`.
+    fn put(&mut self, key: &str, value: &str);
+}
+
+/// Finds a program as the shell would.
+pub fn which(program: &OsStr) -> Option<PathBuf> {
+    let path = Path::new(program);
+    if path.components().count() > 1 {
+        return path.is_file().then(|| path.to_path_buf());
+    }
+    let dirs = std::env::var_os("PATH")?;
+    std::env::split_paths(&dirs).map(|d| d.join(program)).find(|p| {
+        p.metadata().is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0)
+    })
+}
+
+/// A key that changes whenever the program's file does.
+pub fn identity(program: &Path) -> String {
+    let real = program.canonicalize().unwrap_or_else(|_| program.to_path_buf());
+    match real.metadata() {
+        Ok(m) => format!("{} {} {}.{}", real.display(), m.len(), m.mtime(), m.mtime_nsec()),
+        Err(_) => real.display().to_string(),
+    }
+}
+
+/// Runs a program without a terminal and gives what it printed, if it ended well.
+pub fn output(program: &OsStr, args: &[&str]) -> Result<String, String> {
+    let shown = program.to_string_lossy();
+    let out = std::process::Command::new(program)
+        .args(args)
+        .stdin(std::process::Stdio::null())
+        .output()
+        .map_err(|e| format!("`{shown}` cannot be started: {e}"))?;
+    if !out.status.success() {
+        let why = String::from_utf8_lossy(&out.stderr);
+        return Err(format!(
+            "`{shown} {}` failed: {}",
+            args.join(" "),
+            why.lines().next().unwrap_or("it says nothing")
+        ));
+    }
+    Ok(String::from_utf8_lossy(&out.stdout).into_owned())
+}

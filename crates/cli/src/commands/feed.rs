@@ -1,0 +1,155 @@
+//! `countersign feed`: where advisories come from and how old they are.
+
+use crate::args::FeedCommand;
+use crate::context::{Context, Failed, now};
+use crate::print;
+use countersign_core::Sha256Digest;
+use countersign_engine::feeds::Feeds;
+use countersign_engine::store::{Feed, Store};
+use std::path::{Path, PathBuf};
+
+/// Where a feed's files lie on this machine.
+pub fn place(state: &Path, feed: &Feed) -> PathBuf {
+    if feed.location.starts_with("http://") || feed.location.starts_with("https://") {
+        state.join("feeds/fetched").join(format!("{}.zip", feed.name))
+    } else {
+        PathBuf::from(&feed.location)
+    }
+}
+
+fn is_remote(feed: &Feed) -> bool {
+    feed.location.starts_with("http")
+}
+
+/// Runs a feed subcommand.
+pub async fn feed(context: &Context, command: FeedCommand) -> Result<u8, Failed> {
+    let (store, made) = context.open_or_init().await?;
+    if let Some(text) = made {
+        print::error_line(&format!("countersign: {text}"));
+    }
+    match command {
+        FeedCommand::Add { location, name } => add(context, &store, &location, name).await,
+        FeedCommand::Sync => {
+            for feed in store.feeds().await? {
+                if is_remote(&feed) {
+                    fetch(context, &store, feed).await?;
+                }
+            }
+            show(context, &store, false).await
+        }
+        FeedCommand::List(args) => show(context, &store, args.json).await,
+        FeedCommand::Remove { name } => {
+            if store.remove_feed(&name).await? {
+                print::line(&format!("removed {name}"));
+                return Ok(0);
+            }
+            Err(Failed::usage(format!("there is no feed `{name}`; `countersign feed list` shows them")))
+        }
+    }
+}
+
+async fn add(context: &Context, store: &Store, location: &str, name: Option<String>) -> Result<u8, Failed> {
+    let remote = location.starts_with("http://") || location.starts_with("https://");
+    let location = if remote {
+        location.to_owned()
+    } else {
+        let path = std::path::absolute(location).map_err(Failed::usage)?;
+        path.canonicalize()
+            .map_err(|e| Failed::usage(format!("feed `{location}` cannot be read: {e}")))?
+            .display()
+            .to_string()
+    };
+    let name = name.unwrap_or_else(|| default_name(&location));
+    let feed = Feed {
+        name: name.clone(),
+        location,
+        kind: "osv".to_owned(),
+        added: now(),
+        last_synced: (!remote).then(now),
+        sha256: None,
+        etag: None,
+    };
+    if remote {
+        fetch(context, store, feed).await?;
+    } else {
+        // A place that holds no feed is refused before it is configured.
+        let (folder, place) = (context.state.join("feeds"), place(&context.state, &feed));
+        let opened = tokio::task::spawn_blocking(move || Feeds::open(&folder, &[place], now()));
+        opened.await.map_err(Failed::internal)?.map_err(Failed::usage)?;
+        store.put_feed(&feed).await?;
+    }
+    print::line(&format!("added {name}"));
+    show(context, store, false).await
+}
+
+fn default_name(location: &str) -> String {
+    let last = location.trim_end_matches('/').rsplit('/').next().unwrap_or("feed");
+    last.trim_end_matches(".zip").chars().filter(|c| c.is_ascii_alphanumeric() || "-_.".contains(*c)).collect()
+}
+
+/// Fetches a feed with an address. What was there stays until the new one is whole and readable.
+async fn fetch(context: &Context, store: &Store, feed: Feed) -> Result<(), Failed> {
+    let url = url::Url::parse(&feed.location)
+        .map_err(|e| Failed::usage(format!("feed `{}`: its address cannot be read: {e}", feed.name)))?;
+    let target = place(&context.state, &feed);
+    let folder = target.parent().unwrap_or(&context.state).to_path_buf();
+    std::fs::create_dir_all(&folder).map_err(Failed::internal)?;
+    let bytes = countersign_engine::fetch_document(&url, 1 << 30)
+        .await
+        .map_err(|e| Failed { message: format!("feed `{}`: {e}; what was there before stays in use", feed.name), code: crate::exit::UPSTREAM })?;
+    let staged = folder.join(format!(".{}.zip", feed.name));
+    std::fs::write(&staged, &bytes).map_err(Failed::internal)?;
+    let (index_folder, place) = (context.state.join("feeds/checked"), staged.clone());
+    let checked = tokio::task::spawn_blocking(move || Feeds::open(&index_folder, &[place], now()));
+    if let Err(e) = checked.await.map_err(Failed::internal)? {
+        let _ = std::fs::remove_file(&staged);
+        return Err(Failed::usage(format!("{e}; what was there before stays in use")));
+    }
+    std::fs::rename(&staged, &target).map_err(Failed::internal)?;
+    store
+        .put_feed(&Feed { last_synced: Some(now()), sha256: Some(Sha256Digest::of(&bytes)), ..feed })
+        .await?;
+    Ok(())
+}
+
+async fn show(context: &Context, store: &Store, json: bool) -> Result<u8, Failed> {
+    let configured = store.feeds().await?;
+    let feeds = context.feeds(store, &[]).await?;
+    let Some(feeds) = feeds else {
+        print::line(if json { "{\"feeds\": []}" } else { "no feeds; add one with `countersign feed add PATH|ADDRESS`" });
+        return Ok(0);
+    };
+    let meta = feeds.meta();
+    if json {
+        let sources: Vec<_> = meta
+            .sources
+            .iter()
+            .map(|s| {
+                serde_json::json!({
+                    "name": s.name, "records": s.records, "withdrawn": s.withdrawn, "unreadable": s.unreadable,
+                    "newest": s.newest_modified.map(|t| t.to_string()),
+                })
+            })
+            .collect();
+        let value = serde_json::json!({
+            "configured": configured.iter().map(|f| serde_json::json!({"name": f.name, "location": countersign_engine::shown_address(&f.location), "last_synced": f.last_synced})).collect::<Vec<_>>(),
+            "sources": sources,
+            "packages": meta.packages, "advisories": meta.advisories,
+        });
+        print::line(&value.to_string());
+        return Ok(0);
+    }
+    for f in &configured {
+        print::line(&format!("{}  {}", f.name, countersign_engine::shown_address(&f.location)));
+    }
+    print::line(&format!("{:<24} {:>8} {:>10} {:>11}  newest record", "source", "records", "withdrawn", "unreadable"));
+    for s in &meta.sources {
+        let newest = s.newest_modified.map_or_else(|| "unknown".to_owned(), |t| format!("{} ({} days ago)", t.date(), now().hours_since(t) / 24));
+        print::line(&format!("{:<24} {:>8} {:>10} {:>11}  {newest}", s.name, s.records, s.withdrawn, s.unreadable));
+    }
+    if let Some(kev) = &meta.exploited {
+        print::line(&format!("{:<24} {:>8} {:>10} {:>11}  version {}", "known exploited", kev.entries, "", "", kev.version));
+    }
+    print::line(&format!("{} advisories about {} packages", meta.advisories, meta.packages));
+    Ok(0)
+}

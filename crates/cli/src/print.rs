@@ -1,0 +1,31 @@
+//! The one place that writes to the terminal.
+
+use std::io::{IsTerminal as _, Write as _};
+
+/// Prints a line to standard output. A reader that went away ends the output, not the command.
+pub fn line(text: &str) {
+    let _ = writeln!(std::io::stdout(), "{text}");
+}
+
+/// Prints a line to standard error.
+pub fn error_line(text: &str) {
+    let _ = writeln!(std::io::stderr(), "{text}");
+}
+
+/// Whether standard error is a terminal that takes colours (NO_COLOR, no-color.org).
+pub fn colours() -> bool {
+    std::io::stderr().is_terminal()
+        && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty())
+        && std::env::var_os("TERM").is_none_or(|t| t != "dumb")
+}
+
+/// Draws over the current line of standard error.
+pub fn redraw(text: &str) {
+    let _ = write!(std::io::stderr(), "\r\x1b[2K{text}");
+    let _ = std::io::stderr().flush();
+}
+
+/// The width of the terminal in columns, 80 where there is none.
+pub fn width() -> usize {
+    terminal_size::terminal_size_of(std::io::stderr()).map_or(80, |(w, _)| usize::from(w.0)).clamp(40, 200)
+}

@@ -1,0 +1,155 @@
+use super::*;
+use proptest::prelude::*;
+use serde_json::json;
+
+fn manifest(version: &str) -> Value {
+    json!({
+        "name": "demo", "version": version, "extra": {"kept": [1, 2.5, null]},
+        "dist": {"tarball": format!("https://registry.example/demo/-/demo-{version}.tgz"),
+                 "shasum": "0".repeat(40)},
+    })
+}
+
+fn document(versions: &[&str], latest: &str) -> Value {
+    let time: Map<String, Value> =
+        versions.iter().map(|v| ((*v).to_owned(), "2024-01-01T00:00:00.000Z".into())).collect();
+    let mut time = Value::Object(time);
+    time["created"] = "2020-01-01T00:00:00.000Z".into();
+    time["modified"] = "2024-06-01T00:00:00.000Z".into();
+    let versions: Map<String, Value> =
+        versions.iter().map(|v| ((*v).to_owned(), manifest(v))).collect();
+    json!({"name": "demo", "dist-tags": {"latest": latest, "next": "3.0.0-rc.1"},
+           "versions": versions, "time": time, "readme": "kept"})
+}
+
+fn parse(value: &Value) -> Result<Packument, IndexError> {
+    Packument::parse(value.to_string().as_bytes(), &IndexLimits::default())
+}
+
+const VERSIONS: [&str; 5] = ["1.0.0", "2.0.0", "1.9.0", "3.0.0-rc.1", "2.1.0"];
+
+#[test]
+fn a_version_is_read_with_all_its_fields() {
+    let mut value = document(&["1.0.0"], "1.0.0");
+    let version = &mut value["versions"]["1.0.0"];
+    let integrity = format!("sha512-{}==", "A".repeat(86));
+    version["dist"]["integrity"] = integrity.into();
+    version["dist"]["attestations"] = json!({"url": "https://registry.example/a"});
+    version["dist"]["signatures"] = json!([{"keyid": "k", "sig": "s"}, {"keyid": 1}]);
+    version["deprecated"] = "use\u{1b} other".into();
+    version["scripts"] = json!({"postinstall": "node x"});
+    version["repository"] = json!({"type": "git", "url": "git+https://git.example/d"});
+    let packument = parse(&value).unwrap();
+    assert!(packument.is_full());
+    assert_eq!(packument.modified(), Timestamp::parse("2024-06-01T00:00:00Z"));
+    let v = packument.versions().pop().unwrap();
+    assert_eq!(v.tarball.unwrap().path(), "/demo/-/demo-1.0.0.tgz");
+    assert_eq!(v.integrity[0].algorithm(), Algorithm::Sha512);
+    assert!(v.shasum.is_some());
+    assert_eq!(v.deprecated.as_deref(), Some("use  other"));
+    assert_eq!(v.published, Timestamp::parse("2024-01-01T00:00:00Z"));
+    assert_eq!(v.attestations_url.as_deref(), Some("https://registry.example/a"));
+    assert_eq!(v.signatures, [("k".to_owned(), "s".to_owned())]);
+    assert!(v.has_install_script);
+    assert_eq!(v.repository.as_deref(), Some("git+https://git.example/d"));
+}
+
+#[test]
+fn latest_moves_to_what_is_left() {
+    for (latest, kept, want) in [
+        ("2.1.0", &["1.0.0", "2.0.0", "2.1.0"][..], Some("2.1.0")),
+        ("2.1.0", &["1.0.0", "2.0.0", "3.0.0-rc.1"], Some("2.0.0")),
+        ("1.9.0", &["1.0.0", "2.0.0", "2.1.0"], Some("1.0.0")),
+        ("1.0.0", &["2.0.0", "2.1.0", "3.0.0-rc.1"], Some("2.1.0")),
+        ("2.1.0", &["3.0.0-rc.1"], Some("3.0.0-rc.1")),
+        ("2.1.0", &[], None),
+    ] {
+        let mut packument = parse(&document(&VERSIONS, latest)).unwrap();
+        packument.retain(|v| kept.contains(&v));
+        assert_eq!(packument.dist_tag("latest"), want, "{latest} {kept:?}");
+        let next = kept.contains(&"3.0.0-rc.1").then_some("3.0.0-rc.1");
+        assert_eq!(packument.dist_tag("next"), next);
+        let times = packument.document["time"].as_object().unwrap();
+        assert_eq!(times.len(), kept.len() + 2, "created and modified stay");
+    }
+}
+
+#[test]
+fn what_is_not_read_is_kept() {
+    let value = document(&VERSIONS, "2.1.0");
+    let mut packument = parse(&value).unwrap();
+    packument.retain(|_| true);
+    let again: Value = serde_json::from_slice(&packument.to_bytes()).unwrap();
+    assert_eq!(again, value);
+    let keys: Vec<_> = again["versions"].as_object().unwrap().keys().collect();
+    assert_eq!(keys, VERSIONS);
+}
+
+#[test]
+fn contradictory_versions_are_taken_out() {
+    for (path, bad) in [
+        ("/name", json!("other")),
+        ("/version", json!("9.9.9")),
+        ("/name", json!(null)),
+        ("/dist", json!("x")),
+        ("", json!([])),
+    ] {
+        let mut value = document(&VERSIONS, "2.1.0");
+        *value["versions"]["2.1.0"].pointer_mut(path).unwrap() = bad;
+        let packument = parse(&value).unwrap();
+        assert_eq!(packument.rejected(), 1, "{path}");
+        assert_eq!(packument.dist_tag("latest"), Some("2.0.0"), "{path}");
+    }
+    let mut value = document(&VERSIONS, "2.1.0");
+    value["versions"]["latest"] = manifest("latest");
+    assert_eq!(parse(&value).unwrap().rejected(), 1);
+}
+
+#[test]
+fn tarballs_are_rewritten_or_their_version_goes() {
+    let mut value = document(&VERSIONS, "2.1.0");
+    value["versions"]["2.1.0"]["dist"]["tarball"] = "file:///etc/passwd".into();
+    let mut packument = parse(&value).unwrap();
+    packument
+        .rewrite_tarballs(|v| Some(format!("http://127.0.0.1:1{}", v.tarball.as_ref()?.path())));
+    let versions = packument.versions();
+    assert_eq!(versions.len(), 4);
+    assert!(versions.iter().all(|v| v.tarball.as_ref().unwrap().host_str() == Some("127.0.0.1")));
+    assert_eq!(packument.dist_tag("latest"), Some("2.0.0"));
+}
+
+#[test]
+fn what_is_no_packument_is_an_error() {
+    for text in [
+        "",
+        "[]",
+        "{}",
+        r#"{"name":"demo"}"#,
+        r#"{"name":"../x","versions":{}}"#,
+        r#"{"name":"demo","versions":[]}"#,
+        r#"{"name":"demo","versions":{},"dist-tags":{"a":1}}"#,
+        r#"{"name":"demo","versions":{},"time":"x"}"#,
+    ] {
+        let got = Packument::parse(text.as_bytes(), &IndexLimits::default());
+        assert!(matches!(got, Err(IndexError::Malformed { .. })), "{text}");
+    }
+    let limits = IndexLimits { max_entries: 4, ..IndexLimits::default() };
+    let got = Packument::parse(document(&VERSIONS, "1.0.0").to_string().as_bytes(), &limits);
+    assert!(matches!(got, Err(IndexError::TooManyEntries { .. })));
+}
+
+proptest! {
+    #[test]
+    fn tags_never_point_at_removed_versions(kept in prop::collection::vec(any::<bool>(), 5), latest in 0usize..5) {
+        let mut packument = parse(&document(&VERSIONS, VERSIONS[latest])).unwrap();
+        packument.retain(|v| VERSIONS.iter().position(|w| *w == v).is_some_and(|i| kept[i]));
+        let again = Packument::parse(&packument.to_bytes(), &IndexLimits::default()).unwrap();
+        let versions = again.versions();
+        for tag in ["latest", "next"] {
+            if let Some(target) = again.dist_tag(tag) {
+                prop_assert!(versions.iter().any(|v| v.version == target));
+            }
+        }
+        prop_assert_eq!(again.dist_tag("latest").is_some(), !versions.is_empty());
+    }
+}

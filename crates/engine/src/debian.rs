@@ -1,0 +1,360 @@
+//! Debian: the signed lists that apt already has lead from a key to a deb's digest.
+//!
+//! InRelease, by the keyring that the source names, gives the digest of each Packages file; that
+//! file gives the digest of each deb. Indexes themselves pass through byte for byte, because apt
+//! checks them itself and would refuse a changed one.
+
+use crate::engine::Engine;
+use crate::http_client::Failure;
+use crate::index::FileRef;
+use crate::npm::pass_response;
+use crate::request::{Answer, ClientRequest};
+use crate::upstream::Upstream;
+use countersign_core::{
+    Age, Algorithm, Ecosystem, Evidence, EvidenceState, ExpectedDigest, Purl, ReasonCode,
+    Sha256Digest, Timestamp,
+};
+use countersign_ecosystem::debian::{self, PackageRecord, PackagesLimits, Release};
+use countersign_evidence::openpgp;
+use countersign_store::Newest;
+use http::header;
+use sha2::Digest as _;
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// One Packages file as apt keeps it, with the Release file that vouches for it.
+#[derive(Debug, Clone)]
+pub struct ListFile {
+    /// The repository's root address.
+    pub repository: String,
+    /// The file's path below the Release file, as the Release file lists it.
+    pub meta_key: String,
+    /// Where apt keeps it, possibly compressed.
+    pub packages: PathBuf,
+    /// Where apt keeps the InRelease file.
+    pub in_release: PathBuf,
+    /// Where apt keeps the Release file, if the repository has no InRelease.
+    pub release: PathBuf,
+    /// The keyring that the source names: a path, several, or the key itself.
+    pub signed_by: Option<String>,
+    /// The release's code name.
+    pub codename: Option<String>,
+}
+
+/// The keyrings that apt trusts where a source names none (apt-key(8), "files").
+const DEFAULT_KEYRINGS: [&str; 2] = ["/etc/apt/trusted.gpg", "/etc/apt/trusted.gpg.d"];
+
+/// A deb as a verified list describes it.
+#[derive(Debug, Clone)]
+struct ListedDeb {
+    record: PackageRecord,
+    evidence: Evidence,
+    codename: Option<String>,
+    /// The Release file's own date, and the suite that it is for.
+    dated: Option<(String, Timestamp)>,
+}
+
+impl Engine {
+    /// Answers a request under a Debian repository's root.
+    pub(crate) async fn answer_debian(
+        &self,
+        upstream: Arc<Upstream>,
+        rest: &str,
+        request: &ClientRequest,
+    ) -> Answer {
+        let path = crate::answer::percent_decode(rest);
+        if !is_package(&path) {
+            return self.pass_debian_index(request).await;
+        }
+        match self.debian_file(&upstream, &path).await {
+            Ok(mut file) => {
+                file.url = request.url.clone();
+                self.answer_file(Arc::new(file), request).await
+            }
+            Err(failure) => self.index_failure(&request.url, failure),
+        }
+    }
+
+    async fn pass_debian_index(&self, request: &ClientRequest) -> Answer {
+        let mut headers = request.headers.clone();
+        for hop in [header::HOST, header::CONNECTION, header::CONTENT_LENGTH, header::TRANSFER_ENCODING] {
+            headers.remove(hop);
+        }
+        let body = bytes::Bytes::new();
+        match self.inner.http.pass_on(request.method.clone(), &request.url, headers, body).await {
+            Ok(response) => pass_response(response),
+            Err(failure) => self.index_failure(&request.url, failure),
+        }
+    }
+
+    /// A deb by its path below the repository's root, from the verified lists.
+    pub(crate) async fn debian_file(&self, upstream: &Arc<Upstream>, path: &str) -> Result<FileRef, Failure> {
+        let lists: Vec<ListFile> = self
+            .inner
+            .debian
+            .iter()
+            .filter(|l| Upstream::new(Ecosystem::Debian, &l.repository).is_some_and(|u| u.base == upstream.base))
+            .cloned()
+            .collect();
+        let (wanted, now) = (path.trim_start_matches("./").to_owned(), self.now());
+        let look = move || find_listed(&lists, &wanted, now);
+        let listed = tokio::task::spawn_blocking(look)
+            .await
+            .map_err(|_| Failure::new(ReasonCode::Internal, "the signed lists could not be read"))??;
+        self.refuse_older_lists(&listed).await?;
+        Ok(self.debian_ref(upstream, listed))
+    }
+
+    /// A Release file older than the newest that was seen for its suite is a replay.
+    async fn refuse_older_lists(&self, listed: &ListedDeb) -> Result<(), Failure> {
+        let Some((suite, date)) = &listed.dated else { return Ok(()) };
+        let key = format!("debian-release {suite}");
+        let seen = self.inner.store.bump_newest(&key, *date).await.map_err(crate::pipeline::store_failure)?;
+        if let Newest::Older { newest } = seen {
+            return Err(Failure::new(
+                ReasonCode::IndexUntrusted,
+                format!("the Release file of {suite} is of {date}, and one of {newest} was seen before; run apt-get update"),
+            ));
+        }
+        Ok(())
+    }
+
+    fn debian_ref(&self, upstream: &Arc<Upstream>, listed: ListedDeb) -> FileRef {
+        let r = &listed.record;
+        let purl = Purl::new(Ecosystem::Debian, &r.package, Some(&r.version))
+            .with_qualifier("arch", &r.architecture);
+        let feed = self.feed_package(Ecosystem::Debian, &r.source, listed.codename.as_deref());
+        // Advisories are about source packages and their versions.
+        let source = Purl::new(Ecosystem::Debian, &r.source, Some(&r.source_version));
+        let mut facts = self.version_facts(source, upstream, Age::Unknown, false, &feed);
+        facts.reservation = self.inner.lists.reservation(&purl, upstream);
+        facts.denied = self.inner.lists.denies(&purl);
+        facts.allowed = self.inner.lists.allows(&purl);
+        facts.purl = purl;
+        let expected = r
+            .sha256
+            .and_then(|d| ExpectedDigest::from_bytes(Algorithm::Sha256, d.0.to_vec()))
+            .into_iter()
+            .collect();
+        let file_name = r.filename.rsplit('/').next().unwrap_or(&r.filename).to_owned();
+        FileRef {
+            facts,
+            url: upstream.base.join(&r.filename).unwrap_or_else(|_| upstream.base.clone()),
+            file_name,
+            expected,
+            size: Some(r.size),
+            attestations: None,
+            evidence: vec![listed.evidence],
+            upstream: upstream.clone(),
+            next_admissible: None,
+        }
+    }
+
+    /// A deb of this machine by its digest, from the verified lists of any repository.
+    pub(crate) async fn debian_file_by_digest(&self, file_name: &str, sha256: Sha256Digest) -> Option<FileRef> {
+        for upstream in self.upstreams_of(Ecosystem::Debian) {
+            let lists: Vec<ListFile> = self
+                .inner
+                .debian
+                .iter()
+                .filter(|l| Upstream::new(Ecosystem::Debian, &l.repository).is_some_and(|u| u.base == upstream.base))
+                .cloned()
+                .collect();
+            let (name, now) = (file_name.to_owned(), self.now());
+            let look = move || find_by_digest(&lists, &name, sha256, now);
+            if let Ok(Ok(listed)) = tokio::task::spawn_blocking(look).await {
+                return Some(self.debian_ref(&upstream, listed));
+            }
+        }
+        None
+    }
+}
+
+fn is_package(path: &str) -> bool {
+    let lower = path.to_ascii_lowercase();
+    let index = lower.contains("dists/") && !lower.ends_with(".deb") && !lower.ends_with(".udeb");
+    // Whatever lies outside `dists/` and is no well-known index is taken for a package: unknown
+    // things are looked up in the lists and closed, not passed on.
+    let flat_index = lower
+        .rsplit('/')
+        .next()
+        .is_some_and(|n| ["inrelease", "release", "release.gpg"].contains(&n) || n.starts_with("packages") || n.starts_with("sources") || n.starts_with("translation-") || n.starts_with("contents-"));
+    !(index || flat_index)
+}
+
+/// Finds a deb in the lists, verifying each list's chain before its word counts.
+fn find_listed(lists: &[ListFile], path: &str, now: Timestamp) -> Result<ListedDeb, Failure> {
+    let mut problem = None;
+    for list in lists {
+        match find_in(list, now, |r| r.filename.trim_start_matches("./") == path) {
+            Ok(Some(found)) => return Ok(found),
+            Ok(None) => {}
+            Err(failure) => problem = Some(failure),
+        }
+    }
+    Err(problem.unwrap_or_else(|| {
+        Failure::new(ReasonCode::NotInIndex, format!("`{path}` is in no signed list that apt has; run apt-get update through the gate"))
+    }))
+}
+
+fn find_by_digest(lists: &[ListFile], file_name: &str, sha256: Sha256Digest, now: Timestamp) -> Result<ListedDeb, Failure> {
+    for list in lists {
+        if let Some(found) = find_in(list, now, |r| r.sha256 == Some(sha256))? {
+            return Ok(found);
+        }
+    }
+    Err(Failure::new(ReasonCode::NotInIndex, format!("`{file_name}` is in no signed list that apt has")))
+}
+
+fn find_in(list: &ListFile, now: Timestamp, wanted: impl Fn(&PackageRecord) -> bool) -> Result<Option<ListedDeb>, Failure> {
+    let file = match File::open(&list.packages) {
+        Ok(file) => file,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(e) => return Err(unreadable(&list.packages, &e)),
+    };
+    let name = list.packages.to_string_lossy().into_owned();
+    let reader = debian::decompress_index(&name, BufReader::new(file)).map_err(|e| unreadable(&list.packages, &e))?;
+    // The whole list is hashed while it is read: a record counts only if the list that holds it is
+    // the one that the signed Release file names.
+    let mut hashing = HashingReader { inner: reader, sha256: sha2::Sha256::new(), size: 0 };
+    let mut found = None;
+    {
+        let buffered = BufReader::with_capacity(256 * 1024, &mut hashing);
+        for record in debian::parse_packages(buffered, PackagesLimits::default()) {
+            let record = record.map_err(|e| {
+                Failure::new(ReasonCode::IndexMalformed, format!("`{}`: {e}", list.packages.display()))
+            })?;
+            if found.is_none() && wanted(&record) {
+                found = Some(record);
+            }
+        }
+    }
+    let Some(record) = found else { return Ok(None) };
+    io::copy(&mut hashing, &mut io::sink()).map_err(|e| unreadable(&list.packages, &e))?;
+    let digest = Sha256Digest(hashing.sha256.finalize().into());
+    let (release, evidence) = verified_release(list, now)?;
+    let plain = list.meta_key.trim_end_matches(".gz").trim_end_matches(".xz");
+    match release.sha256.get(plain) {
+        Some((d, _)) if *d == digest => {}
+        _ => {
+            return Err(Failure::new(
+                ReasonCode::IndexUntrusted,
+                format!("`{}` is not the list that its signed Release file names; run apt-get update", list.packages.display()),
+            ));
+        }
+    }
+    let suite = release.suite.clone().or_else(|| release.codename.clone()).unwrap_or_default();
+    let dated = release.date.map(|d| (format!("{} {suite}", list.repository), d));
+    let codename = release.codename.clone().or_else(|| list.codename.clone());
+    Ok(Some(ListedDeb { record, evidence, codename, dated }))
+}
+
+fn unreadable(path: &Path, error: &dyn std::fmt::Display) -> Failure {
+    Failure::new(ReasonCode::IndexMalformed, format!("`{}` cannot be read: {error}; run apt-get update", path.display()))
+}
+
+/// The Release file of a list, verified by the keyring that its source names.
+fn verified_release(list: &ListFile, now: Timestamp) -> Result<(Release, Evidence), Failure> {
+    let untrusted = |because: String| {
+        Failure::new(ReasonCode::IndexUntrusted, format!("`{}`: {because}", list.in_release.display()))
+    };
+    let keyring = read_keyring(list.signed_by.as_deref()).map_err(|e| untrusted(format!("its keyring cannot be read: {e}")))?;
+    let verified = match std::fs::read(&list.in_release) {
+        Ok(bytes) => openpgp::verify_inrelease(&bytes, &keyring, now).map_err(|e| untrusted(e.to_string()))?,
+        Err(_) => {
+            let release = std::fs::read(&list.release).map_err(|e| untrusted(e.to_string()))?;
+            let mut signature = list.release.clone().into_os_string();
+            signature.push(".gpg");
+            let signature = std::fs::read(&signature).map_err(|e| untrusted(format!("it is not signed: {e}")))?;
+            openpgp::verify_detached(&release, &signature, &keyring, now).map_err(|e| untrusted(e.to_string()))?
+        }
+    };
+    let text = String::from_utf8_lossy(&verified.get().cleartext).into_owned();
+    let release = debian::parse_release(&text).map_err(|e| untrusted(e.to_string()))?;
+    if let Some(end) = release.valid_until.filter(|end| *end < now) {
+        return Err(untrusted(format!("it was valid until {end}; run apt-get update")));
+    }
+    let mut claim = verified.claim();
+    claim.issuer = release.origin.clone();
+    let evidence = Evidence {
+        kind: "debian-release".to_owned(),
+        source: "apt's signed lists".to_owned(),
+        state: EvidenceState::Verified { claim },
+    };
+    Ok((release, evidence))
+}
+
+/// The certificates that a source trusts: `Signed-By`, or apt's general keyrings.
+fn read_keyring(signed_by: Option<&str>) -> io::Result<Vec<u8>> {
+    let Some(text) = signed_by.filter(|s| !s.trim().is_empty()) else {
+        return read_default_keyrings();
+    };
+    if text.contains("BEGIN PGP PUBLIC KEY BLOCK") {
+        // In a deb822 field an empty line is written as a single dot.
+        let lines: Vec<&str> = text.lines().map(|l| if l.trim() == "." { "" } else { l.trim() }).collect();
+        return Ok(lines.join("\n").into_bytes());
+    }
+    let mut out = Vec::new();
+    for path in text.split([',', ' ']).filter(|p| p.starts_with('/')) {
+        out.extend(std::fs::read(path)?);
+    }
+    if out.is_empty() {
+        // Fingerprints select among the general keyrings; apt has checked the selection itself.
+        return read_default_keyrings();
+    }
+    Ok(out)
+}
+
+fn read_default_keyrings() -> io::Result<Vec<u8>> {
+    let mut files = BTreeMap::new();
+    for place in DEFAULT_KEYRINGS.map(Path::new) {
+        if place.is_file() {
+            files.insert(place.to_path_buf(), ());
+        } else if place.is_dir() {
+            for entry in std::fs::read_dir(place)? {
+                let path = entry?.path();
+                if path.extension().is_some_and(|e| e == "gpg" || e == "asc") {
+                    files.insert(path, ());
+                }
+            }
+        }
+    }
+    let mut out = Vec::new();
+    for path in files.keys() {
+        out.extend(std::fs::read(path)?);
+    }
+    Ok(out)
+}
+
+struct HashingReader<R> {
+    inner: R,
+    sha256: sha2::Sha256,
+    size: u64,
+}
+
+impl<R: Read> Read for HashingReader<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let n = self.inner.read(buffer)?;
+        self.sha256.update(buffer.get(..n).unwrap_or_default());
+        self.size += n as u64;
+        Ok(n)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_package;
+
+    #[test]
+    fn what_is_no_known_index_counts_as_a_package() {
+        for path in ["pool/main/h/hello/hello_2.10-3_amd64.deb", "dists/x/evil.deb", "anything", "./flat_1_all.deb"] {
+            assert!(is_package(path), "{path}");
+        }
+        for path in ["dists/stable/InRelease", "dists/stable/main/binary-amd64/Packages.xz", "./Packages.gz", "dists/s/main/by-hash/SHA256/00"] {
+            assert!(!is_package(path), "{path}");
+        }
+    }
+}

@@ -1,0 +1,254 @@
+//! The engine: one pipeline for every door, with all that a run knows.
+
+use crate::config::{Config, Lists};
+use crate::debian::ListFile;
+use crate::feeds::Feeds;
+use crate::http_client::{Http, Patience};
+use crate::index::{FileRef, PackageIndex};
+use crate::pipeline::Flight;
+use crate::report::{Report, SharedReport};
+use crate::upstream::{Upstream, Upstreams};
+use countersign_core::{Ecosystem, ExpectedDigest, Purl};
+use countersign_ecosystem::cargo::CargoConfig;
+use countersign_ecosystem::{IndexLimits};
+use countersign_evidence::sigstore::TrustRoots;
+use countersign_policy::{ActiveWaiver, PolicySet};
+use countersign_store::Store;
+use http::HeaderValue;
+use parking_lot::{Mutex, RwLock};
+use std::collections::{HashMap, HashSet};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{OnceCell, Semaphore};
+use url::Url;
+
+/// What an engine is opened with.
+pub struct Setup {
+    /// The open store.
+    pub store: Store,
+    /// The policy that judges.
+    pub policy: PolicySet,
+    /// The configuration.
+    pub config: Config,
+    /// The configuration's lists.
+    pub lists: Lists,
+    /// The advisory feeds, where any are configured.
+    pub feeds: Option<Feeds>,
+    /// The roots that attestations are verified against.
+    pub roots: TrustRoots,
+    /// Folders of evidence keyed by digest.
+    pub evidence: Vec<PathBuf>,
+    /// Certificates that the client trusts beyond the system's, in PEM.
+    pub extra_roots: Vec<Vec<u8>>,
+    /// The upstreams that the client names, with their credentials.
+    pub upstreams: Vec<(Upstream, Option<HeaderValue>)>,
+    /// Versions that the user names exactly.
+    pub pins: Vec<Purl>,
+    /// Versions that are installed now.
+    pub installed: Vec<Purl>,
+    /// The client's name, for policy.
+    pub client: String,
+    /// Debian's signed lists on this machine.
+    pub debian: Vec<ListFile>,
+}
+
+/// The engine. Cheap to clone; all clones share one state.
+#[derive(Clone)]
+pub struct Engine {
+    pub(crate) inner: Arc<Inner>,
+}
+
+type PackageCell = Arc<OnceCell<Arc<PackageIndex>>>;
+type KeysCell = Arc<OnceCell<Option<Arc<Vec<u8>>>>>;
+
+pub(crate) struct Inner {
+    pub(crate) store: Store,
+    pub(crate) policy: PolicySet,
+    pub(crate) config: Config,
+    pub(crate) lists: Lists,
+    pub(crate) feeds: Option<Feeds>,
+    pub(crate) roots: TrustRoots,
+    pub(crate) evidence_folders: Vec<PathBuf>,
+    pub(crate) http: Http,
+    pub(crate) upstreams: Upstreams,
+    pub(crate) credentials: Mutex<HashMap<String, HeaderValue>>,
+    pub(crate) pins: HashSet<Purl>,
+    pub(crate) installed: RwLock<HashMap<(Ecosystem, String), Vec<String>>>,
+    pub(crate) client: String,
+    pub(crate) debian: Vec<ListFile>,
+    pub(crate) waivers: RwLock<Arc<Vec<ActiveWaiver>>>,
+    pub(crate) packages: Mutex<HashMap<String, PackageCell>>,
+    pub(crate) files: Mutex<HashMap<String, Arc<FileRef>>>,
+    pub(crate) metadata_files: Mutex<HashMap<String, Vec<ExpectedDigest>>>,
+    pub(crate) cargo_configs: Mutex<HashMap<String, CargoConfig>>,
+    pub(crate) npm_keys: Mutex<HashMap<String, KeysCell>>,
+    pub(crate) flights: Mutex<HashMap<String, Flight>>,
+    pub(crate) scanners: Semaphore,
+    pub(crate) index_limits: IndexLimits,
+    report: SharedReport,
+}
+
+/// Why an engine could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    /// The HTTP client could not be set up.
+    #[error("cannot set up HTTP: {0}")]
+    Http(String),
+    /// The store could not be read.
+    #[error(transparent)]
+    Store(#[from] countersign_store::StoreError),
+    /// A waiver in the store cannot be read.
+    #[error("waiver `{id}` cannot be read: {because}; revoke it with `countersign waive --revoke {id}`")]
+    Waiver {
+        /// The waiver.
+        id: String,
+        /// What is wrong with it.
+        because: String,
+    },
+}
+
+impl Engine {
+    /// Opens an engine.
+    ///
+    /// # Errors
+    /// When HTTP cannot be set up or the waivers cannot be read.
+    pub async fn open(setup: Setup) -> Result<Self, EngineError> {
+        let patience = Patience {
+            connect: Duration::from_secs(setup.config.patience.connect_seconds),
+            read: Duration::from_secs(setup.config.patience.read_seconds),
+        };
+        let http = Http::new(&setup.extra_roots, patience).map_err(EngineError::Http)?;
+        let mut upstreams = Upstreams::default();
+        let mut credentials = HashMap::new();
+        for (mut upstream, credential) in setup.upstreams {
+            configure(&mut upstream, &setup.config);
+            if let Some(c) = credential {
+                credentials.insert(upstream.base.origin().ascii_serialization(), c);
+            }
+            upstreams.add(upstream);
+        }
+        for u in &setup.config.upstream {
+            if let Some(mut upstream) = Upstream::new(u.ecosystem, &u.url) {
+                configure(&mut upstream, &setup.config);
+                upstreams.add(upstream);
+            }
+        }
+        let mut installed: HashMap<(Ecosystem, String), Vec<String>> = HashMap::new();
+        for purl in setup.installed {
+            let version = purl.version().unwrap_or("").to_owned();
+            installed.entry((purl.ecosystem(), purl.name().to_owned())).or_default().push(version);
+        }
+        let index_limits =
+            IndexLimits { max_bytes: setup.config.limits.index_bytes, ..IndexLimits::default() };
+        let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
+        let engine = Self {
+            inner: Arc::new(Inner {
+                store: setup.store,
+                policy: setup.policy,
+                config: setup.config,
+                lists: setup.lists,
+                feeds: setup.feeds,
+                roots: setup.roots,
+                evidence_folders: setup.evidence,
+                http,
+                upstreams,
+                credentials: Mutex::new(credentials),
+                pins: setup.pins.into_iter().collect(),
+                installed: RwLock::new(installed),
+                client: setup.client,
+                debian: setup.debian,
+                waivers: RwLock::default(),
+                packages: Mutex::default(),
+                files: Mutex::default(),
+                metadata_files: Mutex::default(),
+                cargo_configs: Mutex::default(),
+                npm_keys: Mutex::default(),
+                flights: Mutex::default(),
+                scanners: Semaphore::new(cores),
+                index_limits,
+                report: Arc::new(Report::default()),
+            }),
+        };
+        engine.reload_waivers().await?;
+        Ok(engine)
+    }
+
+    /// Reads the waivers that are in force.
+    ///
+    /// # Errors
+    /// When the store or a waiver in it cannot be read.
+    pub async fn reload_waivers(&self) -> Result<(), EngineError> {
+        let stored = self.inner.store.active_waivers(self.now()).await?;
+        let mut active = Vec::with_capacity(stored.len());
+        for w in stored {
+            let target = w.target.to_string().parse().map_err(|e: countersign_policy::WaiverTargetError| {
+                EngineError::Waiver { id: w.id.clone(), because: e.to_string() }
+            })?;
+            active.push(ActiveWaiver { id: w.id, target, covers: w.rule, until: w.until });
+        }
+        *self.inner.waivers.write() = Arc::new(active);
+        Ok(())
+    }
+
+    /// What the run has seen.
+    #[must_use]
+    pub fn report(&self) -> &SharedReport {
+        &self.inner.report
+    }
+
+    /// The feeds, where any are configured.
+    #[must_use]
+    pub fn feeds(&self) -> Option<&Feeds> {
+        self.inner.feeds.as_ref()
+    }
+
+    /// The digest of the policy that judges.
+    #[must_use]
+    pub fn policy_digest(&self) -> String {
+        self.inner.policy.digest().to_hex()
+    }
+
+    /// The policy that judges.
+    #[must_use]
+    pub fn policy(&self) -> &PolicySet {
+        &self.inner.policy
+    }
+
+    /// The upstreams of the run.
+    #[must_use]
+    pub fn upstreams(&self) -> &Upstreams {
+        &self.inner.upstreams
+    }
+
+    pub(crate) fn is_pinned(&self, purl: &Purl) -> bool {
+        self.inner.pins.contains(purl)
+    }
+
+    pub(crate) fn upstreams_of(&self, ecosystem: Ecosystem) -> Vec<Arc<Upstream>> {
+        self.inner.upstreams.of(ecosystem).collect()
+    }
+
+    pub(crate) fn upstream_of(&self, url: &Url) -> Option<(Arc<Upstream>, String)> {
+        self.inner.upstreams.find(url).map(|(u, rest)| (u, rest.to_owned()))
+    }
+
+    /// The npm registry that a package belongs to when its address does not say: the first one.
+    pub(crate) fn npm_upstream_for(&self, _name: &str) -> Option<Arc<Upstream>> {
+        self.inner.upstreams.of(Ecosystem::Npm).next()
+    }
+}
+
+/// Applies what `countersign.toml` says of an upstream.
+fn configure(upstream: &mut Upstream, config: &Config) {
+    for c in config.upstream.iter().filter(|c| c.ecosystem == upstream.ecosystem) {
+        let same = Upstream::new(c.ecosystem, &c.url).is_some_and(|u| u.base == upstream.base);
+        if same {
+            upstream.mirror = c.mirror;
+            upstream.redirects.clone_from(&c.redirects);
+            if let Some(name) = &c.name {
+                upstream.name.clone_from(name);
+            }
+        }
+    }
+}

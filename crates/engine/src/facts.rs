@@ -1,0 +1,123 @@
+//! From an index's word and the feeds to facts that policy can judge.
+
+use crate::engine::Engine;
+use crate::upstream::Upstream;
+use countersign_core::{
+    Age, ArtifactFacts, Check, Decision, Ecosystem, Finding, FindingKind, Purl, Severity, VersionFacts,
+};
+use countersign_policy::DecisionContext;
+use countersign_scan::advisory::PackageAdvisories;
+use std::sync::Arc;
+
+/// What the feeds know of one package, asked once for all its versions.
+pub(crate) enum FeedPackage {
+    /// The feeds were asked.
+    Known(PackageAdvisories),
+    /// The feeds could not be asked.
+    NotAsked(String),
+}
+
+impl FeedPackage {
+    /// What they say of one version, and whether all of it could be decided.
+    fn of_version(&self, version: &str) -> (Vec<Finding>, Check) {
+        match self {
+            Self::NotAsked(because) => (Vec::new(), Check::not_done("advisories", because.clone())),
+            Self::Known(package) => {
+                let matched = package.findings_for(version);
+                let check = if !matched.undecided.is_empty() {
+                    let ids = matched.undecided.join(", ");
+                    Check::not_done("advisories", format!("cannot tell whether {ids} affects {version}"))
+                } else if matched.findings.is_empty() {
+                    Check::passed("advisories")
+                } else {
+                    let ids: Vec<&str> = matched.findings.iter().map(|f| f.id.as_str()).collect();
+                    Check::failed("advisories", ids.join(", "))
+                };
+                (matched.findings, check)
+            }
+        }
+    }
+}
+
+impl Engine {
+    /// Asks the feeds about a package.
+    pub(crate) fn feed_package(&self, ecosystem: Ecosystem, name: &str, release: Option<&str>) -> FeedPackage {
+        let Some(feeds) = self.feeds() else {
+            return FeedPackage::NotAsked("no feed is configured".to_owned());
+        };
+        match feeds.package(ecosystem, name, release) {
+            Ok(package) => FeedPackage::Known(package),
+            Err(e) => FeedPackage::NotAsked(e.to_string()),
+        }
+    }
+
+    /// The facts of one version.
+    pub(crate) fn version_facts(
+        &self,
+        purl: Purl,
+        upstream: &Upstream,
+        age: Age,
+        yanked: bool,
+        feed: &FeedPackage,
+    ) -> VersionFacts {
+        let (findings, advisories) = feed.of_version(purl.version().unwrap_or(""));
+        let fixes_installed = self.fixes_of_installed(&purl, feed, &findings);
+        VersionFacts {
+            upstream: upstream.name.clone(),
+            age,
+            yanked,
+            reservation: self.inner.lists.reservation(&purl, upstream),
+            denied: self.inner.lists.denies(&purl),
+            allowed: self.inner.lists.allows(&purl),
+            fixes_installed,
+            findings,
+            advisories,
+            purl,
+        }
+    }
+
+    /// Vulnerabilities of the installed version of the same package that this version lacks, when
+    /// it has no others of its own.
+    fn fixes_of_installed(&self, purl: &Purl, feed: &FeedPackage, own: &[Finding]) -> Vec<String> {
+        let installed = self.inner.installed.read();
+        let Some(versions) = installed.get(&(purl.ecosystem(), purl.name().to_owned())) else {
+            return Vec::new();
+        };
+        let serious = |f: &&Finding| {
+            matches!(f.kind, FindingKind::Vulnerability | FindingKind::Malicious) && f.severity > Severity::Info
+        };
+        let mut fixed: Vec<String> = versions
+            .iter()
+            .flat_map(|v| feed.of_version(v).0)
+            .filter(|f| serious(&f) && !own.iter().any(|o| o.id == f.id))
+            .map(|f| f.id)
+            .collect();
+        fixed.sort();
+        fixed.dedup();
+        fixed
+    }
+
+    fn context(&self) -> DecisionContext {
+        DecisionContext {
+            now: self.now(),
+            client: self.inner.client.clone(),
+            index_digests: Vec::new(),
+        }
+    }
+
+    /// What policy says of a version's metadata.
+    pub(crate) fn decide_version(&self, facts: &VersionFacts) -> Decision {
+        let waivers = self.waivers();
+        self.inner.policy.decide_version(facts, &waivers, &self.context())
+    }
+
+    /// What policy says of an artifact.
+    pub(crate) fn decide_artifact(&self, facts: &ArtifactFacts) -> Decision {
+        let waivers = self.waivers();
+        self.inner.policy.decide_artifact(facts, &waivers, &self.context())
+    }
+
+    pub(crate) fn waivers(&self) -> Arc<Vec<countersign_policy::ActiveWaiver>> {
+        self.inner.waivers.read().clone()
+    }
+}

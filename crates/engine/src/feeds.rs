@@ -1,0 +1,203 @@
+//! Advisory feeds: where they lie, the index that is built of them, and how old they are.
+
+use countersign_core::{Sha256Digest, Timestamp};
+use countersign_scan::advisory::{
+    FeedError, FeedIndex, FeedLimits, FeedMeta, IndexBuilder, PackageAdvisories, ReadAt, parse_record,
+};
+use std::fs::File;
+use std::io::{self, BufReader, Read as _};
+use std::os::unix::fs::{FileExt as _, MetadataExt as _};
+use std::path::{Path, PathBuf};
+
+/// A feed that cannot be used; names the file and the next step.
+#[derive(Debug, thiserror::Error)]
+#[error("feed `{place}`: {because}")]
+pub struct FeedProblem {
+    /// The feed's place, without credentials.
+    pub place: String,
+    /// What is wrong and what to do.
+    pub because: String,
+}
+
+/// The index file, read where it lies: only its key table is held in memory.
+#[derive(Debug)]
+pub struct FileAt {
+    file: File,
+    len: u64,
+}
+
+impl ReadAt for FileAt {
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+        self.file.read_exact_at(buffer, offset)
+    }
+
+    fn len(&self) -> u64 {
+        self.len
+    }
+}
+
+/// The feeds as one index.
+pub struct Feeds {
+    index: FeedIndex<FileAt>,
+}
+
+impl Feeds {
+    /// What the feeds hold and how old they are.
+    #[must_use]
+    pub fn meta(&self) -> &FeedMeta {
+        self.index.meta()
+    }
+
+    pub(crate) fn package(
+        &self,
+        ecosystem: countersign_core::Ecosystem,
+        name: &str,
+        release: Option<&str>,
+    ) -> Result<PackageAdvisories, FeedError> {
+        self.index.package(ecosystem, name, release)
+    }
+
+    /// Opens the index of these feeds, building it first where none was built of exactly them.
+    ///
+    /// # Errors
+    /// When a place holds no feed, or a feed cannot be read. Nothing that was there is changed.
+    pub fn open(folder: &Path, places: &[PathBuf], now: Timestamp) -> Result<Option<Self>, FeedProblem> {
+        let mut files = Vec::new();
+        for place in places {
+            files.extend(list(place)?);
+        }
+        if files.is_empty() {
+            return Ok(None);
+        }
+        let path = folder.join(format!("{}.index", identity(&files)?));
+        if let Some(index) = open_index(&path) {
+            return Ok(Some(Self { index }));
+        }
+        let bytes = build(&files, now)?;
+        let problem = |e: &dyn std::fmt::Display| FeedProblem {
+            place: path.display().to_string(),
+            because: format!("the index cannot be written: {e}; free some space or choose another --state"),
+        };
+        std::fs::create_dir_all(folder).map_err(|e| problem(&e))?;
+        write_whole(folder, &path, &bytes).map_err(|e| problem(&e))?;
+        drop_older(folder, &path);
+        open_index(&path)
+            .map(|index| Some(Self { index }))
+            .ok_or_else(|| problem(&"it cannot be read back"))
+    }
+}
+
+fn open_index(path: &Path) -> Option<FeedIndex<FileAt>> {
+    let file = File::open(path).ok()?;
+    let len = file.metadata().ok()?.len();
+    match FeedIndex::open(FileAt { file, len }) {
+        Ok(index) => Some(index),
+        Err(error) => {
+            // A damaged or older index is no loss: it is built again from the feeds themselves.
+            tracing::warn!(%error, "the feeds' index is built again");
+            None
+        }
+    }
+}
+
+/// Writes a file so that it is there whole or not at all.
+fn write_whole(folder: &Path, path: &Path, bytes: &[u8]) -> io::Result<()> {
+    use std::io::Write as _;
+    let mut temp = tempfile::NamedTempFile::new_in(folder)?;
+    temp.write_all(bytes)?;
+    temp.as_file().sync_all()?;
+    temp.persist(path).map_err(|e| e.error)?;
+    Ok(())
+}
+
+/// How many indexes are kept: runs with other feeds come back to theirs.
+const KEPT_INDEXES: usize = 4;
+
+fn drop_older(folder: &Path, newest: &Path) {
+    let mut old: Vec<(i64, PathBuf)> = std::fs::read_dir(folder)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|e| e.path())
+        .filter(|p| p.extension().is_some_and(|e| e == "index") && p != newest)
+        .filter_map(|p| Some((p.metadata().ok()?.mtime(), p)))
+        .collect();
+    old.sort();
+    let surplus = old.len().saturating_sub(KEPT_INDEXES - 1);
+    for (_, path) in old.into_iter().take(surplus) {
+        // Another run may have taken it away already.
+        let _ = std::fs::remove_file(path);
+    }
+}
+
+/// The feed files at a place: the file itself, or the zips and JSON records of a folder.
+fn list(place: &Path) -> Result<Vec<PathBuf>, FeedProblem> {
+    let problem = |because: String| FeedProblem { place: place.display().to_string(), because };
+    let meta = std::fs::metadata(place)
+        .map_err(|e| problem(format!("cannot be read: {e}; check the path, or remove it with `countersign feed remove`")))?;
+    if meta.is_file() {
+        return Ok(vec![place.to_path_buf()]);
+    }
+    let mut out = Vec::new();
+    for entry in std::fs::read_dir(place).map_err(|e| problem(format!("cannot be read: {e}")))? {
+        let path = entry.map_err(|e| problem(format!("cannot be read: {e}")))?.path();
+        if path.extension().is_some_and(|e| e == "zip" || e == "json") && path.is_file() {
+            out.push(path);
+        }
+    }
+    if out.is_empty() {
+        return Err(problem("holds neither zip archives nor JSON records of the OSV schema".to_owned()));
+    }
+    out.sort();
+    Ok(out)
+}
+
+fn identity(files: &[PathBuf]) -> Result<String, FeedProblem> {
+    let mut text = format!("{} ", countersign_scan::advisory::FORMAT_VERSION);
+    for f in files {
+        let m = std::fs::metadata(f)
+            .map_err(|e| FeedProblem { place: f.display().to_string(), because: format!("cannot be read: {e}") })?;
+        text.push_str(&format!("{} {} {}.{} ", f.display(), m.len(), m.mtime(), m.mtime_nsec()));
+    }
+    Ok(Sha256Digest::of(text.as_bytes()).to_hex().chars().take(32).collect())
+}
+
+/// Largest single JSON file that is read as a record or a catalogue, in bytes.
+const MAX_JSON: u64 = 64 << 20;
+
+fn build(files: &[PathBuf], now: Timestamp) -> Result<Vec<u8>, FeedProblem> {
+    let mut builder = IndexBuilder::new();
+    let mut loose = false;
+    for path in files {
+        let problem = |because: String| FeedProblem { place: path.display().to_string(), because };
+        let unreadable = |e: io::Error| problem(format!("cannot be read: {e}"));
+        let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+        let file = File::open(path).map_err(unreadable)?;
+        if path.extension().is_some_and(|e| e == "json") {
+            let mut bytes = Vec::new();
+            file.take(MAX_JSON).read_to_end(&mut bytes).map_err(unreadable)?;
+            add_json(&mut builder, &bytes, &mut loose).map_err(|e| {
+                problem(format!("{e}; a feed is a zip of OSV records, one OSV record, or the KEV catalogue"))
+            })?;
+        } else {
+            builder
+                .add_zip(&name, BufReader::new(file), &FeedLimits::default())
+                .map_err(|e| problem(format!("{e}; fetch it again with `countersign feed sync`")))?;
+        }
+    }
+    builder.finish(now).map_err(|e| FeedProblem { place: "all feeds".to_owned(), because: e.to_string() })
+}
+
+fn add_json(builder: &mut IndexBuilder, bytes: &[u8], loose: &mut bool) -> Result<(), FeedError> {
+    match parse_record(bytes) {
+        Ok(record) => {
+            if !*loose {
+                builder.begin_source("single records");
+                *loose = true;
+            }
+            builder.add_record(&record);
+            Ok(())
+        }
+        Err(not_a_record) => builder.add_kev(bytes).map_err(|_| not_a_record),
+    }
+}

@@ -1,0 +1,299 @@
+//! The one HTTP client: documents under a limit, artifacts as streams, redirects judged.
+
+use crate::upstream::Upstream;
+use bytes::Bytes;
+use countersign_core::ReasonCode;
+use futures_util::StreamExt as _;
+use http::{HeaderMap, HeaderValue, StatusCode, header};
+use std::time::Duration;
+use url::Url;
+
+/// A failure to get something from an upstream, with its reason from the closed set.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{detail}")]
+pub struct Failure {
+    /// The reason.
+    pub reason: ReasonCode,
+    /// What happened, for people; never holds credentials.
+    pub detail: String,
+    /// The upstream's own status, where it answered with one.
+    pub status: Option<StatusCode>,
+}
+
+impl Failure {
+    /// A failure for that reason.
+    pub fn new(reason: ReasonCode, detail: impl Into<String>) -> Self {
+        Self { reason, detail: detail.into(), status: None }
+    }
+
+    /// The failure of an upstream that answered with `status`.
+    pub(crate) fn answered(url: &Url, status: StatusCode) -> Self {
+        let detail = format!("{} answered {status}", redacted(url));
+        Self { reason: ReasonCode::UpstreamFailed, detail, status: Some(status) }
+    }
+}
+
+/// The waits after which an upstream counts as stalled.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Patience {
+    /// For a connection.
+    pub connect: Duration,
+    /// For the next bytes of an answer.
+    pub read: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self { connect: Duration::from_secs(20), read: Duration::from_secs(60) }
+    }
+}
+
+/// The HTTP client of the engine.
+pub(crate) struct Http {
+    documents: reqwest::Client,
+    artifacts: reqwest::Client,
+    patience: Patience,
+}
+
+/// How many redirects are followed before they count as a loop.
+const MAX_REDIRECTS: usize = 5;
+/// How often a request that an upstream did not answer properly is sent.
+const TRIES: u32 = 3;
+
+/// An address without credentials, for messages.
+#[must_use]
+pub(crate) fn redacted(url: &Url) -> String {
+    let mut shown = url.clone();
+    let _ = shown.set_username("");
+    let _ = shown.set_password(None);
+    shown.set_query(None);
+    shown.set_fragment(None);
+    shown.to_string()
+}
+
+impl Http {
+    /// A client that trusts the system's roots and `extra_roots` (PEM), and goes through the
+    /// proxies that the environment names.
+    ///
+    /// # Errors
+    /// When a certificate is malformed or TLS cannot be set up.
+    pub(crate) fn new(extra_roots: &[Vec<u8>], patience: Patience) -> Result<Self, String> {
+        let build = |decode: bool| -> Result<reqwest::Client, String> {
+            let mut b = reqwest::Client::builder()
+                .redirect(reqwest::redirect::Policy::none())
+                .connect_timeout(patience.connect)
+                .tcp_nodelay(true)
+                .pool_max_idle_per_host(16)
+                .user_agent(concat!("countersign/", env!("CARGO_PKG_VERSION")))
+                .gzip(decode);
+            for pem in extra_roots {
+                let certs = reqwest::Certificate::from_pem_bundle(pem).map_err(|e| e.to_string())?;
+                for c in certs {
+                    b = b.add_root_certificate(c);
+                }
+            }
+            b.build().map_err(|e| format!("cannot set up TLS: {e}"))
+        };
+        // An artifact's bytes are hashed as they are: no transfer decoding may touch them.
+        Ok(Self { documents: build(true)?, artifacts: build(false)?, patience })
+    }
+
+    /// Gets a document of at most `limit` bytes from `upstream`'s origin.
+    ///
+    /// # Errors
+    /// A [`Failure`] when the upstream cannot be reached, stalls, sends too much or redirects to
+    /// another origin. A status such as 404 is no failure: it comes with its body.
+    pub(crate) async fn document(
+        &self,
+        url: &Url,
+        headers: HeaderMap,
+        limit: usize,
+    ) -> Result<Fetched, Failure> {
+        let response = self.send(&self.documents, url, &headers, &[]).await?;
+        let (status, headers) = (response.status(), response.headers().clone());
+        let shown = redacted(url);
+        let mut body = Vec::new();
+        let mut stream = response.bytes_stream();
+        while let Some(chunk) = self.next_chunk(&mut stream, &shown).await? {
+            if body.len() + chunk.len() > limit {
+                return Err(Failure::new(
+                    ReasonCode::TooLarge,
+                    format!("{shown} is larger than the limit of {limit} bytes for an index"),
+                ));
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok(Fetched { status, headers, body: body.into() })
+    }
+
+    /// Sends a client's request on as it is, and hands its answer back as it is.
+    ///
+    /// # Errors
+    /// When the upstream cannot be reached.
+    pub(crate) async fn pass_on(
+        &self,
+        method: http::Method,
+        url: &Url,
+        headers: HeaderMap,
+        body: Bytes,
+    ) -> Result<reqwest::Response, Failure> {
+        let request = self.artifacts.request(method, url.clone()).headers(headers).body(body);
+        let sent = tokio::time::timeout(self.patience.read, request.send()).await;
+        match sent {
+            Err(_) => Err(stalled(url)),
+            Ok(Err(e)) => Err(unreachable(url, &e)),
+            Ok(Ok(r)) => Ok(r),
+        }
+    }
+
+    /// Opens an artifact's stream. Redirects stay on the same origin or go to a host that the
+    /// upstream's configuration lists.
+    ///
+    /// # Errors
+    /// A [`Failure`] when the upstream cannot be reached, redirects elsewhere or answers with
+    /// anything but 200.
+    pub(crate) async fn artifact(
+        &self,
+        url: &Url,
+        mut headers: HeaderMap,
+        upstream: &Upstream,
+    ) -> Result<reqwest::Response, Failure> {
+        headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        let response = self.send(&self.artifacts, url, &headers, &upstream.redirects).await?;
+        if response.status() != StatusCode::OK {
+            return Err(Failure::answered(url, response.status()));
+        }
+        if response.headers().contains_key(header::CONTENT_ENCODING) {
+            return Err(Failure::new(
+                ReasonCode::UpstreamType,
+                format!("{} sent an encoded body where the artifact itself was asked for", redacted(url)),
+            ));
+        }
+        Ok(response)
+    }
+
+    /// The next bytes of a stream, or `None` at its end.
+    ///
+    /// # Errors
+    /// When nothing comes for the configured time, or the connection breaks.
+    pub(crate) async fn next_chunk<S>(&self, stream: &mut S, shown: &str) -> Result<Option<Bytes>, Failure>
+    where
+        S: futures_util::Stream<Item = reqwest::Result<Bytes>> + Unpin,
+    {
+        match tokio::time::timeout(self.patience.read, stream.next()).await {
+            Err(_) => Err(Failure::new(
+                ReasonCode::UpstreamStalled,
+                format!("{shown} sent nothing for {} s", self.patience.read.as_secs()),
+            )),
+            Ok(None) => Ok(None),
+            Ok(Some(Ok(chunk))) => Ok(Some(chunk)),
+            Ok(Some(Err(_))) => Err(Failure::new(
+                ReasonCode::UpstreamTruncated,
+                format!("{shown} ended before its announced length"),
+            )),
+        }
+    }
+
+    async fn send(
+        &self,
+        client: &reqwest::Client,
+        url: &Url,
+        headers: &HeaderMap,
+        elsewhere: &[String],
+    ) -> Result<reqwest::Response, Failure> {
+        let mut at = url.clone();
+        let mut headers = headers.clone();
+        for _ in 0..=MAX_REDIRECTS {
+            let response = self.send_once(client, &at, &headers).await?;
+            let moved = matches!(response.status().as_u16(), 301 | 302 | 303 | 307 | 308);
+            if !moved {
+                return Ok(response);
+            }
+            let target = response.headers().get(header::LOCATION).and_then(|l| l.to_str().ok());
+            let Some(next) = target.and_then(|t| at.join(t).ok()) else {
+                return Err(Failure::new(
+                    ReasonCode::UpstreamRedirect,
+                    format!("{} redirects without saying where", redacted(&at)),
+                ));
+            };
+            let same = next.origin() == at.origin();
+            let listed = next.scheme() == at.scheme()
+                && next.host_str().is_some_and(|h| elsewhere.iter().any(|e| e == h));
+            if !same && !listed {
+                return Err(Failure::new(
+                    ReasonCode::UpstreamRedirect,
+                    format!("{} redirects to {}", redacted(&at), redacted(&next)),
+                ));
+            }
+            if !same {
+                // Credentials belong to the origin that asked for them.
+                headers.remove(header::AUTHORIZATION);
+                headers.remove(header::COOKIE);
+            }
+            at = next;
+        }
+        Err(Failure::new(
+            ReasonCode::UpstreamRedirect,
+            format!("{} redirects more than {MAX_REDIRECTS} times", redacted(url)),
+        ))
+    }
+
+    async fn send_once(
+        &self,
+        client: &reqwest::Client,
+        url: &Url,
+        headers: &HeaderMap,
+    ) -> Result<reqwest::Response, Failure> {
+        let mut failure = None;
+        for attempt in 0..TRIES {
+            if attempt > 0 {
+                tokio::time::sleep(Duration::from_millis(150 << attempt)).await;
+            }
+            let request = client.get(url.clone()).headers(headers.clone());
+            match tokio::time::timeout(self.patience.read, request.send()).await {
+                Ok(Ok(r)) if matches!(r.status().as_u16(), 500 | 502 | 503 | 504 | 429) => {
+                    failure = Some(Failure::answered(url, r.status()));
+                }
+                Ok(Ok(r)) => return Ok(r),
+                Ok(Err(e)) => failure = Some(unreachable(url, &e)),
+                Err(_) => return Err(stalled(url)),
+            }
+        }
+        Err(failure.unwrap_or_else(|| stalled(url)))
+    }
+}
+
+fn stalled(url: &Url) -> Failure {
+    Failure::new(ReasonCode::UpstreamStalled, format!("{} does not answer", redacted(url)))
+}
+
+fn unreachable(url: &Url, error: &reqwest::Error) -> Failure {
+    use std::error::Error as _;
+    // The innermost cause says what happened; the outer ones repeat the address.
+    let mut cause = error.source();
+    let mut text = "no answer".to_owned();
+    while let Some(e) = cause {
+        text = e.to_string();
+        cause = e.source();
+    }
+    Failure::new(ReasonCode::UpstreamFailed, format!("{} cannot be reached: {text}", redacted(url)))
+}
+
+/// A document as the upstream sent it, undecided and unparsed.
+#[derive(Debug, Clone)]
+pub(crate) struct Fetched {
+    /// HTTP status.
+    pub status: StatusCode,
+    /// Headers.
+    pub headers: HeaderMap,
+    /// The body, decoded.
+    pub body: Bytes,
+}
+
+impl Fetched {
+    /// A header as text.
+    #[must_use]
+    pub(crate) fn header(&self, name: header::HeaderName) -> Option<&str> {
+        self.headers.get(name).and_then(|v| v.to_str().ok())
+    }
+}

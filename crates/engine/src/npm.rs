@@ -1,0 +1,183 @@
+//! npm's registry protocol: packuments filtered, tarballs known by their address.
+
+use crate::engine::Engine;
+use crate::http_client::{Failure, redacted};
+use crate::index::{Candidate, Documents, FileRef, PackageIndex, Versions};
+use crate::pypi::malformed;
+use crate::request::{Answer, ClientRequest, Document, PassedOn};
+use crate::upstream::Upstream;
+use countersign_core::{Age, Ecosystem, ReasonCode};
+use countersign_ecosystem::npm::{self, Packument};
+use futures_util::TryStreamExt as _;
+use http::{HeaderMap, HeaderValue, Method, header};
+use std::collections::HashMap;
+use std::sync::Arc;
+use url::Url;
+
+impl Engine {
+    /// Answers a request under an npm registry's base.
+    pub(crate) async fn answer_npm(
+        &self,
+        upstream: Arc<Upstream>,
+        rest: &str,
+        request: &ClientRequest,
+    ) -> Answer {
+        if rest.starts_with("-/") {
+            return self.pass_npm_api(request).await;
+        }
+        let path = rest.replace("%2f", "/").replace("%2F", "/").replace("%40", "@");
+        if let Some((name, _)) = npm::name_from_tarball_path(&format!("/{path}")) {
+            return self.answer_npm_tarball(&upstream, &name, request).await;
+        }
+        if !npm::validate_name(&path) {
+            return self.closed(&request.url, "is neither a package nor a tarball of the registry");
+        }
+        match self.package(&upstream, &path, &request.headers).await {
+            Ok(index) => match &index.documents {
+                Documents::Npm { json } => {
+                    Answer::Document(Document::ok("application/json", json.to_vec()))
+                }
+                _ => self.closed(&request.url, "is no npm package"),
+            },
+            Err(failure) => self.index_failure(&request.url, failure),
+        }
+    }
+
+    /// A tarball whose address no packument of this run has named yet: a lock file's. Its package
+    /// is looked up, so that the same facts and digests apply.
+    pub(crate) async fn answer_npm_tarball(
+        &self,
+        upstream: &Arc<Upstream>,
+        name: &str,
+        request: &ClientRequest,
+    ) -> Answer {
+        let index = match self.package(upstream, name, &request.headers).await {
+            Ok(index) => index,
+            Err(failure) => return self.index_failure(&request.url, failure),
+        };
+        let last = request.url.path_segments().and_then(|mut s| s.next_back().map(str::to_owned));
+        let by_url = index.files.values().find(|f| f.url == request.url);
+        let found = by_url.or_else(|| last.and_then(|l| index.files.get(&l)));
+        match found {
+            Some(file) => self.answer_file(file.clone(), request).await,
+            None => self.not_in_index(&request.url, name),
+        }
+    }
+
+    /// The registry's API beside packages (ping, audit, whoami): no artifact lies there.
+    async fn pass_npm_api(&self, request: &ClientRequest) -> Answer {
+        if !matches!(request.method, Method::GET | Method::HEAD | Method::POST) {
+            return self.closed(&request.url, "changes the registry; the gate is for installing");
+        }
+        let mut headers = request.headers.clone();
+        for hop in [header::HOST, header::CONNECTION, header::CONTENT_LENGTH, header::TRANSFER_ENCODING] {
+            headers.remove(hop);
+        }
+        let sent = self
+            .inner
+            .http
+            .pass_on(request.method.clone(), &request.url, headers, request.body.clone())
+            .await;
+        match sent {
+            Ok(response) => {
+                let json = response
+                    .headers()
+                    .get(header::CONTENT_TYPE)
+                    .and_then(|t| t.to_str().ok())
+                    .is_some_and(|t| t.contains("json"));
+                if response.status().is_success() && !json {
+                    return self.closed(&request.url, "answers with something else than JSON");
+                }
+                pass_response(response)
+            }
+            Err(failure) => self.index_failure(&request.url, failure),
+        }
+    }
+
+    pub(crate) async fn load_npm(
+        &self,
+        upstream: &Arc<Upstream>,
+        name: &str,
+        headers: &HeaderMap,
+    ) -> Result<PackageIndex, Failure> {
+        let url = upstream
+            .base
+            .join(&name.replace('/', "%2f"))
+            .map_err(|e| Failure::new(ReasonCode::IndexMalformed, e.to_string()))?;
+        let mut asked = self.credentials(&url, headers);
+        // The short form has no publish times, and without them no age.
+        asked.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
+        let got = self.get_index(&url, asked).await?;
+        let mut packument = Packument::parse(&got.body, &self.inner.index_limits)
+            .map_err(|e| malformed(&url, &e))?;
+        if packument.name() != name {
+            return Err(malformed(&url, &format!("is the document of `{}`", packument.name())));
+        }
+        let listed = packument.versions();
+        let candidates = listed
+            .iter()
+            .map(|v| Candidate {
+                version: v.version.clone(),
+                age: match v.published {
+                    Some(published) if !upstream.mirror => Age::Known { published },
+                    _ => Age::Unknown,
+                },
+                yanked: false,
+            })
+            .collect();
+        let versions = self.judge_versions(upstream, name, candidates);
+        let files = npm_files(upstream, name, &url, &listed, &versions);
+        packument.retain(|v| versions.offered(self, v));
+        Ok(PackageIndex { documents: Documents::Npm { json: packument.to_bytes().into() }, files })
+    }
+}
+
+fn npm_files(
+    upstream: &Arc<Upstream>,
+    name: &str,
+    document: &Url,
+    listed: &[npm::NpmVersion],
+    versions: &Versions,
+) -> HashMap<String, Arc<FileRef>> {
+    let mut files = HashMap::new();
+    for v in listed {
+        let (Some(judged), Some(tarball)) = (versions.judged.get(&v.version), v.tarball.clone()) else {
+            continue;
+        };
+        let file_name = tarball
+            .path_segments()
+            .and_then(|mut s| s.next_back().map(str::to_owned))
+            .filter(|f| !f.is_empty())
+            .unwrap_or_else(|| format!("{}-{}.tgz", name.replace('/', "-"), v.version));
+        let mut expected = v.integrity.clone();
+        expected.extend(v.shasum.clone());
+        let file = FileRef {
+            facts: judged.facts.clone(),
+            file_name: file_name.clone(),
+            url: tarball,
+            expected,
+            size: None,
+            attestations: v.attestations_url.as_deref().and_then(|a| document.join(a).ok()),
+            evidence: Vec::new(),
+            upstream: upstream.clone(),
+            next_admissible: versions.next_admissible(Ecosystem::Npm, &v.version),
+        };
+        files.insert(file_name, Arc::new(file));
+    }
+    files
+}
+
+/// An upstream's answer as it is, without the headers that belong to one connection.
+pub(crate) fn pass_response(response: reqwest::Response) -> Answer {
+    let status = response.status();
+    let mut headers = response.headers().clone();
+    for hop in [header::CONNECTION, header::TRANSFER_ENCODING, header::UPGRADE, header::TRAILER] {
+        headers.remove(hop);
+    }
+    headers.remove("keep-alive");
+    let shown = redacted(response.url());
+    let body = response
+        .bytes_stream()
+        .map_err(move |_| std::io::Error::other(format!("{shown} ended before its announced length")));
+    Answer::Stream(PassedOn { status, headers, body: Box::pin(body) })
+}

@@ -1,0 +1,454 @@
+//! The one way from a file that an index names to bytes that may be released.
+
+use crate::engine::Engine;
+use crate::fetch::Staged;
+use crate::http_client::Failure;
+use crate::index::FileRef;
+use crate::refusal::Refusal;
+use crate::report::Entry;
+use countersign_core::{
+    Algorithm, ArtifactFacts, Check, Decision, Digests, Evidence, EvidenceState, ReasonCode,
+    Sha256Digest, Timestamp, Verdict,
+};
+use countersign_ledger::statement::{DecisionRecord, Verifier};
+use countersign_store::{NewDecision, PinOutcome, Recorded};
+use futures_util::FutureExt as _;
+use http::HeaderMap;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// Bytes that were judged, recorded durably, and may be released. Only this module makes one, and
+/// only from a decision to admit that the store says is durable.
+#[derive(Debug)]
+pub struct Admitted {
+    blob: PathBuf,
+    sha256: Sha256Digest,
+    size: u64,
+    content_type: &'static str,
+    ledger_index: u64,
+}
+
+impl Admitted {
+    fn mint(blob: PathBuf, size: u64, file: &FileRef, sha256: Sha256Digest, recorded: &Recorded) -> Option<Self> {
+        // The record must say "admit", and of these very bytes.
+        if recorded.verdict() != Verdict::Admit || recorded.sha256() != Some(&sha256) {
+            return None;
+        }
+        let content_type = content_type_of(&file.file_name);
+        Some(Self { blob, sha256, size, content_type, ledger_index: recorded.index() })
+    }
+
+    /// Size in bytes.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// The digest of the bytes.
+    #[must_use]
+    pub fn sha256(&self) -> Sha256Digest {
+        self.sha256
+    }
+
+    /// The media type that registries use for this kind of file.
+    #[must_use]
+    pub fn content_type(&self) -> &'static str {
+        self.content_type
+    }
+
+    /// The decision's index in the ledger.
+    #[must_use]
+    pub fn ledger_index(&self) -> u64 {
+        self.ledger_index
+    }
+
+    /// Opens the bytes.
+    ///
+    /// # Errors
+    /// When the blob is gone from the store.
+    pub fn open(&self) -> io::Result<std::fs::File> {
+        std::fs::File::open(&self.blob)
+    }
+}
+
+fn content_type_of(file_name: &str) -> &'static str {
+    match file_name.rsplit('.').next() {
+        Some("deb") => "application/vnd.debian.binary-package",
+        Some("whl" | "zip") => "application/zip",
+        Some("crate" | "gz" | "tgz") => "application/gzip",
+        _ => "application/octet-stream",
+    }
+}
+
+/// How the pipeline ended for one file.
+#[derive(Debug, Clone)]
+pub enum Outcome {
+    /// It may be released.
+    Admitted(Arc<Admitted>),
+    /// It may not, and why.
+    Refused(Arc<Refusal>),
+}
+
+/// A flight that everybody who asks for the same file waits for.
+pub(crate) type Flight = futures_util::future::Shared<futures_util::future::BoxFuture<'static, Outcome>>;
+
+impl Engine {
+    /// Judges a file, fetching it if it is not known. However many ask, one fetch runs; it goes on
+    /// when the asker leaves.
+    pub(crate) async fn admit(&self, file: Arc<FileRef>, headers: HeaderMap) -> Outcome {
+        let key = file.url.to_string();
+        let flight = {
+            let mut flights = self.inner.flights.lock();
+            match flights.get(&key) {
+                Some(flight) => flight.clone(),
+                None => {
+                    let (engine, file) = (self.clone(), file.clone());
+                    let task = tokio::spawn(async move { engine.judge(file, headers).await });
+                    let engine = self.clone();
+                    let lost = Failure::new(ReasonCode::Internal, "the inspection ended unexpectedly");
+                    let missed = key.clone();
+                    let flight = async move {
+                        let outcome = match task.await {
+                            Ok(outcome) => outcome,
+                            Err(_) => engine.internal_refusal(&missed, &lost),
+                        };
+                        // An upstream's failure may pass: the next one who asks tries again.
+                        if matches!(&outcome, Outcome::Refused(r) if r.reason().is_upstream() || r.reason() == ReasonCode::Internal) {
+                            engine.inner.flights.lock().remove(&missed);
+                        }
+                        outcome
+                    }
+                    .boxed()
+                    .shared();
+                    flights.insert(key, flight.clone());
+                    flight
+                }
+            }
+        };
+        flight.await
+    }
+
+    fn internal_refusal(&self, what: &str, failure: &Failure) -> Outcome {
+        Outcome::Refused(Arc::new(Refusal {
+            artifact: what.to_owned(),
+            purl: None,
+            file_name: None,
+            sha256: None,
+            decision: Decision::refused_by_gate(failure.reason, &failure.detail, self.policy_digest()),
+            evidence: "none was looked for".to_owned(),
+            since: self.now(),
+            next_admissible: None,
+            ledger_index: None,
+        }))
+    }
+
+    async fn judge(&self, file: Arc<FileRef>, headers: HeaderMap) -> Outcome {
+        let label = file.purl().label();
+        self.report().begin(&label);
+        let outcome = self.judge_steps(&file, headers).await;
+        self.report().end(&label);
+        match outcome {
+            Ok(outcome) => outcome,
+            Err(failure) => {
+                // What could not be recorded is refused, and said not to be recorded.
+                let outcome = self.internal_refusal(&label, &failure);
+                if let Outcome::Refused(r) = &outcome {
+                    self.report().add(Entry::of_refusal(r, None));
+                }
+                outcome
+            }
+        }
+    }
+
+    async fn judge_steps(&self, file: &Arc<FileRef>, headers: HeaderMap) -> Result<Outcome, Failure> {
+        // What metadata alone refuses is not fetched.
+        let by_metadata = self.decide_version(&file.facts);
+        if by_metadata.verdict != Verdict::Admit {
+            return self.refuse(file, None, by_metadata, None).await;
+        }
+        if let Some(known) = self.known_blob(file).await? {
+            return self.judge_bytes(file, known).await;
+        }
+        match self.fetch(file, headers).await {
+            Ok(staged) => self.judge_bytes(file, staged).await,
+            Err(failure) => {
+                let decision =
+                    Decision::refused_by_gate(failure.reason, &failure.detail, self.policy_digest());
+                self.refuse(file, None, decision, None).await
+            }
+        }
+    }
+
+    /// Judges bytes that lie in staging or in the blob store.
+    pub(crate) async fn judge_bytes(
+        &self,
+        file: &Arc<FileRef>,
+        staged: Staged,
+    ) -> Result<Outcome, Failure> {
+        let _working = self.report().working();
+        if let Some((reason, detail)) = digest_contradiction(file, &staged) {
+            let decision = Decision::refused_by_gate(reason, detail, self.policy_digest());
+            return self.refuse(file, Some(&staged.digests), decision, None).await;
+        }
+        let sha256 = staged.digests.sha256;
+        let purl = file.purl().to_string();
+        let pinned = self.inner.store.pin_identity(&purl, &file.file_name, &sha256, self.now()).await;
+        if let PinOutcome::Changed { first, first_seen } = pinned.map_err(store_failure)? {
+            let detail = format!(
+                "{} was seen with sha256 {} on {}, now it has {}",
+                file.file_name,
+                first.short(),
+                first_seen.date(),
+                sha256.short()
+            );
+            let decision =
+                Decision::refused_by_gate(ReasonCode::DigestChanged, detail, self.policy_digest());
+            return self.refuse(file, Some(&staged.digests), decision, None).await;
+        }
+        let facts = self.gather_facts(file, &staged).await?;
+        let decision = self.decide_artifact(&facts);
+        if decision.verdict != Verdict::Admit {
+            return self.refuse(file, Some(&staged.digests), decision, Some(facts)).await;
+        }
+        self.release(file, staged, decision, facts).await
+    }
+
+    async fn gather_facts(&self, file: &Arc<FileRef>, staged: &Staged) -> Result<ArtifactFacts, Failure> {
+        let confirmed = strong_match(file, &staged.digests);
+        let mut checks = vec![if confirmed {
+            Check::passed("digest")
+        } else {
+            Check::not_done("digest", "the index gives no strong digest to compare with")
+        }];
+        let structure = self.scan_structure(file, staged).await?;
+        checks.push(structure.check);
+        let evidence = self.gather_evidence(file, &staged.digests).await;
+        checks.push(evidence_check(&evidence));
+        Ok(ArtifactFacts {
+            version: file.facts.clone(),
+            file_name: file.file_name.clone(),
+            sha256: staged.digests.sha256,
+            size: staged.size,
+            digest_confirmed: confirmed,
+            evidence,
+            findings: structure.findings,
+            checks,
+        })
+    }
+
+    async fn release(
+        &self,
+        file: &Arc<FileRef>,
+        staged: Staged,
+        decision: Decision,
+        facts: ArtifactFacts,
+    ) -> Result<Outcome, Failure> {
+        let (sha256, size) = (staged.digests.sha256, staged.size);
+        let digests = staged.digests.clone();
+        // The blob is durable before the record that speaks of it; a crash between the two leaves
+        // a blob that nothing names, never a record without its blob.
+        let blob = staged.keep(&self.inner.store).await.map_err(store_failure)?;
+        let recorded = self.record(file, Some(&digests), &decision, Some(&facts)).await?;
+        let Some(admitted) = Admitted::mint(blob, size, file, sha256, &recorded) else {
+            return Err(Failure::new(
+                ReasonCode::Internal,
+                "the recorded decision is not the one that was made",
+            ));
+        };
+        self.report().add(Entry {
+            artifact: file.purl().label(),
+            purl: Some(file.purl().clone()),
+            file_name: Some(file.file_name.clone()),
+            sha256: Some(sha256),
+            decision,
+            facts: Some(facts),
+            next_admissible: None,
+            waive: None,
+            ledger_index: Some(recorded.index()),
+        });
+        Ok(Outcome::Admitted(Arc::new(admitted)))
+    }
+
+    async fn refuse(
+        &self,
+        file: &Arc<FileRef>,
+        digests: Option<&Digests>,
+        decision: Decision,
+        facts: Option<ArtifactFacts>,
+    ) -> Result<Outcome, Failure> {
+        let recorded = self.record(file, digests, &decision, facts.as_ref()).await?;
+        let since = self.refused_since(file).await?;
+        let evidence = facts.as_ref().map_or_else(
+            || "none was looked for".to_owned(),
+            |f| evidence_words(&f.evidence),
+        );
+        let refusal = Arc::new(Refusal {
+            artifact: file.purl().label(),
+            purl: Some(file.purl().clone()),
+            file_name: Some(file.file_name.clone()),
+            sha256: digests.map(|d| d.sha256),
+            decision,
+            evidence,
+            since,
+            next_admissible: file.next_admissible.clone(),
+            ledger_index: Some(recorded.index()),
+        });
+        self.report().add(Entry::of_refusal(&refusal, facts));
+        Ok(Outcome::Refused(refusal))
+    }
+
+    /// Writes the decision into the ledger, unless the last entry for these very bytes says the
+    /// same for the same reasons under the same policy.
+    async fn record(
+        &self,
+        file: &FileRef,
+        digests: Option<&Digests>,
+        decision: &Decision,
+        facts: Option<&ArtifactFacts>,
+    ) -> Result<Recorded, Failure> {
+        if let Some(d) = digests {
+            let store = &self.inner.store;
+            let before = store.latest_decision(&d.sha256, file.purl(), &file.file_name).await;
+            if let Some(old) = before.map_err(store_failure)?
+                && same_decision(&old.decision, decision)
+                && let Some(recorded) = store.recorded_at(old.index).await.map_err(store_failure)?
+            {
+                return Ok(recorded);
+            }
+        }
+        let facts_json = match facts {
+            Some(facts) => serde_json::to_value(facts),
+            None => serde_json::to_value(&file.facts).map(|version| serde_json::json!({"version": version})),
+        };
+        let evidence = facts.map_or_else(|| file.evidence.clone(), |f| f.evidence.clone());
+        let record = DecisionRecord {
+            purl: file.purl().clone(),
+            file_name: file.file_name.clone(),
+            digests: digests.cloned(),
+            decision: decision.clone(),
+            time_verified: self.now(),
+            policy_uri: format!("urn:countersign:policy:{}", self.inner.policy.name()),
+            verifier: Verifier {
+                id: "urn:countersign:gate".to_owned(),
+                version: env!("CARGO_PKG_VERSION").to_owned(),
+            },
+            input_attestations: Vec::new(),
+            evidence,
+            facts_digest: None,
+            verified_levels: Vec::new(),
+        };
+        let facts = facts_json.map_err(|e| {
+            Failure::new(ReasonCode::Internal, format!("facts cannot be written: {e}"))
+        })?;
+        let recorded = self.inner.store.record(vec![NewDecision { record, facts }]).await;
+        recorded.map_err(store_failure)?.pop().ok_or_else(|| {
+            Failure::new(ReasonCode::Internal, "the store recorded nothing")
+        })
+    }
+
+    /// Since when this file has not been admitted here, without a break.
+    async fn refused_since(&self, file: &FileRef) -> Result<Timestamp, Failure> {
+        let all = self.inner.store.decisions_for_purl(file.purl()).await.map_err(store_failure)?;
+        let since = all
+            .iter()
+            .filter(|d| d.file_name == file.file_name)
+            .take_while(|d| d.decision.verdict != Verdict::Admit)
+            .last()
+            .map(|d| d.time);
+        Ok(since.unwrap_or_else(|| self.now()))
+    }
+}
+
+/// Whether two decisions say the same for the same reasons under the same policy. Words that count
+/// hours differ from run to run and say nothing new.
+fn same_decision(a: &Decision, b: &Decision) -> bool {
+    let rules = |d: &Decision| -> Vec<(String, Verdict)> {
+        d.fired.iter().map(|f| (f.rule.clone(), f.verdict)).collect()
+    };
+    a.verdict == b.verdict
+        && a.policy == b.policy
+        && a.audit_only == b.audit_only
+        && a.waivers == b.waivers
+        && rules(a) == rules(b)
+}
+
+pub(crate) fn store_failure(error: countersign_store::StoreError) -> Failure {
+    Failure::new(ReasonCode::Internal, error.to_string())
+}
+
+/// Whether a strong digest that the index gives equals the computed one.
+fn strong_match(file: &FileRef, digests: &Digests) -> bool {
+    file.expected
+        .iter()
+        .any(|e| !e.algorithm().is_weak() && digests.matches(e) == Some(true))
+}
+
+/// What contradicts the index: a digest (weak ones count against, never for) or the size.
+fn digest_contradiction(file: &FileRef, staged: &Staged) -> Option<(ReasonCode, String)> {
+    let wrong = file.expected.iter().find(|e| staged.digests.matches(e) == Some(false))?;
+    let reason = if staged.looks_like_a_page {
+        ReasonCode::UpstreamType
+    } else if file.size.is_some_and(|s| s != staged.size) {
+        ReasonCode::UpstreamTruncated
+    } else {
+        ReasonCode::DigestMismatch
+    };
+    let got = staged.digests.sha256.short();
+    let detail = format!(
+        "{} has {} bytes, sha256 {got}…; the index says {}:{}…{}",
+        file.file_name,
+        staged.size,
+        wrong.algorithm().name(),
+        wrong.to_hex().chars().take(12).collect::<String>(),
+        file.size.map_or_else(String::new, |s| format!(", {s} bytes"))
+    );
+    Some((reason, detail))
+}
+
+fn evidence_check(evidence: &[Evidence]) -> Check {
+    let mut because = None;
+    let mut verified = false;
+    for e in evidence {
+        match &e.state {
+            EvidenceState::Invalid { because } => {
+                return Check::failed("evidence", format!("{}: {because}", e.kind));
+            }
+            EvidenceState::Verified { .. } => verified = true,
+            EvidenceState::Absent => {}
+            EvidenceState::Unreachable { because: b } => because = Some(format!("{}: {b}", e.kind)),
+        }
+    }
+    match because {
+        Some(b) if !verified => Check::not_done("evidence", b),
+        _ if verified => Check::passed("evidence"),
+        _ => Check::not_done("evidence", "there is none"),
+    }
+}
+
+/// The state of an artifact's evidence in a few words.
+#[must_use]
+pub fn evidence_words(evidence: &[Evidence]) -> String {
+    let mut words = Vec::new();
+    for e in evidence {
+        match &e.state {
+            EvidenceState::Verified { claim } => {
+                let from = claim.repository.as_deref().unwrap_or(&claim.signer);
+                words.push(format!("{} verified: {from}", e.kind));
+            }
+            EvidenceState::Invalid { because } => words.push(format!("{} INVALID: {because}", e.kind)),
+            EvidenceState::Unreachable { because } => words.push(format!("{} unreachable: {because}", e.kind)),
+            EvidenceState::Absent => {}
+        }
+    }
+    if words.is_empty() { "none".to_owned() } else { words.join("; ") }
+}
+
+/// The digests that are computed beside SHA-256, in one pass over the bytes.
+pub(crate) fn wanted_algorithms(expected: &[countersign_core::ExpectedDigest]) -> Vec<Algorithm> {
+    let mut out = vec![Algorithm::Sha512];
+    out.extend(expected.iter().map(|e| e.algorithm()).filter(|a| *a == Algorithm::Sha1));
+    out.sort();
+    out.dedup();
+    out
+}

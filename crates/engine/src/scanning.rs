@@ -1,0 +1,73 @@
+//! The archive's one pass, off the network's threads, its result kept by digest.
+
+use crate::engine::Engine;
+use crate::fetch::Staged;
+use crate::http_client::Failure;
+use crate::index::FileRef;
+use crate::pipeline::store_failure;
+use countersign_core::{Check, Finding, ReasonCode};
+use countersign_scan::structure::{self, Expected};
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+
+/// Results of another version of the scanner are not used.
+const SCANNER: &str = concat!("structure/", env!("CARGO_PKG_VERSION"), "/1");
+
+/// What the scan of an archive found.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct StructureResult {
+    pub(crate) findings: Vec<Finding>,
+    pub(crate) check: Check,
+}
+
+impl Engine {
+    /// Opens the archive once and keeps what was found, with the manifest of its files.
+    pub(crate) async fn scan_structure(
+        &self,
+        file: &Arc<FileRef>,
+        staged: &Staged,
+    ) -> Result<StructureResult, Failure> {
+        let sha256 = staged.digests.sha256;
+        // The name and version that the archive should declare are part of what is scanned for.
+        let kind = format!("structure {}", file.purl());
+        let kept = self.inner.store.get_result(&sha256, &kind, SCANNER).await.map_err(store_failure)?;
+        if let Some(result) = kept.and_then(|json| serde_json::from_value(json).ok()) {
+            return Ok(result);
+        }
+        let path = staged.path();
+        let (file_name, purl) = (file.file_name.clone(), file.purl().clone());
+        let scan = move || -> std::io::Result<structure::StructureReport> {
+            let source = std::io::BufReader::with_capacity(256 * 1024, std::fs::File::open(path)?);
+            let expected = Expected {
+                name: purl.name().to_owned(),
+                version: purl.version().unwrap_or("").to_owned(),
+            };
+            let limits = countersign_ecosystem::archive::Limits::default();
+            Ok(structure::scan_archive(&file_name, purl.ecosystem(), Some(&expected), source, &limits))
+        };
+        let permit = self.inner.scanners.acquire().await;
+        let report = tokio::task::spawn_blocking(scan).await;
+        drop(permit);
+        let result = match report {
+            Ok(Ok(report)) => {
+                let manifest = serde_json::to_vec(&report.manifest).map_err(|e| {
+                    Failure::new(ReasonCode::Internal, format!("the manifest cannot be written: {e}"))
+                })?;
+                self.inner.store.put_manifest(&sha256, &manifest).await.map_err(store_failure)?;
+                StructureResult { findings: report.findings, check: report.check }
+            }
+            Ok(Err(e)) => return Ok(not_done(&format!("the archive cannot be read: {e}"))),
+            Err(_) => return Ok(not_done("the scan ended unexpectedly")),
+        };
+        let json = serde_json::to_value(&result).map_err(|e| {
+            Failure::new(ReasonCode::Internal, format!("a scan result cannot be written: {e}"))
+        })?;
+        self.inner.store.put_result(&sha256, &kind, SCANNER, &json).await.map_err(store_failure)?;
+        Ok(result)
+    }
+}
+
+/// A scan that did not run is no result to keep: the next request tries again.
+fn not_done(because: &str) -> StructureResult {
+    StructureResult { findings: Vec::new(), check: Check::not_done("archive", because) }
+}

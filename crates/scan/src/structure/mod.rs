@@ -1,0 +1,313 @@
+//! The structure of an artifact: is it an archive that every unpacker sees alike, does it hold
+//! the package that it is named after, and does it run code when it is installed.
+//!
+//! The archive is walked once, under limits, and never unpacked. Problems that an attacker could
+//! use are findings of severity high or critical; what honest packages show as well (old tools,
+//! odd roots, the same file twice) is low or for information.
+
+mod cargo;
+mod contents;
+mod debian;
+mod judge;
+mod npm;
+mod pypi;
+mod record;
+#[cfg(test)]
+mod scratch;
+#[cfg(test)]
+mod tests;
+
+use contents::{Contents, Gatherer};
+use countersign_core::{Check, Ecosystem, Finding, FindingKind, Severity};
+use countersign_ecosystem::archive::{
+    ArchiveKind, Limits, ManifestEntry, Summary, walk_with_manifest,
+};
+use countersign_ecosystem::version;
+use std::io::{Read, Seek, SeekFrom};
+
+/// The name of the check in reports and policies.
+pub const CHECK: &str = "archive";
+
+/// The package that the index says the artifact is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Expected {
+    /// The package's name as its ecosystem spells it.
+    pub name: String,
+    /// The version.
+    pub version: String,
+}
+
+/// The package that the artifact says it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Declared {
+    /// The name as the artifact's metadata spells it.
+    pub name: String,
+    /// The version as the artifact's metadata spells it.
+    pub version: String,
+}
+
+/// A metadata file of the artifact, kept for other scanners.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MetadataFile {
+    /// Its normalized path in the archive.
+    pub path: String,
+    /// Its content.
+    pub content: Vec<u8>,
+}
+
+/// What the structure scan found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StructureReport {
+    /// The findings, strictest first.
+    pub findings: Vec<Finding>,
+    /// How the check ended: failed when a structure finding is high or critical, not done when
+    /// the bytes could not be read.
+    pub check: Check,
+    /// Each file's digest, to compare with what is installed.
+    pub manifest: Vec<ManifestEntry>,
+    /// Stable names of what runs code at installation (`postinstall`, `build.rs`, `setup.py`), sorted; to compare
+    /// with the last admitted version.
+    pub install_hooks: Vec<String>,
+    /// The package that the artifact says it is, where its metadata could be read.
+    pub declared: Option<Declared>,
+    /// The metadata files (`METADATA`, `RECORD`, `package.json`, `Cargo.toml`, `control`).
+    pub metadata: Vec<MetadataFile>,
+}
+
+/// Scans one artifact.
+///
+/// `expected` is the package that the index names; without it only the artifact's agreement with
+/// itself is checked.
+pub fn scan_archive<R: Read + Seek>(
+    file_name: &str,
+    ecosystem: Ecosystem,
+    expected: Option<&Expected>,
+    mut reader: R,
+    limits: &Limits,
+) -> StructureReport {
+    match scan(file_name, ecosystem, expected, &mut reader, limits) {
+        Ok(report) => report,
+        Err(because) => StructureReport {
+            findings: Vec::new(),
+            check: Check::not_done(CHECK, because),
+            manifest: Vec::new(),
+            install_hooks: Vec::new(),
+            declared: None,
+            metadata: Vec::new(),
+        },
+    }
+}
+
+fn scan<R: Read + Seek>(
+    file_name: &str,
+    ecosystem: Ecosystem,
+    expected: Option<&Expected>,
+    reader: &mut R,
+    limits: &Limits,
+) -> Result<StructureReport, String> {
+    let mut notes = Notes::default();
+    let start = first_bytes(reader).map_err(|e| format!("could not read the artifact: {e}"))?;
+    let Some(kind) = kind_of(file_name, ecosystem, &start, &mut notes) else {
+        let title = format!("`{file_name}` is no archive that the gate can open");
+        notes.structure("not-an-archive", Severity::Critical, title, None);
+        return Ok(notes.into_report(Contents::default(), None));
+    };
+    let mut gatherer = Gatherer::new(file_name, ecosystem);
+    let (summary, manifest) = walk_with_manifest(reader, kind, limits, &mut |entry, content| {
+        gatherer.visit(entry, content)
+    })
+    .map_err(|e| e.to_string())?;
+    let contents = gatherer.into_contents(manifest);
+    Ok(judge_all(file_name, ecosystem, kind, expected, &summary, contents, notes))
+}
+
+fn judge_all(
+    file_name: &str,
+    ecosystem: Ecosystem,
+    kind: ArchiveKind,
+    expected: Option<&Expected>,
+    summary: &Summary,
+    contents: Contents,
+    mut notes: Notes,
+) -> StructureReport {
+    judge::problems(summary, ecosystem, kind, &contents, &mut notes);
+    let mut declared = None;
+    // What was not read to its end cannot be said to lack anything.
+    if summary.complete {
+        if contents.overflowed {
+            let title = "more or larger metadata files than a package has".to_owned();
+            notes.structure("metadata-too-large", Severity::High, title, None);
+        }
+        declared = match ecosystem {
+            Ecosystem::Pypi => pypi::examine(file_name, expected, &contents, &mut notes),
+            Ecosystem::Npm => npm::examine(&contents, &mut notes),
+            Ecosystem::Cargo => cargo::examine(expected, &contents, &mut notes),
+            Ecosystem::Debian => debian::examine(&contents, &mut notes),
+        };
+        if let (Some(declared), Some(expected)) = (&declared, expected) {
+            compare(ecosystem, declared, expected, &mut notes);
+        }
+    }
+    notes.into_report(contents, declared)
+}
+
+/// Compares names in canonical form, and versions as the ecosystem does.
+fn compare(ecosystem: Ecosystem, declared: &Declared, expected: &Expected, notes: &mut Notes) {
+    let canonical = |name: &str| ecosystem.canonical_name(name.trim());
+    let same_name = canonical(&declared.name) == canonical(&expected.name);
+    if !same_name || !same_version(ecosystem, &declared.version, &expected.version) {
+        let title = format!(
+            "the artifact says that it is `{} {}`, the index that it is `{} {}`",
+            declared.name, declared.version, expected.name, expected.version
+        );
+        notes.structure("name-mismatch", Severity::High, title, None);
+    }
+}
+
+fn same_version(ecosystem: Ecosystem, a: &str, b: &str) -> bool {
+    let (a, b) = (a.trim(), b.trim());
+    match ecosystem {
+        // Build metadata is part of a crate's identity, though not of its order.
+        Ecosystem::Cargo => a == b,
+        // In file names of wheels a version's dashes are underscores.
+        Ecosystem::Pypi => {
+            version::same(ecosystem, a, b) || a.replace('-', "_") == b.replace('-', "_")
+        }
+        _ => version::same(ecosystem, a, b),
+    }
+}
+
+fn first_bytes<R: Read + Seek>(reader: &mut R) -> std::io::Result<Vec<u8>> {
+    reader.seek(SeekFrom::Start(0))?;
+    let mut start = Vec::new();
+    reader.by_ref().take(512).read_to_end(&mut start)?;
+    Ok(start)
+}
+
+/// The kind to read the bytes as: what they show themselves to be, with a finding when the name
+/// promises another.
+fn kind_of(
+    file_name: &str,
+    ecosystem: Ecosystem,
+    start: &[u8],
+    notes: &mut Notes,
+) -> Option<ArchiveKind> {
+    let named = ArchiveKind::of_file_name(file_name);
+    let shown = ArchiveKind::sniff(start);
+    match (named, shown) {
+        (Some(named), Some(shown)) if named == shown => Some(named),
+        // Bytes before a ZIP archive hide its signature, and V7 tars have none.
+        (Some(named @ (ArchiveKind::Zip | ArchiveKind::Tar)), None) => Some(named),
+        (Some(named), Some(shown)) => {
+            // npm's own client opens a tar that was never compressed.
+            let harmless = ecosystem == Ecosystem::Npm
+                && (named, shown) == (ArchiveKind::TarGz, ArchiveKind::Tar);
+            let severity = if harmless { Severity::Low } else { Severity::High };
+            let title = format!("`{file_name}` is another kind of archive than its name says");
+            notes.structure("kind-mismatch", severity, title, None);
+            Some(shown)
+        }
+        (None, Some(shown)) => Some(shown),
+        (_, None) => None,
+    }
+}
+
+/// Findings of one id and severity that are listed one by one.
+const LISTED: usize = 20;
+
+/// Findings and hooks while they are gathered.
+#[derive(Default)]
+struct Notes {
+    findings: Vec<Finding>,
+    hooks: Vec<String>,
+}
+
+impl Notes {
+    /// A finding `structure.<code>`.
+    fn structure(&mut self, code: &str, severity: Severity, title: String, path: Option<&str>) {
+        self.push(format!("structure.{code}"), FindingKind::Structure, severity, title, path);
+    }
+
+    /// An install hook: a finding `install-hook.<code>`, and its stable name for comparison.
+    fn hook(&mut self, code: &str, name: &str, title: String, path: Option<&str>) {
+        self.hooks.push(contents::printable(name));
+        let id = format!("install-hook.{code}");
+        self.push(id, FindingKind::InstallHook, Severity::Info, title, path);
+    }
+
+    fn push(
+        &mut self,
+        id: String,
+        kind: FindingKind,
+        severity: Severity,
+        title: String,
+        path: Option<&str>,
+    ) {
+        self.findings.push(Finding {
+            id,
+            aliases: Vec::new(),
+            kind,
+            severity,
+            title: contents::printable(&title),
+            fixed_in: None,
+            path: path.map(contents::printable),
+        });
+    }
+
+    fn into_report(mut self, contents: Contents, declared: Option<Declared>) -> StructureReport {
+        self.findings.sort_by(|a, b| {
+            b.severity
+                .cmp(&a.severity)
+                .then_with(|| a.id.cmp(&b.id))
+                .then_with(|| a.path.cmp(&b.path))
+        });
+        self.findings.dedup();
+        let worst = self
+            .findings
+            .iter()
+            .find(|f| f.kind == FindingKind::Structure && f.severity >= Severity::High);
+        let check = match worst {
+            Some(worst) => Check::failed(CHECK, worst.title.clone()),
+            None => Check::passed(CHECK),
+        };
+        self.hooks.sort();
+        self.hooks.dedup();
+        StructureReport {
+            findings: shorten(self.findings),
+            check,
+            manifest: contents.manifest,
+            install_hooks: self.hooks,
+            declared,
+            metadata: contents.metadata,
+        }
+    }
+}
+
+/// Keeps the first findings of each id and severity; the last one kept counts the others.
+fn shorten(findings: Vec<Finding>) -> Vec<Finding> {
+    let mut out: Vec<Finding> = Vec::new();
+    let mut more = 0;
+    let alike = |a: &Finding, b: &Finding| a.id == b.id && a.severity == b.severity;
+    let mut run = 0;
+    let close = |out: &mut Vec<Finding>, more: &mut usize| {
+        if let Some(last) = out.last_mut().filter(|_| *more > 0) {
+            last.title.push_str(&format!(" (and {more} more of this kind)"));
+        }
+        *more = 0;
+    };
+    for finding in findings {
+        if out.last().is_some_and(|last| alike(last, &finding)) {
+            run += 1;
+        } else {
+            close(&mut out, &mut more);
+            run = 1;
+        }
+        if run > LISTED {
+            more += 1;
+        } else {
+            out.push(finding);
+        }
+    }
+    close(&mut out, &mut more);
+    out
+}

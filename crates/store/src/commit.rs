@@ -1,0 +1,201 @@
+//! The ledger's commit: one writer task a process, group commit, and no fork between processes.
+//!
+//! # Steps, and what a crash after each costs
+//!
+//! 1. **Sign.** The caller signs its statement and waits. A crash loses it; nobody was told.
+//! 2. **Begin.** `BEGIN IMMEDIATE` takes the database's one write lock, across processes. A crash
+//!    gives the lock back.
+//! 3. **Compare.** The state row is read under the lock. If another process appended, the edge is
+//!    read again from there. A state behind what this process saw, or another history, is an error.
+//! 4. **Write.** Entries, records, tiles and the new signed checkpoint, then the swap: the state row
+//!    is replaced only where it still has the size compared in step 3. A crash leaves the transaction
+//!    without its commit record, and SQLite forgets it. The signed checkpoint existed in memory only:
+//!    no one can have seen two checkpoints of one size.
+//! 5. **Commit.** SQLite appends the commit record and syncs (`synchronous=FULL`). From here the
+//!    entries are in the ledger for good. A crash now means that callers never heard of it: the
+//!    entries stay, nothing was released on their account, and the caller decides anew.
+//! 6. **Publish.** Tiles by write and rename, the checkpoint last, so that a checkpoint is never
+//!    visible before the tiles it needs. A crash leaves files behind the database, and a temporary
+//!    one; the next commit or open publishes from the database again (`publish`).
+//! 7. **Resolve.** Callers get their [`Durable`]. A failure of step 6 does not withhold it: the
+//!    database is the truth, and the files are its copy.
+//!
+//! An error in step 5 may, rarely, hide a commit that did happen. The callers are told it failed,
+//! and refuse: an entry without an admission harms nobody, an admission without an entry must not be.
+
+use crate::entry::{Durable, Entry};
+use crate::error::StoreError;
+use crate::publish::publish;
+use crate::rows;
+use crate::store::{Paths, Writer};
+use crate::tiles::{LedgerState, ledger_state, load_edge, root_at, save, to_i64};
+use countersign_ledger::{Edge, Hash, Plan, SigningKey};
+use sqlx::Connection as _;
+use sqlx::sqlite::SqliteConnection;
+use std::path::PathBuf;
+use std::sync::Arc;
+use tokio::sync::{Mutex, mpsc, oneshot};
+
+/// Most entries in one commit, which bounds the transaction and its memory.
+const MAX_BATCH: usize = 1024;
+
+/// Callers that may wait in line before the next one waits for a place.
+const QUEUE: usize = 4096;
+
+/// Entries that are to be appended together, and who waits for them.
+pub(crate) struct Job {
+    pub(crate) entries: Vec<Entry>,
+    pub(crate) done: oneshot::Sender<Result<Appended, StoreError>>,
+}
+
+/// Where a job's entries are: consecutive places from `first`.
+#[derive(Debug, Clone)]
+pub(crate) struct Appended {
+    pub(crate) first: u64,
+    pub(crate) durable: Durable,
+}
+
+/// The writer task's state.
+pub(crate) struct Committer {
+    paths: Paths,
+    database: PathBuf,
+    key: Arc<SigningKey>,
+    writer: Arc<Mutex<Option<Writer>>>,
+    /// The edge after the last commit that this process knows to have happened.
+    edge: Option<Edge>,
+    /// Size and root of the newest checkpoint that this process has seen.
+    seen: (u64, Hash),
+}
+
+impl Committer {
+    /// Starts the writer task. It ends when the last sender is gone.
+    pub(crate) fn spawn(
+        paths: Paths,
+        key: Arc<SigningKey>,
+        writer: Arc<Mutex<Option<Writer>>>,
+        state: &LedgerState,
+    ) -> mpsc::Sender<Job> {
+        let (sender, jobs) = mpsc::channel(QUEUE);
+        let seen = (state.size, state.root);
+        let database = paths.database();
+        let committer = Self { paths, database, key, writer, edge: None, seen };
+        tokio::spawn(committer.run(jobs));
+        sender
+    }
+
+    async fn run(mut self, mut jobs: mpsc::Receiver<Job>) {
+        while let Some(first) = jobs.recv().await {
+            // Whoever was woken by the last commit gets to line up; nobody waits for a clock.
+            tokio::task::yield_now().await;
+            let mut size = first.entries.len();
+            let mut batch = vec![first];
+            while size < MAX_BATCH {
+                let Ok(job) = jobs.try_recv() else { break };
+                size = size.saturating_add(job.entries.len());
+                batch.push(job);
+            }
+            self.commit_batch(batch).await;
+        }
+    }
+
+    /// Commits a batch. A record that the database refuses spoils only its own job.
+    async fn commit_batch(&mut self, batch: Vec<Job>) {
+        let entries: Vec<&Entry> = batch.iter().flat_map(|j| &j.entries).collect();
+        let outcome = self.commit(&entries).await;
+        let refused =
+            matches!(outcome, Err(StoreError::Exists { .. } | StoreError::NotFound { .. }));
+        if refused && batch.len() > 1 {
+            for job in batch {
+                let entries: Vec<&Entry> = job.entries.iter().collect();
+                let outcome = self.commit(&entries).await;
+                drop(job.done.send(outcome));
+            }
+            return;
+        }
+        let mut first = outcome.as_ref().map_or(0, |a| a.first);
+        for job in batch {
+            let places = u64::try_from(job.entries.len()).unwrap_or(u64::MAX);
+            let answer = outcome.clone().map(|a| Appended { first, ..a });
+            first = first.saturating_add(places);
+            // A caller that went away is no error: its entries are in the ledger all the same.
+            drop(job.done.send(answer));
+        }
+    }
+
+    async fn commit(&mut self, entries: &[&Entry]) -> Result<Appended, StoreError> {
+        let writer = Arc::clone(&self.writer);
+        let mut guard = writer.lock().await;
+        let conn = &mut guard.as_mut().ok_or(StoreError::Closed)?.durable;
+        let (plan, checkpoint) = self.transaction(conn, entries).await?;
+        self.seen = (plan.new_size, plan.root);
+        let durable = Durable::new(plan.new_size, checkpoint.into());
+        let appended = Appended { first: plan.old_size, durable };
+        self.edge = Some(plan.edge);
+        if let Err(e) = publish(&self.paths, conn).await {
+            tracing::warn!(error = %e, "ledger files are behind the database, will publish again");
+        }
+        Ok(appended)
+    }
+
+    /// Steps 2 to 5. Dropping the transaction on any error rolls it back.
+    async fn transaction(
+        &self,
+        conn: &mut SqliteConnection,
+        entries: &[&Entry],
+    ) -> Result<(Plan, String), StoreError> {
+        let err = |e| StoreError::sql(&self.database, e);
+        let mut tx = conn.begin_with("BEGIN IMMEDIATE").await.map_err(err)?;
+        let edge = self.compare(&mut tx).await?;
+        let commitments: Vec<_> = entries.iter().map(|e| e.commitment).collect();
+        let plan = edge.plan(&commitments, self.key.name()).map_err(StoreError::ledger)?;
+        let checkpoint = plan.checkpoint.sign(&self.key).map_err(StoreError::ledger)?;
+        rows::insert(&mut tx, &self.database, plan.old_size, entries).await?;
+        save(&mut tx, &self.database, &plan.tiles).await?;
+        let swapped = sqlx::query(
+            "UPDATE ledger_state SET size = ?, root = ?, checkpoint = ? WHERE size = ? AND root = ?",
+        )
+        .bind(to_i64(plan.new_size))
+        .bind(&plan.root.0[..])
+        .bind(&checkpoint)
+        .bind(to_i64(plan.old_size))
+        .bind(&edge.root().0[..])
+        .execute(&mut *tx)
+        .await
+        .map_err(err)?;
+        if swapped.rows_affected() != 1 {
+            return Err(StoreError::Forked { size: plan.old_size });
+        }
+        tx.commit().await.map_err(err)?;
+        Ok((plan, checkpoint))
+    }
+
+    /// Step 3: the edge to append to, after comparing the state with what was seen before.
+    async fn compare(&self, tx: &mut SqliteConnection) -> Result<Edge, StoreError> {
+        let state = ledger_state(tx, &self.database).await?;
+        let state =
+            state.ok_or(StoreError::corrupt(&self.database, "the ledger's state is gone"))?;
+        let (seen_size, seen_root) = self.seen;
+        if state.size < seen_size {
+            return Err(StoreError::RolledBack { published: seen_size, database: state.size });
+        }
+        if state.verifier != *self.key.verifier() {
+            return Err(StoreError::Forked { size: state.size });
+        }
+        if let Some(edge) = self.edge.as_ref().filter(|e| e.size() == state.size) {
+            return if state.root == seen_root {
+                Ok(edge.clone())
+            } else {
+                Err(StoreError::Forked { size: state.size })
+            };
+        }
+        // Another process was here: its history must continue ours.
+        if root_at(tx, &self.database, seen_size).await? != seen_root {
+            return Err(StoreError::Forked { size: seen_size });
+        }
+        let edge = load_edge(tx, &self.database, state.size).await?;
+        if edge.root() != state.root {
+            return Err(StoreError::corrupt(&self.database, "the tiles do not lead to the root"));
+        }
+        Ok(edge)
+    }
+}

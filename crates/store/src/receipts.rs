@@ -1,0 +1,67 @@
+//! Receipts: an entry with its proof against the current checkpoint.
+
+use crate::error::StoreError;
+use crate::store::Store;
+use crate::tiles::{ledger_state, load, to_i64};
+use countersign_ledger::{
+    Envelope, Receipt, Salt, consistency_proof, consistency_tiles, inclusion_proof, inclusion_tiles,
+};
+use sqlx::Connection as _;
+
+impl Store {
+    /// The receipt of the entry at a place of the ledger, of any kind.
+    ///
+    /// # Errors
+    /// When there is no such entry, or the database fails or is damaged.
+    pub async fn receipt_for(&self, index: u64) -> Result<Receipt, StoreError> {
+        let path = self.paths().database();
+        let mut conn = self.reader().await?;
+        // One snapshot: a checkpoint and the tiles of exactly that checkpoint.
+        let mut tx = conn.begin().await.map_err(|e| self.sql_error(e))?;
+        let missing = || StoreError::NotFound { what: format!("ledger entry {index}") };
+        let state = ledger_state(&mut tx, &path).await?.ok_or_else(missing)?;
+        let row: Option<(Vec<u8>, Vec<u8>)> =
+            sqlx::query_as("SELECT salt, envelope FROM entries WHERE idx = ?")
+                .bind(to_i64(index))
+                .fetch_optional(&mut *tx)
+                .await
+                .map_err(|e| self.sql_error(e))?;
+        let (salt, envelope) = row.ok_or_else(missing)?;
+        let salt: Salt = salt.try_into().map_err(|_| self.corrupt("a salt has another length"))?;
+        let envelope = Envelope::parse(&envelope).map_err(|e| self.corrupt(e))?;
+        let ids = inclusion_tiles(index, state.size).map_err(|e| self.corrupt(e))?;
+        let tiles = load(&mut tx, &path, ids).await?;
+        let proof = inclusion_proof(index, state.size, &tiles).map_err(|e| self.corrupt(e))?;
+        Ok(Receipt::new(envelope, salt, index, &proof, state.checkpoint))
+    }
+
+    /// The current signed checkpoint; `None` while no ledger was begun.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn checkpoint(&self) -> Result<Option<String>, StoreError> {
+        let mut conn = self.reader().await?;
+        let state = ledger_state(&mut conn, &self.paths().database()).await?;
+        Ok(state.map(|s| s.checkpoint))
+    }
+
+    /// The proof that the current ledger continues the one of `old` entries: the current signed
+    /// checkpoint, and the hashes (RFC 6962 section 2.1.2).
+    ///
+    /// # Errors
+    /// When the ledger has fewer entries, or the database fails.
+    pub async fn consistency_from(
+        &self,
+        old: u64,
+    ) -> Result<(String, Vec<countersign_ledger::Hash>), StoreError> {
+        let path = self.paths().database();
+        let mut conn = self.reader().await?;
+        let mut tx = conn.begin().await.map_err(|e| self.sql_error(e))?;
+        let missing = || StoreError::NotFound { what: format!("a ledger of {old} entries") };
+        let state = ledger_state(&mut tx, &path).await?.ok_or_else(missing)?;
+        let ids = consistency_tiles(old, state.size).map_err(|_| missing())?;
+        let tiles = load(&mut tx, &path, ids).await?;
+        let proof = consistency_proof(old, state.size, &tiles).map_err(|e| self.corrupt(e))?;
+        Ok((state.checkpoint, proof))
+    }
+}

@@ -1,0 +1,156 @@
+//! The database's schema and its versions (`PRAGMA user_version`).
+
+use crate::error::StoreError;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
+use sqlx::{ConnectOptions as _, Connection as _, Row as _};
+use std::path::Path;
+use std::time::Duration;
+
+/// The schema that this code writes.
+pub(crate) const VERSION: i64 = 1;
+
+/// How long a statement waits for another process to finish its write.
+pub(crate) const BUSY_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Version 1. `idx` is always the place in the ledger, from 0; times are seconds since 1970.
+const SCHEMA: &str = "
+CREATE TABLE ledger_state (
+    id INTEGER PRIMARY KEY CHECK (id = 1),
+    vkey TEXT NOT NULL,
+    size INTEGER NOT NULL,
+    root BLOB NOT NULL,
+    checkpoint TEXT NOT NULL
+) STRICT;
+CREATE TABLE entries (
+    idx INTEGER PRIMARY KEY,
+    kind TEXT NOT NULL,
+    commitment BLOB NOT NULL,
+    salt BLOB NOT NULL,
+    envelope BLOB NOT NULL,
+    time INTEGER NOT NULL
+) STRICT;
+CREATE TABLE tiles (
+    level INTEGER NOT NULL,
+    idx INTEGER NOT NULL,
+    width INTEGER NOT NULL,
+    data BLOB NOT NULL,
+    PRIMARY KEY (level, idx)
+) STRICT;
+CREATE TABLE decisions (
+    idx INTEGER PRIMARY KEY REFERENCES entries (idx),
+    purl TEXT NOT NULL,
+    package TEXT NOT NULL,
+    ecosystem TEXT NOT NULL,
+    file_name TEXT NOT NULL,
+    sha256 TEXT,
+    verdict TEXT NOT NULL,
+    reason TEXT,
+    decision TEXT NOT NULL,
+    facts TEXT NOT NULL,
+    policy TEXT NOT NULL,
+    time INTEGER NOT NULL
+) STRICT;
+CREATE INDEX decisions_by_digest ON decisions (sha256, idx);
+CREATE INDEX decisions_by_purl ON decisions (purl, idx);
+CREATE INDEX decisions_by_package ON decisions (package, idx);
+CREATE INDEX decisions_by_verdict ON decisions (verdict, idx);
+CREATE TABLE artifact_digests (
+    algorithm TEXT NOT NULL,
+    hex TEXT NOT NULL,
+    sha256 TEXT NOT NULL,
+    PRIMARY KEY (algorithm, hex)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE pins (
+    purl TEXT NOT NULL,
+    file_name TEXT NOT NULL,
+    sha256 TEXT NOT NULL,
+    first_seen INTEGER NOT NULL,
+    PRIMARY KEY (purl, file_name)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE results (
+    sha256 TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    scanner TEXT NOT NULL,
+    json TEXT NOT NULL,
+    PRIMARY KEY (sha256, kind, scanner)
+) STRICT;
+CREATE TABLE manifests (
+    sha256 TEXT PRIMARY KEY,
+    data BLOB NOT NULL
+) STRICT;
+CREATE TABLE waivers (
+    id TEXT PRIMARY KEY,
+    target TEXT NOT NULL,
+    rule TEXT NOT NULL,
+    reason TEXT NOT NULL,
+    owner TEXT NOT NULL,
+    created INTEGER NOT NULL,
+    until INTEGER NOT NULL,
+    idx INTEGER NOT NULL REFERENCES entries (idx),
+    revoked INTEGER,
+    revoked_idx INTEGER REFERENCES entries (idx)
+) STRICT;
+CREATE TABLE feeds (
+    name TEXT PRIMARY KEY,
+    location TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    added INTEGER NOT NULL,
+    last_synced INTEGER,
+    sha256 TEXT,
+    etag TEXT
+) STRICT;
+CREATE TABLE newest (
+    key TEXT PRIMARY KEY,
+    time INTEGER NOT NULL
+) STRICT;
+CREATE TABLE meta (
+    key TEXT PRIMARY KEY,
+    value TEXT NOT NULL
+) STRICT;
+PRAGMA user_version = 1;
+";
+
+/// Refuses a database of a later version before anything of it is touched.
+pub(crate) async fn check_version(path: &Path) -> Result<(), StoreError> {
+    let err = |e| StoreError::sql(path, e);
+    let options = SqliteConnectOptions::new()
+        .filename(path)
+        .read_only(true)
+        .busy_timeout(BUSY_TIMEOUT)
+        .disable_statement_logging();
+    let mut conn = options.connect().await.map_err(err)?;
+    let found = user_version(&mut conn).await.map_err(err);
+    conn.close().await.map_err(err)?;
+    known(path, found?)
+}
+
+fn known(path: &Path, found: i64) -> Result<(), StoreError> {
+    if (0..=VERSION).contains(&found) {
+        return Ok(());
+    }
+    Err(StoreError::FromTheFuture { path: path.to_owned(), found, known: VERSION })
+}
+
+async fn user_version(conn: &mut SqliteConnection) -> Result<i64, sqlx::Error> {
+    sqlx::query("PRAGMA user_version").fetch_one(conn).await?.try_get(0)
+}
+
+/// Brings the database to [`VERSION`], in one transaction.
+pub(crate) async fn migrate(conn: &mut SqliteConnection, path: &Path) -> Result<(), StoreError> {
+    let err = |e| StoreError::sql(path, e);
+    let mut tx = conn.begin_with("BEGIN IMMEDIATE").await.map_err(err)?;
+    let found = user_version(&mut tx).await.map_err(err)?;
+    known(path, found)?;
+    if found == VERSION {
+        return tx.rollback().await.map_err(err);
+    }
+    let tables: i64 = sqlx::query_scalar("SELECT count(*) FROM sqlite_schema")
+        .fetch_one(&mut *tx)
+        .await
+        .map_err(err)?;
+    if tables > 0 {
+        return Err(StoreError::corrupt(path, "it is a database of another program"));
+    }
+    sqlx::raw_sql(SCHEMA).execute(&mut *tx).await.map_err(err)?;
+    tx.commit().await.map_err(err)
+}

@@ -1,0 +1,270 @@
+//! Opening a store, and the handle to it.
+
+use crate::commit::{Committer, Job};
+use crate::error::StoreError;
+use crate::{blobs, keys, lock, recover, schema};
+use countersign_ledger::{SigningKey, VerifierKey};
+use sqlx::pool::PoolConnection;
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions,
+    SqliteSynchronous,
+};
+use sqlx::{ConnectOptions as _, Connection as _, Sqlite};
+use std::fmt;
+use std::fs::DirBuilder;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use tokio::sync::{MappedMutexGuard, Mutex, MutexGuard, mpsc};
+
+/// How a store is opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OpenMode {
+    /// Create it where there is none.
+    Create,
+    /// It must exist.
+    Existing,
+    /// It must exist; nothing is written, repaired or published.
+    ReadOnly,
+}
+
+/// A store. Clones share it; the last one to go ends the ledger's writer.
+#[derive(Clone)]
+pub struct Store {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    paths: Paths,
+    mode: OpenMode,
+    readers: SqlitePool,
+    writer: Arc<Mutex<Option<Writer>>>,
+    verifier: Option<VerifierKey>,
+    ledger: Option<Ledger>,
+}
+
+/// The way to the ledger's writer.
+#[derive(Clone)]
+pub(crate) struct Ledger {
+    pub(crate) key: Arc<SigningKey>,
+    pub(crate) jobs: mpsc::Sender<Job>,
+}
+
+/// The connections that write. One lock for both: SQLite has one writer, and waiting for a mutex is
+/// cheaper than its busy handler.
+pub(crate) struct Writer {
+    /// `synchronous=FULL`: what is committed here survives power loss.
+    pub(crate) durable: SqliteConnection,
+    /// `synchronous=NORMAL`: caches, which may lose their last moments and cost no sync.
+    pub(crate) relaxed: SqliteConnection,
+}
+
+/// Where everything is.
+#[derive(Debug, Clone)]
+pub(crate) struct Paths {
+    pub(crate) dir: PathBuf,
+}
+
+impl Paths {
+    pub(crate) fn database(&self) -> PathBuf {
+        self.dir.join("store.sqlite")
+    }
+    pub(crate) fn lock(&self) -> PathBuf {
+        self.dir.join("lock")
+    }
+    pub(crate) fn ledger(&self) -> PathBuf {
+        self.dir.join("ledger")
+    }
+    pub(crate) fn checkpoint(&self) -> PathBuf {
+        self.dir.join("ledger/checkpoint")
+    }
+    pub(crate) fn keys(&self) -> PathBuf {
+        self.dir.join("keys")
+    }
+    pub(crate) fn staging(&self) -> PathBuf {
+        self.dir.join("staging")
+    }
+    pub(crate) fn blobs(&self) -> PathBuf {
+        self.dir.join("blobs/sha256")
+    }
+}
+
+/// Creates a folder and its parents, for the owner alone.
+pub(crate) fn private_dir(path: &Path) -> Result<(), StoreError> {
+    let made = DirBuilder::new().recursive(true).mode(0o700).create(path);
+    made.map_err(|e| StoreError::io(path, &e))
+}
+
+/// Runs blocking file work off the async threads.
+pub(crate) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
+) -> Result<T, StoreError> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => done,
+        Err(_) => Err(StoreError::Closed),
+    }
+}
+
+impl Store {
+    /// Opens the store in `dir`, repairs what a crash left half published, and removes abandoned
+    /// staging files. Must be called within a tokio runtime, which then runs the ledger's writer.
+    ///
+    /// # Errors
+    /// When there is no store (and `mode` does not create), it is of a later version, damaged,
+    /// rolled back, or its ledger's key is missing or another.
+    pub async fn open(dir: impl AsRef<Path>, mode: OpenMode) -> Result<Self, StoreError> {
+        let paths = Paths { dir: dir.as_ref().to_owned() };
+        match mode {
+            OpenMode::ReadOnly => Self::open_read_only(paths).await,
+            _ => Self::open_writable(paths, mode).await,
+        }
+    }
+
+    async fn open_writable(paths: Paths, mode: OpenMode) -> Result<Self, StoreError> {
+        let database = paths.database();
+        let exists = database.try_exists().map_err(|e| StoreError::io(&database, &e))?;
+        if !exists && mode == OpenMode::Existing {
+            return Err(StoreError::Missing { dir: paths.dir });
+        }
+        for dir in [paths.staging(), paths.blobs(), paths.ledger(), paths.keys()] {
+            private_dir(&dir)?;
+        }
+        let held = lock::exclusive(paths.lock()).await?;
+        if database.try_exists().map_err(|e| StoreError::io(&database, &e))? {
+            schema::check_version(&database).await?;
+        } else {
+            recover::refuse_to_replace(&paths)?;
+        }
+        let mut writer = connect_writer(&database).await?;
+        schema::migrate(&mut writer.durable, &database).await?;
+        let key = keys::load(&paths)?;
+        let state = recover::recover(&paths, &mut writer.durable, key.as_ref()).await?;
+        let staging = paths.staging();
+        blocking(move || blobs::clean_staging(&staging)).await?;
+        drop(held);
+
+        let writer = Arc::new(Mutex::new(Some(writer)));
+        let verifier = state.as_ref().map(|s| s.verifier.clone());
+        let ledger = key.zip(state).map(|(key, state)| {
+            let key = Arc::new(key);
+            let jobs =
+                Committer::spawn(paths.clone(), Arc::clone(&key), Arc::clone(&writer), &state);
+            Ledger { key, jobs }
+        });
+        let readers = connect_readers(&database);
+        Ok(Self { inner: Arc::new(Inner { paths, mode, readers, writer, verifier, ledger }) })
+    }
+
+    async fn open_read_only(paths: Paths) -> Result<Self, StoreError> {
+        let database = paths.database();
+        if !database.try_exists().map_err(|e| StoreError::io(&database, &e))? {
+            return Err(StoreError::Missing { dir: paths.dir });
+        }
+        schema::check_version(&database).await?;
+        let readers = connect_readers(&database);
+        let err = |e| StoreError::sql(&database, e);
+        let mut conn = readers.acquire().await.map_err(err)?;
+        let state = recover::check(&paths, &mut conn).await?;
+        drop(conn);
+        let writer = Arc::new(Mutex::new(None));
+        let verifier = state.map(|s| s.verifier);
+        let mode = OpenMode::ReadOnly;
+        Ok(Self { inner: Arc::new(Inner { paths, mode, readers, writer, verifier, ledger: None }) })
+    }
+
+    /// Closes the database; calls that are under way, on any clone, fail with
+    /// [`StoreError::Closed`]. Dropping the store without this loses nothing that was recorded.
+    pub async fn close(self) -> Result<(), StoreError> {
+        self.inner.readers.close().await;
+        let writer = self.inner.writer.lock().await.take();
+        if let Some(writer) = writer {
+            writer.relaxed.close().await.map_err(|e| self.sql_error(e))?;
+            writer.durable.close().await.map_err(|e| self.sql_error(e))?;
+        }
+        Ok(())
+    }
+
+    /// The store's folder.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        &self.inner.paths.dir
+    }
+
+    /// The folder of the published ledger: `checkpoint` and `tile/…`, to be served as they are.
+    #[must_use]
+    pub fn ledger_dir(&self) -> PathBuf {
+        self.inner.paths.ledger()
+    }
+
+    /// The ledger's public key; `None` while no ledger was begun.
+    #[must_use]
+    pub fn verifier_key(&self) -> Option<&VerifierKey> {
+        self.inner.verifier.as_ref()
+    }
+
+    pub(crate) fn paths(&self) -> &Paths {
+        &self.inner.paths
+    }
+
+    pub(crate) fn ledger(&self) -> Result<&Ledger, StoreError> {
+        match (&self.inner.ledger, self.inner.mode) {
+            (Some(ledger), _) => Ok(ledger),
+            (None, OpenMode::ReadOnly) => Err(StoreError::ReadOnly),
+            (None, _) => Err(StoreError::NoLedgerKey {
+                path: keys::private_path(self.paths()),
+                next: "run `countersign init` to begin a ledger",
+            }),
+        }
+    }
+
+    pub(crate) fn sql_error(&self, e: sqlx::Error) -> StoreError {
+        StoreError::sql(&self.inner.paths.database(), e)
+    }
+
+    pub(crate) fn corrupt(&self, because: impl ToString) -> StoreError {
+        StoreError::corrupt(&self.inner.paths.database(), because)
+    }
+
+    /// A connection that only reads.
+    pub(crate) async fn reader(&self) -> Result<PoolConnection<Sqlite>, StoreError> {
+        self.inner.readers.acquire().await.map_err(|e| self.sql_error(e))
+    }
+
+    /// The connections that write.
+    pub(crate) async fn writer(&self) -> Result<MappedMutexGuard<'_, Writer>, StoreError> {
+        if self.inner.mode == OpenMode::ReadOnly {
+            return Err(StoreError::ReadOnly);
+        }
+        let guard = self.inner.writer.lock().await;
+        MutexGuard::try_map(guard, Option::as_mut).map_err(|_| StoreError::Closed)
+    }
+}
+
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Store({})", self.inner.paths.dir.display())
+    }
+}
+
+fn options(database: &Path) -> SqliteConnectOptions {
+    SqliteConnectOptions::new()
+        .filename(database)
+        .busy_timeout(schema::BUSY_TIMEOUT)
+        .foreign_keys(true)
+        .disable_statement_logging()
+}
+
+async fn connect_writer(database: &Path) -> Result<Writer, StoreError> {
+    let err = |e| StoreError::sql(database, e);
+    let wal = options(database).create_if_missing(true).journal_mode(SqliteJournalMode::Wal);
+    let durable = wal.clone().synchronous(SqliteSynchronous::Full).connect().await.map_err(err)?;
+    let relaxed = wal.synchronous(SqliteSynchronous::Normal).connect().await.map_err(err)?;
+    Ok(Writer { durable, relaxed })
+}
+
+fn connect_readers(database: &Path) -> SqlitePool {
+    SqlitePoolOptions::new()
+        .max_connections(4)
+        .test_before_acquire(false)
+        .connect_lazy_with(options(database).read_only(true))
+}

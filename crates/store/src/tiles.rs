@@ -1,0 +1,160 @@
+//! The ledger's state and tiles as the database holds them.
+
+use crate::error::StoreError;
+use countersign_ledger::{
+    Commitment, Edge, Hash, TileId, TileKind, VerifierKey, entry_bundle, root, root_tiles,
+};
+use sqlx::sqlite::SqliteConnection;
+use sqlx::{QueryBuilder, Row as _, Sqlite};
+use std::collections::HashMap;
+use std::path::Path;
+
+/// Tiles in memory, as the pure ledger code reads them.
+pub(crate) type Tiles = HashMap<(TileKind, u64), Vec<u8>>;
+
+/// The one row that says how far the ledger is.
+#[derive(Debug, Clone)]
+pub(crate) struct LedgerState {
+    pub(crate) verifier: VerifierKey,
+    pub(crate) size: u64,
+    pub(crate) root: Hash,
+    pub(crate) checkpoint: String,
+}
+
+/// A number as SQLite keeps it; sizes are far below the limit (`MAX_TREE_SIZE`).
+pub(crate) fn to_i64(n: u64) -> i64 {
+    i64::try_from(n).unwrap_or(i64::MAX)
+}
+
+/// A number that is never negative in an undamaged database.
+pub(crate) fn to_u64(n: i64, path: &Path) -> Result<u64, StoreError> {
+    u64::try_from(n).map_err(|_| StoreError::corrupt(path, "a count is negative"))
+}
+
+/// Reads the state; `None` while no ledger was begun.
+pub(crate) async fn ledger_state(
+    conn: &mut SqliteConnection,
+    path: &Path,
+) -> Result<Option<LedgerState>, StoreError> {
+    let err = |e| StoreError::sql(path, e);
+    let query = sqlx::query("SELECT vkey, size, root, checkpoint FROM ledger_state");
+    let Some(row) = query.fetch_optional(conn).await.map_err(err)? else { return Ok(None) };
+    let vkey: String = row.try_get(0).map_err(err)?;
+    let root: Vec<u8> = row.try_get(2).map_err(err)?;
+    let bad = |what: &str| StoreError::corrupt(path, what);
+    Ok(Some(LedgerState {
+        verifier: VerifierKey::parse(&vkey).map_err(|_| bad("the ledger's public key"))?,
+        size: to_u64(row.try_get(1).map_err(err)?, path)?,
+        root: Hash(root.try_into().map_err(|_| bad("the ledger's root"))?),
+        checkpoint: row.try_get(3).map_err(err)?,
+    }))
+}
+
+/// Loads tiles; one that is missing is left out, for the reader to notice.
+pub(crate) async fn load(
+    conn: &mut SqliteConnection,
+    path: &Path,
+    ids: impl IntoIterator<Item = TileId>,
+) -> Result<Tiles, StoreError> {
+    let err = |e| StoreError::sql(path, e);
+    let mut tiles = Tiles::new();
+    for id in ids {
+        let data = match id.kind {
+            TileKind::Hashes(level) => {
+                sqlx::query_scalar("SELECT data FROM tiles WHERE level = ? AND idx = ?")
+                    .bind(level)
+                    .bind(to_i64(id.index))
+                    .fetch_optional(&mut *conn)
+                    .await
+                    .map_err(err)?
+            }
+            TileKind::Entries => {
+                let from = id.index.saturating_mul(256);
+                let upto = from.saturating_add(u64::from(id.width));
+                Some(entry_bundle(&commitments(conn, path, from, upto).await?))
+            }
+        };
+        if let Some(data) = data {
+            tiles.insert((id.kind, id.index), data);
+        }
+    }
+    Ok(tiles)
+}
+
+/// The commitments of the entries `from..upto`, in order and without a gap.
+pub(crate) async fn commitments(
+    conn: &mut SqliteConnection,
+    path: &Path,
+    from: u64,
+    upto: u64,
+) -> Result<Vec<Commitment>, StoreError> {
+    let err = |e| StoreError::sql(path, e);
+    let rows: Vec<Vec<u8>> = sqlx::query_scalar(
+        "SELECT commitment FROM entries WHERE idx >= ? AND idx < ? ORDER BY idx",
+    )
+    .bind(to_i64(from))
+    .bind(to_i64(upto))
+    .fetch_all(conn)
+    .await
+    .map_err(err)?;
+    let read = rows.into_iter().map(TryInto::try_into).collect::<Result<Vec<Commitment>, _>>();
+    let read = read.map_err(|_| StoreError::corrupt(path, "a ledger entry has another length"))?;
+    if to_i64(upto.saturating_sub(from)) != i64::try_from(read.len()).unwrap_or(-1) {
+        return Err(StoreError::corrupt(
+            path,
+            format!("ledger entries {from} to {upto} have gaps"),
+        ));
+    }
+    Ok(read)
+}
+
+/// Writes hash tiles; entry bundles are the entries themselves and have no rows of their own.
+pub(crate) async fn save(
+    conn: &mut SqliteConnection,
+    path: &Path,
+    tiles: &[countersign_ledger::PlannedTile],
+) -> Result<(), StoreError> {
+    let hashes = tiles.iter().filter_map(|t| match t.id.kind {
+        TileKind::Hashes(level) => Some((level, t)),
+        TileKind::Entries => None,
+    });
+    let mut query = QueryBuilder::<Sqlite>::new("INSERT INTO tiles (level, idx, width, data) ");
+    let mut any = false;
+    query.push_values(hashes, |mut row, (level, tile)| {
+        any = true;
+        row.push_bind(level);
+        row.push_bind(to_i64(tile.id.index));
+        row.push_bind(tile.id.width);
+        row.push_bind(tile.data.as_slice());
+    });
+    if !any {
+        return Ok(());
+    }
+    query.push(
+        " ON CONFLICT (level, idx) DO UPDATE SET width = excluded.width, data = excluded.data",
+    );
+    let done = query.build().persistent(false).execute(conn).await;
+    done.map(drop).map_err(|e| StoreError::sql(path, e))
+}
+
+/// The edge of the tree of `size` entries, from the database.
+pub(crate) async fn load_edge(
+    conn: &mut SqliteConnection,
+    path: &Path,
+    size: u64,
+) -> Result<Edge, StoreError> {
+    let ids = Edge::tiles(size).map_err(|e| StoreError::corrupt(path, e))?;
+    let tiles = load(conn, path, ids).await?;
+    Edge::load(size, &tiles).map_err(|e| StoreError::corrupt(path, e))
+}
+
+/// The root that the tree had at `size`, from the database.
+pub(crate) async fn root_at(
+    conn: &mut SqliteConnection,
+    path: &Path,
+    size: u64,
+) -> Result<Hash, StoreError> {
+    let ids = root_tiles(size).map_err(|e| StoreError::corrupt(path, e))?;
+    let tiles = load(conn, path, ids).await?;
+    root(size, &tiles).map_err(|e| StoreError::corrupt(path, e))
+}
