@@ -1,5 +1,6 @@
 //! The command `countersign`: arguments, rendering, exit codes. Decisions are made elsewhere.
 
+#![allow(unreachable_pub, reason = "a binary has no callers outside; `pub` says which module owns an item")]
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr))]
 
 mod args;

@@ -65,17 +65,67 @@ impl Purl {
     }
 }
 
+impl Purl {
+    /// npm's purl, with the name as it is: old names differ by case alone (`JSONStream`), and one
+    /// text for two packages would let one stand for the other.
+    fn write_npm(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("pkg:npm/")?;
+        match self.name.split_once('/') {
+            Some((scope, name)) => write!(f, "{}/{}", escaped(scope), escaped(name))?,
+            None => write!(f, "{}", escaped(&self.name))?,
+        }
+        if let Some(v) = &self.version {
+            write!(f, "@{}", escaped(v))?;
+        }
+        for (i, (k, v)) in self.qualifiers.iter().enumerate() {
+            write!(f, "{}{k}={}", if i == 0 { '?' } else { '&' }, escaped(v))?;
+        }
+        Ok(())
+    }
+}
+
+/// Percent-encodes what a purl component may not hold as it is (ECMA-427, section 5.4).
+fn escaped(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for b in text.bytes() {
+        if b.is_ascii_alphanumeric() || b".-_~:".contains(&b) {
+            out.push(char::from(b));
+        } else {
+            out.push_str(&format!("%{b:02X}"));
+        }
+    }
+    out
+}
+
+/// The name of an npm purl as it is written, which the general parser lower-cases.
+fn npm_name(text: &str) -> Option<String> {
+    let path = text.strip_prefix("pkg:")?.trim_start_matches('/').split_once('/')?.1;
+    let path = path.split(['?', '#']).next()?;
+    let name = path.rfind('@').filter(|at| *at > 0).map_or(path, |at| path.get(..at).unwrap_or(path));
+    let mut out = Vec::new();
+    let mut bytes = name.bytes();
+    while let Some(b) = bytes.next() {
+        if b == b'%' {
+            let digits = [bytes.next()?, bytes.next()?];
+            let text = std::str::from_utf8(&digits).ok()?;
+            out.push(u8::from_str_radix(text, 16).ok()?);
+        } else {
+            out.push(b);
+        }
+    }
+    String::from_utf8(out).ok()
+}
+
 impl fmt::Display for Purl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let ty = self.ecosystem.purl_type();
         let (namespace, name) = match self.ecosystem {
             Ecosystem::Debian => (Some("debian"), self.name.as_str()),
-            Ecosystem::Npm => match self.name.split_once('/') {
-                Some((ns, n)) => (Some(ns), n),
-                None => (None, self.name.as_str()),
-            },
             _ => (None, self.name.as_str()),
         };
+        if self.ecosystem == Ecosystem::Npm {
+            return self.write_npm(f);
+        }
         let build = || -> Result<String, packageurl::Error> {
             let mut p = packageurl::PackageUrl::new(ty, name)?;
             if let Some(ns) = namespace {
@@ -115,7 +165,7 @@ impl FromStr for Purl {
         let ecosystem = Ecosystem::from_purl_type(p.ty())
             .ok_or_else(|| err(format!("type `{}` is not one of pypi, npm, cargo, deb", p.ty())))?;
         let name = match (ecosystem, p.namespace()) {
-            (Ecosystem::Npm, Some(ns)) => format!("{ns}/{}", p.name()),
+            (Ecosystem::Npm, _) => npm_name(text).ok_or_else(|| err("its name cannot be read".into()))?,
             _ => p.name().to_owned(),
         };
         let mut qualifiers: Vec<(String, String)> =
@@ -167,7 +217,17 @@ mod tests {
         let p: Purl = "pkg:pypi/Zope.Interface@5".parse().unwrap();
         assert_eq!(p.name(), "zope-interface");
         let p: Purl = "pkg:npm/%40Sigstore/core@1".parse().unwrap();
-        assert!(p.name().starts_with('@'));
+        assert_eq!(p.name(), "@Sigstore/core");
+    }
+
+    #[test]
+    fn npm_names_that_differ_by_case_are_two() {
+        let p: Purl = "pkg:npm/JSONStream@1.3.5".parse().unwrap();
+        assert_eq!((p.name(), p.version()), ("JSONStream", Some("1.3.5")));
+        assert_eq!(p.to_string(), "pkg:npm/JSONStream@1.3.5");
+        let scoped = Purl::new(Ecosystem::Npm, "@a/b", Some("1.0.0+x"));
+        assert_eq!(scoped.to_string(), "pkg:npm/%40a/b@1.0.0%2Bx");
+        assert_eq!(scoped.to_string().parse::<Purl>().unwrap(), scoped);
     }
 
     #[test]

@@ -23,8 +23,10 @@ pub fn ask(command: &Command) -> Result<Asked, String> {
     let mut asked = Asked::default();
     let text = probe::output(OsStr::new("apt-get"), &["indextargets"])?;
     let targets = parse_index_targets(&text).map_err(|e| format!("apt's list of index targets cannot be read: {e}"))?;
+    let mut sources = Sources::default();
     for t in targets.iter().filter(|t| t.created_by == "Packages") {
         let Some(repo) = &t.repo_uri else { continue };
+        let signed_by = t.signed_by.clone().or_else(|| sources.signed_by(t.sources_entry.as_deref()?));
         if !repo.starts_with("http://") && !repo.starts_with("https://") {
             asked.doors.push((countersign_engine::shown_address(repo), "is not served over http or https".to_owned()));
             continue;
@@ -34,10 +36,10 @@ pub fn ask(command: &Command) -> Result<Asked, String> {
             asked.upstreams.push(Seed {
                 ecosystem: Ecosystem::Debian,
                 address: repo.clone(),
-                keyring: t.signed_by.clone(),
+                keyring: signed_by.clone(),
             });
         }
-        asked.debian.extend(list_file(t, repo));
+        asked.debian.extend(list_file(t, repo, signed_by));
     }
     for word in &args {
         if let Some((name, version)) = word.split_once('=').filter(|(n, _)| !n.starts_with('-')) {
@@ -54,7 +56,7 @@ pub fn ask(command: &Command) -> Result<Asked, String> {
     Ok(asked)
 }
 
-fn list_file(target: &IndexTarget, repo: &str) -> Option<ListFile> {
+fn list_file(target: &IndexTarget, repo: &str, signed_by: Option<String>) -> Option<ListFile> {
     let packages = target.filename.clone();
     // `…_dists_bookworm_main_binary-amd64_Packages.lz4` lies beside `…_dists_bookworm_InRelease`.
     let prefix = {
@@ -68,9 +70,46 @@ fn list_file(target: &IndexTarget, repo: &str) -> Option<ListFile> {
         packages: PathBuf::from(packages),
         in_release: PathBuf::from(format!("{prefix}InRelease")),
         release: PathBuf::from(format!("{prefix}Release")),
-        signed_by: target.signed_by.clone(),
+        signed_by,
         codename: target.codename.clone(),
     })
+}
+
+/// The source files, for the keyring that each entry names: apt's list of targets leaves it out.
+#[derive(Default)]
+struct Sources {
+    texts: std::collections::BTreeMap<String, String>,
+}
+
+impl Sources {
+    /// The `Signed-By` of `file:entry` (sources.list(5)): the entry is the paragraph's number in a
+    /// deb822 file and the line's number in the one-line form.
+    fn signed_by(&mut self, entry: &str) -> Option<String> {
+        let (file, number) = entry.rsplit_once(':')?;
+        let number: usize = number.parse().ok()?;
+        if !self.texts.contains_key(file) {
+            let text = std::fs::read_to_string(file).ok()?;
+            self.texts.insert(file.to_owned(), text);
+        }
+        let text = self.texts.get(file)?;
+        if !file.ends_with(".sources") {
+            return one_line_keyring(text.lines().nth(number.checked_sub(1)?)?);
+        }
+        let without_comments: String =
+            text.lines().filter(|l| !l.starts_with('#')).map(|l| format!("{l}\n")).collect();
+        let limits = countersign_ecosystem::debian::Deb822Limits::default();
+        let all = countersign_ecosystem::debian::parse_paragraphs(&without_comments, &limits).ok()?;
+        let named = all.get(number.checked_sub(1)?)?.get("Signed-By")?.trim();
+        (!named.is_empty()).then(|| named.to_owned())
+    }
+}
+
+/// `[… signed-by=/path …]` of a one-line source.
+fn one_line_keyring(line: &str) -> Option<String> {
+    let options = line.split_once('[')?.1.split_once(']')?.0;
+    options
+        .split_whitespace()
+        .find_map(|o| o.to_ascii_lowercase().starts_with("signed-by=").then(|| o.split_once('=').map(|(_, v)| v.to_owned())).flatten())
 }
 
 /// The folder in which apt keeps what it downloaded.
@@ -138,4 +177,28 @@ fn user_id(name: &str) -> Option<u32> {
         let mut fields = l.split(':');
         (fields.next() == Some(name)).then(|| fields.nth(1)?.parse().ok()).flatten()
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keyrings_of_both_forms_are_found() {
+        let folder = tempfile::tempdir().unwrap();
+        let deb822 = folder.path().join("a.sources");
+        std::fs::write(&deb822, "Types: deb\n# comment\nURIs: http://d.example/\nSuites: s\nSigned-By: /k/one.gpg\n\nTypes: deb\nURIs: http://e.example/\nSuites: s\n").unwrap();
+        let list = folder.path().join("b.list");
+        std::fs::write(&list, "# first\ndeb [arch=amd64 signed-by=/k/two.gpg] http://d.example/ s main\ndeb http://e.example s main\n").unwrap();
+        let mut s = Sources::default();
+        for (file, n, want) in [
+            (&deb822, 1, Some("/k/one.gpg")),
+            (&deb822, 2, None),
+            (&list, 2, Some("/k/two.gpg")),
+            (&list, 3, None),
+            (&list, 9, None),
+        ] {
+            assert_eq!(s.signed_by(&format!("{}:{n}", file.display())).as_deref(), want, "{n}");
+        }
+    }
 }

@@ -125,6 +125,10 @@ pub struct Asked {
     pub account: AccountPlan,
     /// The client's arguments, where the gate had to take something out.
     pub args: Option<Vec<OsString>>,
+    /// The folder of npm's own cache, in which its logs stay.
+    pub npm_cache: Option<PathBuf>,
+    /// Whether a configuration file of pip names find-links.
+    pub links_configured: bool,
     /// Debian's signed lists on this machine.
     pub debian: Vec<countersign_engine::debian::ListFile>,
     /// Crates of a lock file that lie in cargo's own cache.
@@ -188,7 +192,7 @@ pub fn equip(command: &Command, asked: &Asked, gate: &Gate<'_>) -> Result<Equipm
     match command.client {
         Client::Pip => pip::equip(command, asked, gate, &mut e),
         Client::Uv => uv::equip(gate, &mut e),
-        Client::Npm => npm::equip(gate, &mut e),
+        Client::Npm => npm::equip(asked, gate, &mut e),
         Client::Cargo => cargo::equip(command, gate, &mut e),
         Client::Apt => apt::equip(asked, gate, &mut e),
     }?;

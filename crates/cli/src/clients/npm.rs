@@ -52,6 +52,7 @@ pub fn ask(command: &Command) -> Result<Asked, String> {
     };
     asked.installed = countersign_engine::account::installed_npm(&modules);
     asked.account = Plan::Npm(NpmPlan { modules, root });
+    asked.npm_cache = config.get("cache").and_then(|c| c.as_str()).map(PathBuf::from);
     Ok(asked)
 }
 
@@ -121,13 +122,17 @@ fn read_project(root: &Path, asked: &mut Asked) {
 }
 
 /// Leads npm to the gate.
-pub fn equip(gate: &Gate<'_>, e: &mut Equipment) -> Result<(), String> {
+pub fn equip(asked: &Asked, gate: &Gate<'_>, e: &mut Equipment) -> Result<(), String> {
     e.set("npm_config_https_proxy", gate.proxy);
     e.set("npm_config_proxy", gate.proxy);
     e.set("npm_config_noproxy", "countersign.invalid");
     e.set("npm_config_cafile", gate.certificate);
     // Its cache would be taken without passing the gate; the gate keeps what it admitted.
     e.set("npm_config_cache", gate.folder.join("npm-cache"));
+    // The logs that npm points at when it fails have to outlive the run.
+    if let Some(cache) = &asked.npm_cache {
+        e.set("npm_config_logs_dir", cache.join("_logs"));
+    }
     e.set("npm_config_update_notifier", "false");
     e.set("npm_config_fetch_timeout", "900000");
     for name in ["HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy", "PROXY", "proxy"] {

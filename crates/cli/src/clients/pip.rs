@@ -101,7 +101,13 @@ fn read_answer(answer: Answer, command: &Command, asked: &mut Asked) -> Result<(
             "find-links is no index; its files are not offered".to_owned(),
         ));
     }
-    if !option_values(&command.texts(), "--find-links", Some("-f")).is_empty() {
+    let by_words = option_values(&command.texts(), "--find-links", Some("-f"));
+    let by_variable = std::env::var("PIP_FIND_LINKS").unwrap_or_default();
+    asked.links_configured = answer
+        .find_links
+        .iter()
+        .any(|l| !by_words.contains(l) && !by_variable.split_whitespace().any(|v| v == l));
+    if !by_words.is_empty() {
         asked.args = Some(without_option(&command.args, "--find-links", Some("-f")));
     }
     let mut local = Vec::new();
@@ -223,15 +229,24 @@ fn interpreter(command: &Command) -> Result<PathBuf, String> {
 pub fn equip(command: &Command, asked: &Asked, gate: &Gate<'_>, e: &mut Equipment) -> Result<(), String> {
     e.set("PIP_PROXY", gate.proxy);
     e.set("PIP_CERT", gate.certificate);
+    // Where these are set, they come before pip's own setting.
+    for name in ["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"] {
+        if std::env::var_os(name).is_some() {
+            e.set(name, gate.bundle);
+        }
+    }
     // Its cache would be taken without passing the gate; the gate keeps what it admitted.
     e.set("PIP_NO_CACHE_DIR", "1");
     e.set("PIP_DEFAULT_TIMEOUT", "900");
     e.set("PIP_DISABLE_PIP_VERSION_CHECK", "1");
     e.remove.push("PIP_CLIENT_CERT".to_owned());
-    if !asked.doors.is_empty() {
+    if asked.links_configured {
+        // An empty value does not override a file's; an empty folder does.
         let none = gate.folder.join("no-links");
         std::fs::create_dir_all(&none).map_err(|e| format!("`{}`: {e}", none.display()))?;
         e.set("PIP_FIND_LINKS", none);
+    } else {
+        e.remove.push("PIP_FIND_LINKS".to_owned());
     }
     if command.texts().iter().any(|a| a == "--isolated") {
         // Isolated, pip ignores its own variables but not the general ones.

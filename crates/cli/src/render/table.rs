@@ -2,7 +2,7 @@
 
 use super::{Summary, grouped, relevant_not_offered};
 use crate::print;
-use countersign_core::{Evidence, EvidenceState, Finding, FindingKind, Severity, Verdict};
+use countersign_core::{Evidence, EvidenceState, Finding, FindingKind, ProofClass, Severity, Verdict};
 use countersign_engine::report::Entry;
 use owo_colors::{OwoColorize as _, Style};
 use std::fmt::Write as _;
@@ -21,6 +21,7 @@ pub fn table(s: &Summary<'_>, quiet: bool, to_terminal: bool) -> String {
     let width = if to_terminal { print::width().min(120) } else { 80 };
     let mut out = String::new();
     write_rows(&mut out, &entries, &paint, width, quiet);
+    write_provenance(&mut out, &entries, &paint, width);
     write_stopped(&mut out, &entries, &paint, width);
     write_not_offered(&mut out, s, width);
     for d in s.engine.report().doors() {
@@ -158,9 +159,38 @@ fn findings_cell<'f>(findings: impl Iterator<Item = &'f Finding>, not_done: &[&s
         parts.push(hook.id.rsplit('.').next().unwrap_or("install hook").replace('-', " "));
     }
     for n in not_done.iter().filter(|n| **n != "evidence") {
-        parts.push(format!("{n} not checked"));
+        // Never shown as passed: the opening line says why.
+        parts.push(if *n == "advisories" { "CVEs unchecked".to_owned() } else { format!("{n} unchecked") });
     }
     if parts.is_empty() { "none".to_owned() } else { parts.join(", ") }
+}
+
+/// What verified provenance says: repository, commit, workflow and builder.
+fn write_provenance(out: &mut String, entries: &[Entry], paint: &Paint, width: usize) {
+    for e in entries {
+        let Some(facts) = &e.facts else { continue };
+        for v in &facts.evidence {
+            let Some(claim) = v.claim() else { continue };
+            let Some(repository) = &claim.repository else { continue };
+            let mut text = format!("{}: built from {repository}", e.artifact);
+            if let Some(commit) = &claim.commit {
+                text.push_str(&format!(" at commit {commit}"));
+            }
+            if let Some(workflow) = &claim.workflow {
+                text.push_str(&format!(", workflow {workflow}"));
+            }
+            if let Some(builder) = &claim.builder {
+                text.push_str(&format!(", builder {builder}"));
+            }
+            let proof = match claim.proof {
+                ProofClass::InclusionProof => "proven in a transparency log",
+                ProofClass::InclusionPromise => "promised by a transparency log",
+                ProofClass::KeyOnly => "signed by a key alone",
+            };
+            text.push_str(&format!(" ({}, {proof})", v.kind));
+            let _ = writeln!(out, "{} {}", paint.good("verified"), wrap(&text, width - 9, 9));
+        }
+    }
 }
 
 /// What was refused or held, each with rule, reason and next step.

@@ -13,8 +13,6 @@ mod npm;
 mod pypi;
 mod record;
 #[cfg(test)]
-mod scratch;
-#[cfg(test)]
 mod tests;
 
 use contents::{Contents, Gatherer};

@@ -63,11 +63,8 @@ fn wheel(expected: Option<&Expected>, contents: &Contents, notes: &mut Notes) ->
 }
 
 fn find<'c>(contents: &'c Contents, info: &str, name: &'c str) -> Option<&'c MetadataFile> {
-    contents
-        .in_top_directory(name)
-        .filter(|(top, _)| *top == info)
-        .next_back()
-        .map(|(_, file)| file)
+    let mut files = contents.in_top_directory(name);
+    files.rfind(|(top, _)| *top == info).map(|(_, file)| file)
 }
 
 fn missing(info: &str, name: &str, notes: &mut Notes) {
