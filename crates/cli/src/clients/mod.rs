@@ -38,6 +38,16 @@ impl Client {
             Self::Apt => "apt",
         }
     }
+
+    /// Whose packages it installs.
+    pub fn ecosystem(self) -> Ecosystem {
+        match self {
+            Self::Pip | Self::Uv => Ecosystem::Pypi,
+            Self::Npm => Ecosystem::Npm,
+            Self::Cargo => Ecosystem::Cargo,
+            Self::Apt => Ecosystem::Debian,
+        }
+    }
 }
 
 /// The command to run, split into what starts the client and what the client is told.

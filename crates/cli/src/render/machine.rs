@@ -20,7 +20,7 @@ pub fn json(s: &Summary<'_>) -> String {
             "newest": f.meta().newest_modified(),
         })),
         "artifacts": report.entries().iter().map(artifact).collect::<Vec<_>>(),
-        "not_offered": relevant_not_offered(s.engine),
+        "not_offered": relevant_not_offered(s.engine, s.client_code),
         "closed_doors": report.doors(),
         "account": s.account,
         "seconds": {"gate": report.worked().as_secs_f64(), "total": s.elapsed.as_secs_f64()},

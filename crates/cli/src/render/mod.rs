@@ -46,19 +46,37 @@ pub fn opening(engine: &Engine, command: &Command, policy: &str) -> String {
         [one] => one.clone(),
         [one, rest @ ..] => format!("{one} and {} more", rest.len()),
     };
-    let feeds = match engine.feeds() {
-        None => "no feeds: advisories are NOT checked".to_owned(),
-        Some(f) => match f.meta().newest_modified() {
-            Some(t) => format!("{} advisories, newest {} days old", f.meta().advisories, engine.now().hours_since(t) / 24),
-            None => format!("{} advisories of unknown age", f.meta().advisories),
-        },
-    };
+    let feeds = feeds_line(engine, command);
     format!("countersign: {} from {from}; policy {policy}; {feeds}", command.client.name())
 }
 
-/// What was left out of an index and matters to this run: versions newer than what was taken, and
-/// packages of which nothing was taken.
-pub fn relevant_not_offered(engine: &Engine) -> Vec<NotOffered> {
+/// How much the feeds know of the client's ecosystem, and how old that is.
+fn feeds_line(engine: &Engine, command: &Command) -> String {
+    let Some(feeds) = engine.feeds() else {
+        return "no feeds: advisories are NOT checked".to_owned();
+    };
+    let ours = match command.client.ecosystem() {
+        Ecosystem::Pypi => "PyPI",
+        Ecosystem::Npm => "npm",
+        Ecosystem::Cargo => "crates.io",
+        Ecosystem::Debian => "Debian",
+    };
+    let mut known = 0;
+    let mut newest = None;
+    for c in feeds.meta().coverage.iter().filter(|c| c.ecosystem.split(':').next() == Some(ours)) {
+        known += c.vulnerabilities + c.malicious;
+        newest = newest.max(c.newest_modified);
+    }
+    match (known, newest) {
+        (0, _) => format!("no feed covers {ours}: advisories are NOT checked"),
+        (n, Some(t)) => format!("{n} advisories for {ours}, newest {} days old", engine.now().hours_since(t) / 24),
+        (n, None) => format!("{n} advisories for {ours} of unknown age"),
+    }
+}
+
+/// What was left out of an index and matters to this run: versions newer than what was taken, and,
+/// where the client failed, packages of which nothing was taken.
+pub fn relevant_not_offered(engine: &Engine, client_code: Option<u8>) -> Vec<NotOffered> {
     let mut taken: BTreeMap<(Ecosystem, String), Vec<String>> = BTreeMap::new();
     for e in engine.report().entries() {
         if let (Some(p), Verdict::Admit) = (&e.purl, e.decision.verdict) {
@@ -68,7 +86,7 @@ pub fn relevant_not_offered(engine: &Engine) -> Vec<NotOffered> {
     }
     let newer = |n: &NotOffered| {
         let key = (n.purl.ecosystem(), n.purl.name().to_owned());
-        let Some(versions) = taken.get(&key) else { return true };
+        let Some(versions) = taken.get(&key) else { return client_code != Some(0) };
         versions.iter().all(|v| {
             compare(key.0, n.purl.version().unwrap_or(""), v) != Some(Ordering::Less)
         }) && !versions.iter().any(|v| Some(v.as_str()) == n.purl.version())

@@ -214,7 +214,7 @@ fn write_stopped(out: &mut String, entries: &[Entry], paint: &Paint, width: usiz
 }
 
 fn write_not_offered(out: &mut String, s: &Summary<'_>, width: usize) {
-    let list = relevant_not_offered(s.engine);
+    let list = relevant_not_offered(s.engine, s.client_code);
     for (name, count, newest) in grouped(&list).into_iter().take(12) {
         let more = if count > 1 { format!(" and {} more", count - 1) } else { String::new() };
         let verb = if newest.verdict == Verdict::Hold { "held" } else { "not offered" };
