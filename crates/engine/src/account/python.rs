@@ -7,26 +7,27 @@ use countersign_ecosystem::archive::ManifestEntry;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 
-/// The environments' contents: `site-packages` folder to what lies at its top.
-pub(crate) type Sites = HashMap<PathBuf, Top>;
+/// The environments' contents: each `site-packages` folder with the files below it.
+pub(crate) type Sites = HashMap<PathBuf, Files>;
 
-/// What lies at the top of a `site-packages` folder.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Top {
-    /// `.dist-info` folders, with the digest of their RECORD.
-    dists: BTreeMap<String, Option<Sha256Digest>>,
-    /// All names.
-    names: BTreeSet<String>,
-}
+/// Files by their path below `site-packages`, each with what changes when it is written: its
+/// inode, its size and the time of its last change, which no program can set.
+pub(crate) type Files = BTreeMap<String, (u64, u64, i64)>;
+
+/// How many files of an environment are looked at, and how deep: what lies beyond is reported.
+const MAX_FILES: usize = 2_000_000;
+const MAX_DEPTH: usize = 128;
 
 /// The distributions that are installed in these environments.
 #[must_use]
 pub fn installed(sites: &[PathBuf]) -> Vec<Purl> {
-    look(sites)
-        .values()
-        .flat_map(|top| top.dists.keys())
-        .filter_map(|d| dist_purl(d))
-        .collect()
+    let mut out = Vec::new();
+    for site in expand(sites) {
+        for entry in std::fs::read_dir(&site).into_iter().flatten().flatten() {
+            out.extend(dist_purl(&entry.file_name().to_string_lossy()));
+        }
+    }
+    out
 }
 
 /// `Name-1.0.dist-info` (PyPA, "recording installed projects") as a purl.
@@ -61,20 +62,29 @@ fn expand(sites: &[PathBuf]) -> Vec<PathBuf> {
 }
 
 pub(crate) fn look(sites: &[PathBuf]) -> Sites {
-    let mut out = Sites::new();
-    for site in expand(sites) {
-        let mut top = Top::default();
-        for entry in std::fs::read_dir(&site).into_iter().flatten().flatten() {
-            let name = entry.file_name().to_string_lossy().into_owned();
-            if name.ends_with(".dist-info") {
-                let record = std::fs::read(entry.path().join("RECORD")).ok();
-                top.dists.insert(name.clone(), record.map(|r| Sha256Digest::of(&r)));
-            }
-            top.names.insert(name);
+    expand(sites)
+        .into_iter()
+        .map(|site| {
+            let mut files = Files::new();
+            walk(&site, "", 0, &mut files);
+            (site, files)
+        })
+        .collect()
+}
+
+fn walk(folder: &Path, prefix: &str, depth: usize, files: &mut Files) {
+    use std::os::unix::fs::MetadataExt as _;
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        let name = format!("{prefix}{}", entry.file_name().to_string_lossy());
+        // A link counts as the link that it is, not as what it points at.
+        let Ok(meta) = entry.metadata() else { continue };
+        if meta.is_dir() && depth < MAX_DEPTH && files.len() < MAX_FILES {
+            walk(&entry.path(), &format!("{name}/"), depth + 1, files);
+        } else {
+            let changed = meta.ctime().wrapping_mul(1_000_000_000).wrapping_add(meta.ctime_nsec());
+            files.insert(name, (meta.ino(), meta.size(), changed));
         }
-        out.insert(site, top);
     }
-    out
 }
 
 /// An installed distribution that is new or changed, with what was admitted of its version.
@@ -88,27 +98,30 @@ impl Engine {
     pub(crate) async fn account_python(&self, plan: &PythonPlan, before: &Sites) -> Account {
         let mut account = Account::default();
         let admitted = self.admitted_now(Ecosystem::Pypi);
-        let after = look(&plan.sites);
-        for (site, top) in &after {
-            let mut explained = BTreeSet::new();
+        let sites = plan.sites.clone();
+        let after = tokio::task::spawn_blocking(move || look(&sites)).await.unwrap_or_default();
+        for (site, files) in &after {
             let old = before.get(site).cloned().unwrap_or_default();
-            for (folder, record) in &top.dists {
-                if old.dists.get(folder) == Some(record) && record.is_some() {
-                    continue;
-                }
+            let changed: BTreeSet<&str> = files
+                .iter()
+                .filter(|(path, stamp)| old.get(*path) != Some(stamp))
+                .map(|(path, _)| path.as_str())
+                .collect();
+            let dists: BTreeSet<&str> =
+                changed.iter().filter_map(|p| p.split('/').next()).filter(|d| d.ends_with(".dist-info")).collect();
+            let mut explained = BTreeSet::new();
+            for folder in dists {
                 let Some(purl) = dist_purl(folder) else {
                     account.gap(format!("{}/{folder}", site.display()), "is no well-formed distribution");
                     continue;
                 };
-                let installed = Installed { site: site.clone(), folder: folder.clone(), purl };
-                explained.insert(folder.clone());
-                explained.extend(recorded_tops(&installed));
+                let installed = Installed { site: site.clone(), folder: folder.to_owned(), purl };
+                explained.extend(recorded(&installed));
                 let files = admitted.get(&installed.purl).cloned().unwrap_or_default();
                 self.account_dist(installed, &files, plan, &mut account).await;
             }
-            let strangers = top.names.iter().filter(|n| !old.names.contains(*n) && !explained.contains(*n));
-            for name in strangers.filter(|n| *n != "__pycache__") {
-                account.gap(format!("{}/{name}", site.display()), "came with no distribution that was admitted");
+            for path in strangers(&changed, &explained, files) {
+                account.gap(format!("{}/{path}", site.display()), "was written and belongs to no distribution of this run");
             }
         }
         account
@@ -186,13 +199,46 @@ fn compare(site: &Path, purl: &Purl, manifest: &[ManifestEntry]) -> Option<Strin
     None
 }
 
-/// The names at the top of the environment that a distribution's own RECORD accounts for.
-fn recorded_tops(dist: &Installed) -> BTreeSet<String> {
+/// How many unexplained files are named one by one.
+const NAMED: usize = 10;
+
+/// Files that were written and that no distribution of this run accounts for.
+fn strangers(changed: &BTreeSet<&str>, explained: &BTreeSet<String>, files: &Files) -> Vec<String> {
+    let known = |p: &str| {
+        explained.contains(p)
+            || p.split('/').next().is_some_and(|top| top.ends_with(".dist-info"))
+            || compiled_source(p).is_some_and(|source| files.contains_key(&source))
+    };
+    let mut out: Vec<String> = changed.iter().filter(|p| !known(p)).map(|p| (*p).to_owned()).collect();
+    if out.len() > NAMED {
+        let more = out.len() - NAMED;
+        out.truncate(NAMED);
+        out.push(format!("… and {more} more files"));
+    }
+    out
+}
+
+/// The source of a byte-code file (PEP 3147): `a/__pycache__/b.cpython-311.pyc` is of `a/b.py`.
+///
+/// HOLE: byte code has no digest in RECORD and is not compiled again here to be compared; a sandbox
+/// that installs without compiling would close it.
+fn compiled_source(path: &str) -> Option<String> {
+    let (folder, file) = path.rsplit_once('/')?;
+    let parent = folder.strip_suffix("__pycache__")?;
+    let module = file.strip_suffix(".pyc")?.split('.').next()?;
+    Some(format!("{parent}{module}.py"))
+}
+
+/// The files that a distribution's own RECORD accounts for. Those of an admitted wheel are compared
+/// with its manifest as well; those of a source archive that was built here are only listed.
+fn recorded(dist: &Installed) -> BTreeSet<String> {
     let text = std::fs::read_to_string(dist.site.join(&dist.folder).join("RECORD")).unwrap_or_default();
     text.lines()
-        .filter_map(|l| l.trim_start_matches('"').split([',', '"']).next())
-        .filter_map(|p| p.split('/').next())
-        .filter(|p| !p.is_empty() && *p != "..")
+        .filter_map(|l| match l.strip_prefix('"') {
+            Some(quoted) => quoted.split_once('"').map(|(p, _)| p),
+            None => l.split(',').next(),
+        })
+        .filter(|p| !p.is_empty() && !p.starts_with(".."))
         .map(str::to_owned)
         .collect()
 }
@@ -206,4 +252,36 @@ fn local_source(dist: &Installed, plan: &PythonPlan) -> Option<String> {
     let named = plan.local.iter().filter_map(|l| l.canonicalize().ok());
     let ours = path.is_dir() && named.into_iter().any(|l| path.starts_with(&l) || l == path);
     ours.then(|| path.display().to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn byte_code_is_explained_by_its_source_alone() {
+        for (path, want) in [
+            ("a/__pycache__/b.cpython-311.pyc", Some("a/b.py")),
+            ("__pycache__/b.cpython-311.opt-1.pyc", Some("b.py")),
+            ("a/b.pyc", None),
+            ("a/__pycache__/b.txt", None),
+        ] {
+            assert_eq!(compiled_source(path).as_deref(), want, "{path}");
+        }
+    }
+
+    #[test]
+    fn a_file_that_was_changed_without_its_record_is_seen() {
+        let site = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(site.path().join("pkg")).unwrap();
+        std::fs::write(site.path().join("pkg/a.py"), "x = 1").unwrap();
+        let before = look(&[site.path().to_path_buf()]);
+        std::fs::write(site.path().join("pkg/a.py"), "x = 2").unwrap();
+        let after = look(&[site.path().to_path_buf()]);
+        let root = site.path().canonicalize().unwrap();
+        assert_ne!(before[&root]["pkg/a.py"], after[&root]["pkg/a.py"]);
+        let files = &after[&root];
+        let changed: BTreeSet<&str> = files.keys().map(String::as_str).collect();
+        assert_eq!(strangers(&changed, &BTreeSet::new(), files), ["pkg/a.py"]);
+    }
 }
