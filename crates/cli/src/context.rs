@@ -110,11 +110,17 @@ impl Context {
         let fresh = !self.state.join("store.sqlite").exists() && !self.has_key();
         let mut said = None;
         if fresh {
-            let key = self.init(None).await?;
-            said = Some(format!(
-                "first run: made the ledger's key in {}; its public half is {key}",
-                self.state.join("keys").display()
-            ));
+            match self.init(None).await {
+                Ok(key) => {
+                    said = Some(format!(
+                        "first run: made the ledger's key in {}; its public half is {key}",
+                        self.state.join("keys").display()
+                    ));
+                }
+                // Another first run was quicker: its key is the one.
+                Err(_) if self.has_key() => {}
+                Err(e) => return Err(e),
+            }
         }
         let store = Store::open(&self.state, OpenMode::Create).await?;
         Ok((store, said))

@@ -29,3 +29,36 @@ pub fn redraw(text: &str) {
 pub fn width() -> usize {
     terminal_size::terminal_size_of(std::io::stderr()).map_or(80, |(w, _)| usize::from(w.0)).clamp(40, 200)
 }
+
+/// A text broken at spaces, with later lines indented.
+pub fn wrap(text: &str, width: usize, indent: usize) -> String {
+    let mut out = String::new();
+    let mut column = 0;
+    for word in text.split(' ') {
+        let len = word.chars().count();
+        if column > 0 && column + 1 + len > width {
+            out.push('\n');
+            out.push_str(&" ".repeat(indent));
+            column = indent;
+        } else if column > 0 {
+            out.push(' ');
+            column += 1;
+        }
+        out.push_str(word);
+        column += len;
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wrapping_keeps_every_word_and_the_width() {
+        let text = "one two three four five six seven";
+        let wrapped = wrap(text, 12, 2);
+        assert_eq!(wrapped.split_whitespace().collect::<Vec<_>>().join(" "), text);
+        assert!(wrapped.lines().all(|l| l.chars().count() <= 12), "{wrapped}");
+    }
+}

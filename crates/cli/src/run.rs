@@ -131,10 +131,11 @@ impl Run {
         let folder = tempfile::Builder::new().prefix("countersign-").tempdir().map_err(Failed::internal)?;
         std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o700)).map_err(Failed::internal)?;
         let gateway = Gateway::start(self.engine.clone()).await.map_err(Failed::internal)?;
-        if !self.args.quiet {
-            print::error_line(&render::opening(&self.engine, &self.command, &self.policy_name));
+        if !self.args.quiet && self.args.format == crate::args::Format::Table {
+            let say = |text: &str| print::error_line(&print::wrap(text, print::width(), 2));
+            say(&render::opening(&self.engine, &self.command, &self.policy_name));
             for door in self.engine.report().doors() {
-                print::error_line(&format!("countersign: closed {}: {}", door.what, door.why));
+                say(&format!("countersign: closed {}: {}", door.what, door.why));
             }
         }
         let prepared = self.prepare(&gateway, folder.path()).await?;

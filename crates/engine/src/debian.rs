@@ -7,7 +7,6 @@
 use crate::engine::Engine;
 use crate::http_client::Failure;
 use crate::index::FileRef;
-use crate::npm::pass_response;
 use crate::request::{Answer, ClientRequest};
 use crate::upstream::Upstream;
 use countersign_core::{
@@ -17,7 +16,6 @@ use countersign_core::{
 use countersign_ecosystem::debian::{self, PackageRecord, PackagesLimits, Release};
 use countersign_evidence::openpgp;
 use countersign_store::Newest;
-use http::header;
 use sha2::Digest as _;
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -79,13 +77,11 @@ impl Engine {
     }
 
     async fn pass_debian_index(&self, request: &ClientRequest) -> Answer {
-        let mut headers = request.headers.clone();
-        for hop in [header::HOST, header::CONNECTION, header::CONTENT_LENGTH, header::TRANSFER_ENCODING] {
-            headers.remove(hop);
-        }
-        let body = bytes::Bytes::new();
-        match self.inner.http.pass_on(request.method.clone(), &request.url, headers, body).await {
-            Ok(response) => pass_response(response),
+        match self.pass_on(request, bytes::Bytes::new()).await {
+            Ok(passed) => Answer::Stream(passed),
+            Err(failure) if failure.reason == ReasonCode::ClosedDoor => {
+                self.closed(&request.url, "is an archive where metadata was expected")
+            }
             Err(failure) => self.index_failure(&request.url, failure),
         }
     }

@@ -21,6 +21,7 @@ mod http_client;
 mod index;
 pub mod local;
 mod npm;
+mod passing;
 mod pipeline;
 mod pypi;
 pub mod refusal;

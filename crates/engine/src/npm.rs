@@ -1,14 +1,13 @@
 //! npm's registry protocol: packuments filtered, tarballs known by their address.
 
 use crate::engine::Engine;
-use crate::http_client::{Failure, redacted};
+use crate::http_client::Failure;
 use crate::index::{Candidate, Documents, FileRef, PackageIndex, Versions};
 use crate::pypi::malformed;
-use crate::request::{Answer, ClientRequest, Document, PassedOn};
+use crate::request::{Answer, ClientRequest, Document};
 use crate::upstream::Upstream;
 use countersign_core::{Age, Ecosystem, ReasonCode};
 use countersign_ecosystem::npm::{self, Packument};
-use futures_util::TryStreamExt as _;
 use http::{HeaderMap, HeaderValue, Method, header};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -69,26 +68,18 @@ impl Engine {
         if !matches!(request.method, Method::GET | Method::HEAD | Method::POST) {
             return self.closed(&request.url, "changes the registry; the gate is for installing");
         }
-        let mut headers = request.headers.clone();
-        for hop in [header::HOST, header::CONNECTION, header::CONTENT_LENGTH, header::TRANSFER_ENCODING] {
-            headers.remove(hop);
-        }
-        let sent = self
-            .inner
-            .http
-            .pass_on(request.method.clone(), &request.url, headers, request.body.clone())
-            .await;
-        match sent {
-            Ok(response) => {
-                let json = response
-                    .headers()
+        let body = request.body.clone();
+        match self.pass_on(request, body).await {
+            Ok(passed) => {
+                let json = passed
+                    .headers
                     .get(header::CONTENT_TYPE)
                     .and_then(|t| t.to_str().ok())
                     .is_some_and(|t| t.contains("json"));
-                if response.status().is_success() && !json {
+                if passed.status.is_success() && !json {
                     return self.closed(&request.url, "answers with something else than JSON");
                 }
-                pass_response(response)
+                Answer::Stream(passed)
             }
             Err(failure) => self.index_failure(&request.url, failure),
         }
@@ -165,19 +156,4 @@ fn npm_files(
         files.insert(file_name, Arc::new(file));
     }
     files
-}
-
-/// An upstream's answer as it is, without the headers that belong to one connection.
-pub(crate) fn pass_response(response: reqwest::Response) -> Answer {
-    let status = response.status();
-    let mut headers = response.headers().clone();
-    for hop in [header::CONNECTION, header::TRANSFER_ENCODING, header::UPGRADE, header::TRAILER] {
-        headers.remove(hop);
-    }
-    headers.remove("keep-alive");
-    let shown = redacted(response.url());
-    let body = response
-        .bytes_stream()
-        .map_err(move |_| std::io::Error::other(format!("{shown} ended before its announced length")));
-    Answer::Stream(PassedOn { status, headers, body: Box::pin(body) })
 }

@@ -1,7 +1,7 @@
 //! The table that ends a run: what came, what did not, and what to do about it.
 
 use super::{Summary, grouped, relevant_not_offered};
-use crate::print;
+use crate::print::{self, wrap};
 use countersign_core::{Evidence, EvidenceState, Finding, FindingKind, ProofClass, Severity, Verdict};
 use countersign_engine::report::Entry;
 use owo_colors::{OwoColorize as _, Style};
@@ -33,7 +33,7 @@ pub fn table(s: &Summary<'_>, quiet: bool, to_terminal: bool) -> String {
     for l in &s.account.local {
         let _ = writeln!(out, "local   {}", wrap(l, width - 8, 8));
     }
-    write_counts(&mut out, s, &entries, &paint);
+    write_counts(&mut out, s, &entries, &paint, width);
     out.trim_end().to_owned()
 }
 
@@ -228,7 +228,7 @@ fn write_not_offered(out: &mut String, s: &Summary<'_>, width: usize) {
     }
 }
 
-fn write_counts(out: &mut String, s: &Summary<'_>, entries: &[Entry], paint: &Paint) {
+fn write_counts(out: &mut String, s: &Summary<'_>, entries: &[Entry], paint: &Paint, width: usize) {
     let count = |v: Verdict| entries.iter().filter(|e| e.decision.verdict == v).count();
     let (admitted, held, refused) = (count(Verdict::Admit), count(Verdict::Hold), count(Verdict::Refuse));
     let mut parts = vec![format!("{admitted} admitted")];
@@ -245,13 +245,13 @@ fn write_counts(out: &mut String, s: &Summary<'_>, entries: &[Entry], paint: &Pa
     }
     let worked = s.engine.report().worked();
     let audit = if entries.iter().any(|e| e.decision.audit_only) { " (audit: recorded only)" } else { "" };
-    let _ = writeln!(
-        out,
+    let text = format!(
         "countersign: {}{audit}; the gate worked {:.1} s of {:.1} s",
         parts.join(", "),
         worked.as_secs_f64(),
         s.elapsed.as_secs_f64()
     );
+    let _ = writeln!(out, "{}", wrap(&text, width, 2));
     if s.client_code.is_none() {
         let _ = writeln!(out, "countersign: {} was not started", s.command.client.name());
     }
@@ -267,37 +267,9 @@ fn cut(text: &str, columns: usize) -> String {
     out
 }
 
-/// A text broken at spaces, with later lines indented.
-fn wrap(text: &str, width: usize, indent: usize) -> String {
-    let mut out = String::new();
-    let mut column = 0;
-    for word in text.split(' ') {
-        let len = word.chars().count();
-        if column > 0 && column + 1 + len > width {
-            out.push('\n');
-            out.push_str(&" ".repeat(indent));
-            column = indent;
-        } else if column > 0 {
-            out.push(' ');
-            column += 1;
-        }
-        out.push_str(word);
-        column += len;
-    }
-    out
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn wrapping_keeps_every_word_and_the_width() {
-        let text = "one two three four five six seven";
-        let wrapped = wrap(text, 12, 2);
-        assert_eq!(wrapped.split_whitespace().collect::<Vec<_>>().join(" "), text);
-        assert!(wrapped.lines().all(|l| l.chars().count() <= 12), "{wrapped}");
-    }
 
     #[test]
     fn cutting_counts_characters() {
