@@ -205,7 +205,12 @@ impl Run {
     /// Archives of this machine that the user names as what to install.
     fn local_dists(&self) -> Vec<PathBuf> {
         let Plan::Python(plan) = &self.asked.account else { return Vec::new() };
-        plan.local.iter().filter(|p| p.is_file() && p.extension().is_some_and(|e| e == "whl" || e == "gz" || e == "zip")).cloned().collect()
+        // Requirement files were read already; every other file that the user names is an archive,
+        // or is refused as something that cannot be judged.
+        let is_list = |p: &PathBuf| {
+            p.extension().is_some_and(|e| e == "txt" || e == "in" || e == "toml" || e == "cfg" || e == "lock" || e == "py")
+        };
+        plan.local.iter().filter(|p| p.is_file() && !is_list(p)).cloned().collect()
     }
 
     /// Waits for the client, showing what is inspected when it takes long enough to wonder.

@@ -119,17 +119,8 @@ impl Engine {
     }
 
     fn refuse_address(&self, url: &Url, reason: ReasonCode, detail: &str) -> Answer {
-        Answer::Refused(Arc::new(Refusal {
-            artifact: redacted(url),
-            purl: None,
-            file_name: None,
-            sha256: None,
-            decision: Decision::refused_by_gate(reason, detail, self.policy_digest()),
-            evidence: "none was looked for".to_owned(),
-            since: self.now(),
-            next_admissible: None,
-            ledger_index: None,
-        }))
+        let decision = Decision::refused_by_gate(reason, detail, self.policy_digest());
+        Answer::Refused(Arc::new(Refusal::unrecorded(&redacted(url), decision, self.now())))
     }
 
     /// An index document, with statuses other than 200 turned into failures.

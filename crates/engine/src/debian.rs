@@ -88,13 +88,7 @@ impl Engine {
 
     /// A deb by its path below the repository's root, from the verified lists.
     pub(crate) async fn debian_file(&self, upstream: &Arc<Upstream>, path: &str) -> Result<FileRef, Failure> {
-        let lists: Vec<ListFile> = self
-            .inner
-            .debian
-            .iter()
-            .filter(|l| Upstream::new(Ecosystem::Debian, &l.repository).is_some_and(|u| u.base == upstream.base))
-            .cloned()
-            .collect();
+        let lists = self.lists_of(upstream);
         let (wanted, now) = (path.trim_start_matches("./").to_owned(), self.now());
         let look = move || find_listed(&lists, &wanted, now);
         let listed = tokio::task::spawn_blocking(look)
@@ -102,6 +96,13 @@ impl Engine {
             .map_err(|_| Failure::new(ReasonCode::Internal, "the signed lists could not be read"))??;
         self.refuse_older_lists(&listed).await?;
         Ok(self.debian_ref(upstream, listed))
+    }
+
+    fn lists_of(&self, upstream: &Upstream) -> Vec<ListFile> {
+        let ours = |l: &&ListFile| {
+            Upstream::new(Ecosystem::Debian, &l.repository).is_some_and(|u| u.base == upstream.base)
+        };
+        self.inner.debian.iter().filter(ours).cloned().collect()
     }
 
     /// A Release file older than the newest that was seen for its suite is a replay.
@@ -152,13 +153,7 @@ impl Engine {
     /// A deb of this machine by its digest, from the verified lists of any repository.
     pub(crate) async fn debian_file_by_digest(&self, file_name: &str, sha256: Sha256Digest) -> Option<FileRef> {
         for upstream in self.upstreams_of(Ecosystem::Debian) {
-            let lists: Vec<ListFile> = self
-                .inner
-                .debian
-                .iter()
-                .filter(|l| Upstream::new(Ecosystem::Debian, &l.repository).is_some_and(|u| u.base == upstream.base))
-                .cloned()
-                .collect();
+            let lists = self.lists_of(&upstream);
             let (name, now) = (file_name.to_owned(), self.now());
             let look = move || find_by_digest(&lists, &name, sha256, now);
             if let Ok(Ok(listed)) = tokio::task::spawn_blocking(look).await {

@@ -4,6 +4,7 @@ use crate::engine::Engine;
 use crate::http_client::Failure;
 use crate::index::FileRef;
 use crate::pipeline::{Outcome, store_failure};
+use crate::refusal::Refusal;
 use crate::report::Entry;
 use crate::upstream::Upstream;
 use countersign_core::{
@@ -137,16 +138,11 @@ impl Engine {
     }
 
     fn local_refusal(&self, file: &FileRef, failure: &Failure) -> Outcome {
-        Outcome::Refused(Arc::new(crate::refusal::Refusal {
-            artifact: file.purl().label(),
+        let decision = Decision::refused_by_gate(failure.reason, &failure.detail, self.policy_digest());
+        Outcome::Refused(Arc::new(Refusal {
             purl: Some(file.purl().clone()),
             file_name: Some(file.file_name.clone()),
-            sha256: None,
-            decision: Decision::refused_by_gate(failure.reason, &failure.detail, self.policy_digest()),
-            evidence: "none was looked for".to_owned(),
-            since: self.now(),
-            next_admissible: None,
-            ledger_index: None,
+            ..Refusal::unrecorded(&file.purl().label(), decision, self.now())
         }))
     }
 
@@ -198,7 +194,10 @@ impl Engine {
     /// Judges a wheel or source archive of this machine that the user names.
     pub async fn judge_local_dist(&self, path: &Path) -> bool {
         let file_name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
-        let Some(dist) = countersign_ecosystem::pypi::parse_file_name(&file_name) else { return false };
+        let Some(dist) = countersign_ecosystem::pypi::parse_file_name(&file_name) else {
+            self.report().add_door(&path.display().to_string(), "is no archive of a python package by its name");
+            return false;
+        };
         let purl = Purl::new(Ecosystem::Pypi, &dist.name, Some(&dist.version));
         let Ok(upstream) = local_upstream(Ecosystem::Pypi).map(Arc::new) else { return false };
         let feed = self.feed_package(Ecosystem::Pypi, &dist.name, None);

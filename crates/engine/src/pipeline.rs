@@ -130,17 +130,8 @@ impl Engine {
     }
 
     fn internal_refusal(&self, what: &str, failure: &Failure) -> Outcome {
-        Outcome::Refused(Arc::new(Refusal {
-            artifact: what.to_owned(),
-            purl: None,
-            file_name: None,
-            sha256: None,
-            decision: Decision::refused_by_gate(failure.reason, &failure.detail, self.policy_digest()),
-            evidence: "none was looked for".to_owned(),
-            since: self.now(),
-            next_admissible: None,
-            ledger_index: None,
-        }))
+        let decision = Decision::refused_by_gate(failure.reason, &failure.detail, self.policy_digest());
+        Outcome::Refused(Arc::new(Refusal::unrecorded(what, decision, self.now())))
     }
 
     async fn judge(&self, file: Arc<FileRef>, headers: HeaderMap) -> Outcome {

@@ -28,6 +28,23 @@ pub struct Refusal {
 }
 
 impl Refusal {
+    /// A refusal that no policy took part in and that is in no ledger: what was asked for is no
+    /// artifact, or the gate could not judge it.
+    #[must_use]
+    pub fn unrecorded(artifact: &str, decision: Decision, now: Timestamp) -> Self {
+        Self {
+            artifact: artifact.to_owned(),
+            purl: None,
+            file_name: None,
+            sha256: None,
+            decision,
+            evidence: "none was looked for".to_owned(),
+            since: now,
+            next_admissible: None,
+            ledger_index: None,
+        }
+    }
+
     /// The leading reason.
     #[must_use]
     pub fn reason(&self) -> ReasonCode {

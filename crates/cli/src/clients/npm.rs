@@ -9,10 +9,8 @@ use std::path::{Path, PathBuf};
 /// Asks npm for its registries, scopes and certificates, and reads which versions are named.
 pub fn ask(command: &Command) -> Result<Asked, String> {
     let args = command.texts();
-    for option in ["--https-proxy", "--proxy", "--noproxy", "--cafile", "--ca"] {
-        if !option_values(&args, option, None).is_empty() {
-            return Err(format!("`{option}` would lead npm past the gate; set it in the environment instead"));
-        }
+    if let Some(option) = args.iter().find(|a| leads_away(a)) {
+        return Err(format!("`{option}` would lead npm past the gate; set it in the environment instead"));
     }
     let mut asked = Asked::default();
     let program = command.program.first().cloned().unwrap_or_default();
@@ -54,6 +52,17 @@ pub fn ask(command: &Command) -> Result<Asked, String> {
     asked.account = Plan::Npm(NpmPlan { modules, root });
     asked.npm_cache = config.get("cache").and_then(|c| c.as_str()).map(PathBuf::from);
     Ok(asked)
+}
+
+/// Whether a word is an option that takes npm past the gate. npm takes any unambiguous beginning of
+/// an option's name for the option, and `--no-…` for its opposite.
+fn leads_away(word: &str) -> bool {
+    let Some(name) = word.strip_prefix("--") else { return false };
+    let name = name.split('=').next().unwrap_or(name);
+    let name = name.strip_prefix("no-").unwrap_or(name);
+    let begins = |full: &str, least: usize| name.len() >= least && full.starts_with(name);
+    begins("https-proxy", 3) || begins("http-proxy", 3) || begins("proxy", 3) || begins("noproxy", 3)
+        || begins("cafile", 3) || name == "ca"
 }
 
 fn is_global(args: &[String]) -> bool {
@@ -139,4 +148,19 @@ pub fn equip(asked: &Asked, gate: &Gate<'_>, e: &mut Equipment) -> Result<(), St
         e.remove.push(name.to_owned());
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::leads_away;
+
+    #[test]
+    fn options_that_lead_away_are_known_by_their_beginnings() {
+        for word in ["--https-proxy", "--https-prox=x", "--proxy=x", "--no-proxy", "--ca", "--cafil=x", "--noproxy"] {
+            assert!(leads_away(word), "{word}");
+        }
+        for word in ["--save", "--cache=x", "--production", "--prefix", "install", "--provenance", "--no-save", "--call"] {
+            assert!(!leads_away(word), "{word}");
+        }
+    }
 }

@@ -9,9 +9,12 @@ use std::path::{Path, PathBuf};
 
 /// Asks pip's own option parser; runs in pip's own interpreter and prints one JSON object.
 const ASK: &str = r#"
-import json, sys, sysconfig, site
+import json, os, sys, sysconfig, site
 args = sys.argv[1:]
-from pip._internal.cli.main_parser import parse_command
+# Without this, pip starts another interpreter while it reads `--python`, and does the real work.
+os.environ['_PIP_RUNNING_IN_SUBPROCESS'] = '1'
+from pip._internal.cli.main_parser import parse_command, create_main_parser
+general, _ = create_main_parser().parse_args(args)
 from pip._internal.commands import create_command
 name, rest = parse_command(args)
 command = create_command(name, isolated='--isolated' in rest)
@@ -37,6 +40,7 @@ print(json.dumps({
     'requirements': reqs, 'constraints': [str(r) for r in (get('constraints') or [])],
     'editables': get('editables') or [], 'given': given, 'cert': get('cert'),
     'sites': paths, 'isolated': '--isolated' in rest,
+    'python': getattr(general, 'python', None),
     'downloads': [d for d in [get('download_dir'), get('wheel_dir')] if d],
 }))
 "#;
@@ -53,17 +57,15 @@ struct Answer {
     editables: Vec<String>,
     given: Vec<String>,
     cert: Option<String>,
+    python: Option<String>,
     sites: Vec<PathBuf>,
     downloads: Vec<PathBuf>,
 }
 
 /// Asks pip. When pip's own parser rejects the arguments, pip is left to say so itself.
 pub fn ask(command: &Command) -> Result<Asked, String> {
-    let args = command.texts();
-    for option in ["--proxy", "--cert", "--client-cert"] {
-        if !option_values(&args, option, None).is_empty() {
-            return Err(format!("`{option}` would lead pip past the gate; set it in the environment instead"));
-        }
+    if let Some(option) = command.texts().iter().find(|a| leads_away(a)) {
+        return Err(format!("`{option}` would lead pip past the gate; set it in the environment instead"));
     }
     let mut asked = Asked::default();
     let python = interpreter(command)?;
@@ -71,6 +73,7 @@ pub fn ask(command: &Command) -> Result<Asked, String> {
         .arg("-c")
         .arg(ASK)
         .args(&command.args)
+        .envs(super::probe::NO_NETWORK)
         .stdin(std::process::Stdio::null())
         .output()
         .map_err(|e| format!("`{}` cannot be started: {e}", python.display()))?;
@@ -85,6 +88,9 @@ pub fn ask(command: &Command) -> Result<Asked, String> {
 }
 
 fn read_answer(answer: Answer, command: &Command, asked: &mut Asked) -> Result<(), String> {
+    if let Some(python) = &answer.python {
+        return Err(format!("`--python` starts another pip; run `{python} -m pip` behind the gate instead"));
+    }
     // Extra indexes own their names before the default one: they are the private ones.
     let mut indexes = answer.extra_index_urls.clone();
     indexes.extend(answer.index_url.clone());
@@ -144,15 +150,38 @@ fn read_spec(spec: &pypi::Spec, text: &str, asked: &mut Asked, local: &mut Vec<P
         pypi::Spec::Pinned { name, version, .. } => {
             asked.pins.push(Purl::new(Ecosystem::Pypi, name, Some(version)));
         }
+        pypi::Spec::Url { url, .. } if url.starts_with("file:") => local.extend(file_path(url)),
         pypi::Spec::Url { .. } | pypi::Spec::Vcs { .. } => {
             asked.doors.push((
                 countersign_engine::shown_address(text),
                 "a direct address, known to no index".to_owned(),
             ));
         }
-        pypi::Spec::LocalPath { path, .. } => local.push(PathBuf::from(path)),
+        pypi::Spec::LocalPath { path, .. } => local.extend(file_path(path)),
         _ => {}
     }
+}
+
+/// Whether a word is an option that takes pip past the gate. pip takes any unambiguous beginning of
+/// an option's name for the option; `--find-links` is taken out, which needs its whole name.
+fn leads_away(word: &str) -> bool {
+    let Some(name) = word.strip_prefix("--") else { return false };
+    let name = name.split('=').next().unwrap_or(name);
+    let begins = |full: &str, least: usize| name.len() >= least && full.starts_with(name);
+    begins("proxy", 4) || begins("cert", 2) || begins("client-cert", 2) || (begins("find-links", 2) && name != "find-links")
+}
+
+/// The path that a `file:` address or a path names; extras behind it are none of it.
+pub fn file_path(text: &str) -> Option<PathBuf> {
+    let plain = text.split('#').next().unwrap_or(text);
+    if plain.starts_with("file:") {
+        return url::Url::parse(plain).ok()?.to_file_path().ok();
+    }
+    let path = PathBuf::from(plain);
+    if path.exists() {
+        return Some(path);
+    }
+    Some(PathBuf::from(plain.split('[').next().unwrap_or(plain)))
 }
 
 /// Reads a requirements file for pins and for side doors, and the files that it includes.
@@ -271,7 +300,12 @@ mod tests {
 
     #[test]
     fn options_that_lead_past_the_gate_are_refused() {
-        let e = ask(&pip("pip install --proxy=http://x.example flask")).err();
-        assert!(e.is_some_and(|e| e.contains("--proxy")));
+        for word in ["--proxy=http://x.example", "--prox", "--cert", "--cer=x", "--client-c=x", "--find-l=x"] {
+            let e = ask(&pip(&format!("pip install {word} flask"))).err();
+            assert!(e.is_some_and(|e| e.contains(word)), "{word}");
+        }
+        for word in ["--progress-bar", "--pre", "--prefix=x", "--constraint=x", "--find-links=x", "flask", "--force-reinstall"] {
+            assert!(!leads_away(word), "{word}");
+        }
     }
 }

@@ -12,6 +12,19 @@ pub trait Memory {
     fn put(&mut self, key: &str, value: &str);
 }
 
+/// The environment of a question: whatever a client makes of it, it must not fetch anything. Port 9
+/// is the discard service (RFC 863), at which nothing listens.
+pub const NO_NETWORK: [(&str, &str); 8] = [
+    ("PIP_PROXY", "http://127.0.0.1:9"),
+    ("npm_config_proxy", "http://127.0.0.1:9"),
+    ("npm_config_https_proxy", "http://127.0.0.1:9"),
+    ("HTTP_PROXY", "http://127.0.0.1:9"),
+    ("HTTPS_PROXY", "http://127.0.0.1:9"),
+    ("http_proxy", "http://127.0.0.1:9"),
+    ("https_proxy", "http://127.0.0.1:9"),
+    ("ALL_PROXY", "http://127.0.0.1:9"),
+];
+
 /// Finds a program as the shell would.
 pub fn which(program: &OsStr) -> Option<PathBuf> {
     let path = Path::new(program);

@@ -11,8 +11,10 @@ pub fn ask(command: &Command, memory: &mut dyn probe::Memory) -> Result<Asked, S
     let mut asked = Asked::default();
     let program = command.program.first().cloned().unwrap_or_default();
     let settings = settings(command);
+    // The proxies that the question itself was asked with are the ones that lead nowhere.
+    let own = settings.replace("127.0.0.1:9", "");
     for key in ["http_proxy: Some", "https_proxy: Some", "no_proxy: Some"] {
-        if settings.contains(key) {
+        if own.contains(key) {
             return Err("uv's own configuration names a proxy, which would lead it past the gate; \
                         set HTTPS_PROXY in the environment instead"
                 .to_owned());
@@ -53,6 +55,7 @@ fn settings(command: &Command) -> String {
     std::process::Command::new(&program)
         .args(&command.args)
         .arg("--show-settings")
+        .envs(probe::NO_NETWORK)
         .stdin(std::process::Stdio::null())
         .output()
         .map(|o| String::from_utf8_lossy(&o.stdout).into_owned())
@@ -125,6 +128,10 @@ fn read_words(command: &Command, asked: &mut Asked, local: &mut Vec<PathBuf>) {
             pypi::Spec::Pinned { name, version, .. } => {
                 asked.pins.push(Purl::new(Ecosystem::Pypi, &name, Some(&version)));
             }
+            pypi::Spec::Url { url, .. } if url.starts_with("file:") => {
+                local.extend(super::pip::file_path(&url));
+            }
+            pypi::Spec::LocalPath { path, .. } => local.extend(super::pip::file_path(&path)),
             pypi::Spec::Url { .. } | pypi::Spec::Vcs { .. } => asked.doors.push((
                 countersign_engine::shown_address(word),
                 "a direct address, known to no index".to_owned(),
