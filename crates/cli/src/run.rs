@@ -155,6 +155,7 @@ impl Run {
             engine: &self.engine,
             command: &self.command,
             policy: &self.policy_name,
+            announced: &self.asked.doors,
             account: &account,
             client_code,
             exit_code: code,

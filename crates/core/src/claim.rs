@@ -61,7 +61,7 @@ pub enum EvidenceState {
     /// It was checked to the end and holds.
     Verified {
         /// What it says.
-        claim: Claim,
+        claim: Box<Claim>,
     },
     /// Nobody offered any.
     Absent,

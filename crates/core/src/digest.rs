@@ -115,7 +115,7 @@ impl Algorithm {
 
     /// Length of the digest in bytes.
     #[must_use]
-    pub fn len(self) -> usize {
+    pub fn digest_len(self) -> usize {
         match self {
             Self::Md5 => 16,
             Self::Sha1 => 20,
@@ -153,7 +153,7 @@ impl ExpectedDigest {
     /// A digest from its bytes; `None` when the length is not the algorithm's.
     #[must_use]
     pub fn from_bytes(algorithm: Algorithm, bytes: Vec<u8>) -> Option<Self> {
-        (bytes.len() == algorithm.len()).then_some(Self { algorithm, bytes })
+        (bytes.len() == algorithm.digest_len()).then_some(Self { algorithm, bytes })
     }
 
     /// The algorithm.

@@ -273,7 +273,7 @@ fn verified_release(list: &ListFile, now: Timestamp) -> Result<(Release, Evidenc
     let evidence = Evidence {
         kind: "debian-release".to_owned(),
         source: "apt's signed lists".to_owned(),
-        state: EvidenceState::Verified { claim },
+        state: EvidenceState::Verified { claim: Box::new(claim) },
     };
     Ok((release, evidence))
 }

@@ -26,7 +26,7 @@ impl Engine {
     async fn npm_evidence(&self, file: &Arc<FileRef>, digests: &Digests) -> Vec<Evidence> {
         let mut out = Vec::new();
         let mut documents: Vec<(String, Vec<u8>)> =
-            self.from_folders(digests, &["npm-attestations.json"], &mut out).await;
+            self.read_folders(digests, &["npm-attestations.json"], &mut out).await;
         if let Some(url) = &file.attestations {
             match self.fetch_evidence(url, "npm-provenance").await {
                 Ok(bytes) => documents.push(("upstream".to_owned(), bytes)),
@@ -60,7 +60,7 @@ impl Engine {
     async fn pypi_evidence(&self, file: &Arc<FileRef>, digests: &Digests) -> Vec<Evidence> {
         let mut out = Vec::new();
         let names = ["pep740-provenance.json", "pep740-attestation.json"];
-        let mut documents = self.from_folders(digests, &names, &mut out).await;
+        let mut documents = self.read_folders(digests, &names, &mut out).await;
         match self.fetch_pep740(file).await {
             Some(Ok(bytes)) => documents.push(("upstream".to_owned(), bytes)),
             Some(Err(unreachable)) => out.push(unreachable),
@@ -82,7 +82,7 @@ impl Engine {
 
     /// Documents named `names` under `<folder>/<sha256>/` of every evidence folder. A folder that
     /// cannot be read makes its evidence unreachable, not absent.
-    async fn from_folders(
+    async fn read_folders(
         &self,
         digests: &Digests,
         names: &[&str],

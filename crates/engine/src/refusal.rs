@@ -108,10 +108,14 @@ impl Refusal {
         if rules.is_empty() || rules.iter().any(|f| f.reason.is_final()) {
             return None;
         }
-        let purl = self.purl.as_ref()?;
+        // What no index vouches for is accepted for these very bytes alone.
+        let target = match (self.reason(), self.sha256) {
+            (ReasonCode::DigestWeak, Some(digest)) => format!("sha256:{digest}"),
+            _ => self.purl.as_ref()?.to_string(),
+        };
         let rules: Vec<String> = rules.iter().map(|f| format!("--rule {}", f.rule)).collect();
         Some(format!(
-            "countersign waive '{purl}' {} --reason '…' --days 14",
+            "countersign waive '{target}' {} --reason '…' --days 14",
             rules.join(" ")
         ))
     }
@@ -152,7 +156,7 @@ impl Refusal {
     pub fn advice(&self) -> String {
         let accept = |command: String| format!("to accept the risk, with a reason and an end: {command}");
         match (self.reason(), &self.next_admissible, self.waive_command()) {
-            (r, _, _) if matches!(r, ReasonCode::UpstreamFailed | ReasonCode::UpstreamStalled) => {
+            (ReasonCode::UpstreamFailed | ReasonCode::UpstreamStalled, _, _) => {
                 "try again; if it stays, run `countersign doctor`".to_owned()
             }
             (ReasonCode::ClosedDoor, _, _) => "configure that address as an index or registry of \

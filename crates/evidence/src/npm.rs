@@ -87,7 +87,7 @@ pub fn verify_attestations(
         .map(|(predicate_type, bundle)| {
             let (kind, result) = verify_one(&predicate_type, bundle, artifact, keys_json, context);
             let state = result
-                .map_or_else(EvidenceError::into_state, |claim| EvidenceState::Verified { claim });
+                .map_or_else(EvidenceError::into_state, |claim| EvidenceState::Verified { claim: Box::new(claim) });
             evidence(kind, state)
         })
         .collect();

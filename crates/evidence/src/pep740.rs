@@ -56,7 +56,7 @@ pub fn verify_provenance(
             let result = verify_one(publisher.as_ref(), attestation, &expected, context);
             evidence(
                 result.map_or_else(EvidenceError::into_state, |claim| EvidenceState::Verified {
-                    claim,
+                    claim: Box::new(claim),
                 }),
             )
         })

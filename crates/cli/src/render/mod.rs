@@ -26,6 +26,8 @@ pub struct Summary<'s> {
     pub command: &'s Command,
     /// The policy's name.
     pub policy: &'s str,
+    /// The doors that were named before the client started.
+    pub announced: &'s [(String, String)],
     /// The reconciliation.
     pub account: &'s Account,
     /// The client's own exit code, if it was started.

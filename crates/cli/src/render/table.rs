@@ -24,7 +24,8 @@ pub fn table(s: &Summary<'_>, quiet: bool, to_terminal: bool) -> String {
     write_provenance(&mut out, &entries, &paint, width);
     write_stopped(&mut out, &entries, &paint, width);
     write_not_offered(&mut out, s, width);
-    for d in s.engine.report().doors() {
+    let known = |what: &str| !quiet && s.announced.iter().any(|(w, _)| w == what);
+    for d in s.engine.report().doors().into_iter().filter(|d| !known(&d.what)) {
         let _ = writeln!(out, "{} {}", paint.warn("closed"), wrap(&format!("{}: {}", d.what, d.why), width - 7, 7));
     }
     for g in &s.account.gaps {
@@ -145,7 +146,7 @@ fn evidence_cell(evidence: &[Evidence]) -> String {
 /// The findings in a table cell: what counts most first, and what was not checked.
 fn findings_cell<'f>(findings: impl Iterator<Item = &'f Finding>, not_done: &[&str]) -> String {
     let mut all: Vec<&Finding> = findings.collect();
-    all.sort_by(|a, b| b.severity.cmp(&a.severity));
+    all.sort_by_key(|f| std::cmp::Reverse(f.severity));
     let mut parts = Vec::new();
     let vulnerable: Vec<&&Finding> = all.iter().filter(|f| f.kind == FindingKind::Vulnerability).collect();
     if let Some(worst) = vulnerable.first() {

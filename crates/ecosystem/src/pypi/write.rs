@@ -143,7 +143,7 @@ fn best(digests: &[ExpectedDigest]) -> Option<&ExpectedDigest> {
     digests
         .iter()
         .find(|d| d.algorithm() == Algorithm::Sha256)
-        .or_else(|| digests.iter().max_by_key(|d| d.algorithm().len()))
+        .or_else(|| digests.iter().max_by_key(|d| d.algorithm().digest_len()))
 }
 
 fn escape(text: &str) -> String {
