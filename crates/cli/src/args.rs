@@ -111,7 +111,7 @@ pub struct RunArgs {
     /// Take the publish times of this upstream (part of its address) for its own: ages are unknown
     #[arg(long, value_name = "ADDRESS")]
     pub mirror: Vec<String>,
-    /// How the report is written; json and sarif go to standard error's place in --report, or stderr
+    /// How the report is written; json and sarif are best sent to a file with --report
     #[arg(long, value_enum, default_value_t = Format::Table)]
     pub format: Format,
     /// Write the report to a file instead of standard error

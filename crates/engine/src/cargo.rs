@@ -125,6 +125,7 @@ impl Engine {
                     _ => Age::Unknown,
                 },
                 yanked: l.yanked,
+                digests: vec![l.cksum],
             })
             .collect();
         let versions = self.judge_versions(upstream, name, candidates);

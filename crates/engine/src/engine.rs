@@ -45,6 +45,8 @@ pub struct Setup {
     pub upstreams: Vec<(Upstream, Option<HeaderValue>)>,
     /// Versions that the user names exactly.
     pub pins: Vec<Purl>,
+    /// Digests that the project's lock file demands of a version's only file.
+    pub locked: HashMap<Purl, Vec<ExpectedDigest>>,
     /// Versions that are installed now.
     pub installed: Vec<Purl>,
     /// The client's name, for policy.
@@ -74,6 +76,7 @@ pub(crate) struct Inner {
     pub(crate) upstreams: Upstreams,
     pub(crate) credentials: Mutex<HashMap<String, HeaderValue>>,
     pub(crate) pins: HashSet<Purl>,
+    pub(crate) locked: HashMap<Purl, Vec<ExpectedDigest>>,
     pub(crate) installed: RwLock<HashMap<(Ecosystem, String), Vec<String>>>,
     pub(crate) client: String,
     pub(crate) debian: Vec<ListFile>,
@@ -155,6 +158,7 @@ impl Engine {
                 upstreams,
                 credentials: Mutex::new(credentials),
                 pins: setup.pins.into_iter().collect(),
+                locked: setup.locked,
                 installed: RwLock::new(installed),
                 client: setup.client,
                 debian: setup.debian,
@@ -244,7 +248,7 @@ fn configure(upstream: &mut Upstream, config: &Config) {
     for c in config.upstream.iter().filter(|c| c.ecosystem == upstream.ecosystem) {
         let same = Upstream::new(c.ecosystem, &c.url).is_some_and(|u| u.base == upstream.base);
         if same {
-            upstream.mirror = c.mirror;
+            upstream.mirror |= c.mirror;
             upstream.redirects.clone_from(&c.redirects);
             if let Some(name) = &c.name {
                 upstream.name.clone_from(name);

@@ -3,7 +3,8 @@
 use crate::engine::Engine;
 use crate::upstream::Upstream;
 use countersign_core::{
-    Age, ArtifactFacts, Check, Decision, Ecosystem, Finding, FindingKind, Purl, Severity, VersionFacts,
+    Age, ArtifactFacts, Check, Decision, Ecosystem, Finding, FindingKind, Purl, Severity,
+    Sha256Digest, VersionFacts,
 };
 use countersign_policy::DecisionContext;
 use countersign_scan::advisory::PackageAdvisories;
@@ -97,24 +98,24 @@ impl Engine {
         fixed
     }
 
-    fn context(&self) -> DecisionContext {
+    fn context(&self, index_digests: &[Sha256Digest]) -> DecisionContext {
         DecisionContext {
             now: self.now(),
             client: self.inner.client.clone(),
-            index_digests: Vec::new(),
+            index_digests: index_digests.to_vec(),
         }
     }
 
-    /// What policy says of a version's metadata.
-    pub(crate) fn decide_version(&self, facts: &VersionFacts) -> Decision {
+    /// What policy says of a version's metadata, where the index announces these digests.
+    pub(crate) fn decide_version(&self, facts: &VersionFacts, index_digests: &[Sha256Digest]) -> Decision {
         let waivers = self.waivers();
-        self.inner.policy.decide_version(facts, &waivers, &self.context())
+        self.inner.policy.decide_version(facts, &waivers, &self.context(index_digests))
     }
 
     /// What policy says of an artifact.
     pub(crate) fn decide_artifact(&self, facts: &ArtifactFacts) -> Decision {
         let waivers = self.waivers();
-        self.inner.policy.decide_artifact(facts, &waivers, &self.context())
+        self.inner.policy.decide_artifact(facts, &waivers, &self.context(&[]))
     }
 
     pub(crate) fn waivers(&self) -> Arc<Vec<countersign_policy::ActiveWaiver>> {

@@ -7,7 +7,8 @@ use crate::report::NotOffered;
 use crate::upstream::Upstream;
 use bytes::Bytes;
 use countersign_core::{
-    Age, Decision, Ecosystem, Evidence, ExpectedDigest, Purl, ReasonCode, Verdict, VersionFacts,
+    Age, Decision, Ecosystem, Evidence, ExpectedDigest, Purl, ReasonCode, Sha256Digest, Verdict,
+    VersionFacts,
 };
 use countersign_ecosystem::version;
 use std::cmp::Ordering;
@@ -52,6 +53,8 @@ pub(crate) struct Candidate {
     pub version: String,
     pub age: Age,
     pub yanked: bool,
+    /// The SHA-256 digests that the index announces for its files.
+    pub digests: Vec<Sha256Digest>,
 }
 
 /// A version with what policy says of its metadata.
@@ -130,7 +133,7 @@ impl Engine {
         for c in candidates {
             let purl = Purl::new(ecosystem, name, Some(&c.version));
             let facts = self.version_facts(purl, upstream, c.age, c.yanked, &feed);
-            let decision = self.decide_version(&facts);
+            let decision = self.decide_version(&facts, &c.digests);
             if decision.verdict != Verdict::Admit
                 && let Some(first) = decision.leading()
             {

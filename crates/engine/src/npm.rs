@@ -114,6 +114,7 @@ impl Engine {
                     _ => Age::Unknown,
                 },
                 yanked: false,
+                digests: Vec::new(),
             })
             .collect();
         let versions = self.judge_versions(upstream, name, candidates);

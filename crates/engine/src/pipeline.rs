@@ -7,7 +7,8 @@ use crate::index::FileRef;
 use crate::refusal::Refusal;
 use crate::report::Entry;
 use countersign_core::{
-    Algorithm, ArtifactFacts, Check, Decision, Digests, Evidence, EvidenceState, ReasonCode,
+    Algorithm, ArtifactFacts, Check, Decision, Digests, Evidence, EvidenceState, ExpectedDigest,
+    FindingKind, ReasonCode,
     Sha256Digest, Timestamp, Verdict,
 };
 use countersign_ledger::statement::{DecisionRecord, Verifier};
@@ -154,7 +155,7 @@ impl Engine {
 
     async fn judge_steps(&self, file: &Arc<FileRef>, headers: HeaderMap) -> Result<Outcome, Failure> {
         // What metadata alone refuses is not fetched.
-        let by_metadata = self.decide_version(&file.facts);
+        let by_metadata = self.decide_version(&file.facts, &sha256_digests(&file.expected));
         if by_metadata.verdict != Verdict::Admit {
             return self.refuse(file, None, by_metadata, None).await;
         }
@@ -178,7 +179,8 @@ impl Engine {
         staged: Staged,
     ) -> Result<Outcome, Failure> {
         let _working = self.report().working();
-        if let Some((reason, detail)) = digest_contradiction(file, &staged) {
+        let locked = self.inner.locked.get(file.purl()).map(Vec::as_slice).unwrap_or_default();
+        if let Some((reason, detail)) = digest_contradiction(file, locked, &staged) {
             let decision = Decision::refused_by_gate(reason, detail, self.policy_digest());
             return self.refuse(file, Some(&staged.digests), decision, None).await;
         }
@@ -284,6 +286,13 @@ impl Engine {
             since,
             next_admissible: file.next_admissible.clone(),
             ledger_index: Some(recorded.index()),
+            malicious: file
+                .facts
+                .findings
+                .iter()
+                .filter(|f| f.kind == FindingKind::Malicious)
+                .map(|f| f.id.clone())
+                .collect(),
         });
         self.report().add(Entry::of_refusal(&refusal, facts));
         Ok(Outcome::Refused(refusal))
@@ -368,6 +377,15 @@ pub(crate) fn store_failure(error: countersign_store::StoreError) -> Failure {
     Failure::new(ReasonCode::Internal, error.to_string())
 }
 
+/// The SHA-256 digests among those that an index gives.
+pub(crate) fn sha256_digests(expected: &[ExpectedDigest]) -> Vec<Sha256Digest> {
+    expected
+        .iter()
+        .filter(|e| e.algorithm() == Algorithm::Sha256)
+        .filter_map(|e| <[u8; 32]>::try_from(e.as_bytes()).ok().map(Sha256Digest))
+        .collect()
+}
+
 /// Whether a strong digest that the index gives equals the computed one.
 fn strong_match(file: &FileRef, digests: &Digests) -> bool {
     file.expected
@@ -376,7 +394,20 @@ fn strong_match(file: &FileRef, digests: &Digests) -> bool {
 }
 
 /// What contradicts the index: a digest (weak ones count against, never for) or the size.
-fn digest_contradiction(file: &FileRef, staged: &Staged) -> Option<(ReasonCode, String)> {
+fn digest_contradiction(
+    file: &FileRef,
+    locked: &[ExpectedDigest],
+    staged: &Staged,
+) -> Option<(ReasonCode, String)> {
+    if let Some(wrong) = locked.iter().find(|e| staged.digests.matches(e) == Some(false)) {
+        let detail = format!(
+            "{} is not the file that the lock file names ({}:{}…)",
+            file.file_name,
+            wrong.algorithm().name(),
+            wrong.to_hex().chars().take(12).collect::<String>()
+        );
+        return Some((ReasonCode::DigestMismatch, detail));
+    }
     let wrong = file.expected.iter().find(|e| staged.digests.matches(e) == Some(false))?;
     let reason = if staged.looks_like_a_page {
         ReasonCode::UpstreamType
@@ -436,7 +467,7 @@ pub fn evidence_words(evidence: &[Evidence]) -> String {
 }
 
 /// The digests that are computed beside SHA-256, in one pass over the bytes.
-pub(crate) fn wanted_algorithms(expected: &[countersign_core::ExpectedDigest]) -> Vec<Algorithm> {
+pub(crate) fn wanted_algorithms(expected: &[ExpectedDigest]) -> Vec<Algorithm> {
     let mut out = vec![Algorithm::Sha512];
     out.extend(expected.iter().map(|e| e.algorithm()).filter(|a| *a == Algorithm::Sha1));
     out.sort();

@@ -130,7 +130,13 @@ impl Engine {
                 Some(published) if !upstream.mirror => Age::Known { published },
                 _ => Age::Unknown,
             };
-            let candidate = Candidate { version: version.clone(), age, yanked: first.yanked.is_some() };
+            let digests = members
+                .iter()
+                .filter_map(|i| page.files.get(*i))
+                .flat_map(|f| crate::pipeline::sha256_digests(&f.digests))
+                .collect();
+            let candidate =
+                Candidate { version: version.clone(), age, yanked: first.yanked.is_some(), digests };
             let one = self.judge_versions(upstream, name, vec![candidate.clone()]);
             let ok = one.offered(self, &version);
             let admissible = one

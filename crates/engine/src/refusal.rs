@@ -25,6 +25,8 @@ pub struct Refusal {
     pub next_admissible: Option<String>,
     /// The decision's index in the ledger, once it is recorded.
     pub ledger_index: Option<u64>,
+    /// The findings for which the version counts as malicious.
+    pub malicious: Vec<String>,
 }
 
 impl Refusal {
@@ -42,6 +44,7 @@ impl Refusal {
             since: now,
             next_admissible: None,
             ledger_index: None,
+            malicious: Vec::new(),
         }
     }
 
@@ -113,7 +116,15 @@ impl Refusal {
             (ReasonCode::DigestWeak, Some(digest)) => format!("sha256:{digest}"),
             _ => self.purl.as_ref()?.to_string(),
         };
-        let rules: Vec<String> = rules.iter().map(|f| format!("--rule {}", f.rule)).collect();
+        let mut lifted = Vec::new();
+        for rule in rules {
+            // What is listed as malicious is only let in by the name of the very listing.
+            match rule.reason {
+                ReasonCode::KnownMalicious => lifted.extend(self.malicious.iter().map(String::as_str)),
+                _ => lifted.push(rule.rule.as_str()),
+            }
+        }
+        let rules: Vec<String> = lifted.into_iter().map(|r| format!("--rule {r}")).collect();
         Some(format!(
             "countersign waive '{target}' {} --reason '…' --days 14",
             rules.join(" ")
@@ -250,6 +261,7 @@ mod tests {
             since: Timestamp(0),
             next_admissible: Some("4.17.21".into()),
             ledger_index: Some(7),
+            malicious: Vec::new(),
         }
     }
 

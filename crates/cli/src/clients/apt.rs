@@ -28,7 +28,7 @@ pub fn ask(command: &Command) -> Result<Asked, String> {
         let Some(repo) = &t.repo_uri else { continue };
         let signed_by = t.signed_by.clone().or_else(|| sources.signed_by(t.sources_entry.as_deref()?));
         if !repo.starts_with("http://") && !repo.starts_with("https://") {
-            asked.doors.push((countersign_engine::shown_address(repo), "is not served over http or https".to_owned()));
+            asked.doors.push((countersign_engine::shown_address(repo), "is not served over http or https".to_owned(), false));
             continue;
         }
         let known = asked.upstreams.iter().any(|u| &u.address == repo);

@@ -1,7 +1,7 @@
 //! cargo: its configuration files name its registries; a dry start shows the built-in one.
 
 use super::{Asked, Command, Equipment, Gate, Seed, option_values, probe};
-use countersign_core::{Ecosystem, Purl};
+use countersign_core::{Algorithm, Ecosystem, ExpectedDigest, Purl};
 use countersign_ecosystem::cargo;
 use countersign_engine::account::{CargoPlan, Plan};
 use countersign_engine::local::CachedFile;
@@ -90,8 +90,7 @@ fn read_config(table: &toml::Table, file: &Path, asked: &mut Asked) -> bool {
                 if let Some(path) = text(value, local) {
                     asked.doors.push((
                         format!("source.{name}.{local} = {path}"),
-                        "a folder of crates; they are checked against what was admitted when the run ends".to_owned(),
-                    ));
+                        "a folder of crates; they are checked against what was admitted when the run ends".to_owned(), false));
                 }
             }
         }
@@ -110,8 +109,7 @@ fn name_git_indexes(asked: &mut Asked) {
     for seed in git {
         asked.doors.push((
             countersign_engine::shown_address(&seed.address),
-            "a registry over git; use its sparse index".to_owned(),
-        ));
+            "a registry over git; use its sparse index".to_owned(), false));
     }
 }
 
@@ -129,8 +127,7 @@ fn read_install(args: &[String], asked: &mut Asked) {
     if !option_values(args, "--git", None).is_empty() {
         asked.doors.push((
             option_values(args, "--git", None).iter().map(|g| countersign_engine::shown_address(g)).collect(),
-            "a git repository, known to no registry".to_owned(),
-        ));
+            "a git repository, known to no registry".to_owned(), true));
     }
 }
 
@@ -156,9 +153,12 @@ fn read_lock(text: &str, home: &Path, asked: &mut Asked) {
         if source.starts_with("git+") {
             asked.doors.push((
                 format!("{} from {}", c.name, countersign_engine::shown_address(source)),
-                "a git dependency, known to no registry".to_owned(),
-            ));
+                "a git dependency, known to no registry".to_owned(), true));
             continue;
+        }
+        if let Some(checksum) = c.checksum {
+            let digest = ExpectedDigest::from_bytes(Algorithm::Sha256, checksum.0.to_vec());
+            asked.locked.entry(purl.clone()).or_default().extend(digest);
         }
         let file = format!("{}-{}.crate", c.name, c.version);
         if let (Some(checksum), Some(path)) =

@@ -7,8 +7,9 @@ pub mod pip;
 pub mod probe;
 pub mod uv;
 
-use countersign_core::{Ecosystem, Purl};
+use countersign_core::{Ecosystem, ExpectedDigest, Purl};
 use countersign_engine::account::Plan as AccountPlan;
+use std::collections::HashMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
@@ -127,8 +128,11 @@ pub struct Asked {
     pub pins: Vec<Purl>,
     /// Versions that are installed now.
     pub installed: Vec<Purl>,
-    /// Side doors that are closed before the start, with the reason.
-    pub doors: Vec<(String, String)>,
+    /// Digests that the project's lock file demands.
+    pub locked: HashMap<Purl, Vec<ExpectedDigest>>,
+    /// Side doors that are closed before the start: what, why, and whether the command itself asks
+    /// for something behind it.
+    pub doors: Vec<(String, String, bool)>,
     /// Files of certificates that the client trusts beyond the system's.
     pub roots: Vec<PathBuf>,
     /// How to reconcile afterwards.

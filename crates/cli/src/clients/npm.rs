@@ -57,7 +57,11 @@ pub fn ask(command: &Command) -> Result<Asked, String> {
 /// Whether a word is an option that takes npm past the gate. npm takes any unambiguous beginning of
 /// an option's name for the option, and `--no-…` for its opposite.
 fn leads_away(word: &str) -> bool {
-    let Some(name) = word.strip_prefix("--") else { return false };
+    // npm takes any number of dashes for two.
+    let name = word.trim_start_matches('-');
+    if name.len() == word.len() {
+        return false;
+    }
     let name = name.split('=').next().unwrap_or(name);
     let name = name.strip_prefix("no-").unwrap_or(name);
     let begins = |full: &str, least: usize| name.len() >= least && full.starts_with(name);
@@ -101,6 +105,7 @@ fn read_kind(name: Option<&str>, kind: &SpecKind, text: &str, asked: &mut Asked)
         SpecKind::Url(_) | SpecKind::Git(_) => asked.doors.push((
             countersign_engine::shown_address(text),
             "a direct address, known to no registry".to_owned(),
+            true,
         )),
         _ => {}
     }
@@ -113,7 +118,12 @@ fn read_project(root: &Path, asked: &mut Asked) {
         let Ok(packages) = npm::parse_package_lock(&text) else { continue };
         for p in packages.iter().filter(|p| !p.link) {
             if let Some(version) = &p.version {
-                asked.pins.push(Purl::new(Ecosystem::Npm, &p.name, Some(version)));
+                let purl = Purl::new(Ecosystem::Npm, &p.name, Some(version));
+                if !p.in_bundle && !p.is_local() {
+                    let digests = p.integrity.iter().filter(|d| !d.algorithm().is_weak()).cloned();
+                    asked.locked.entry(purl.clone()).or_insert_with(|| digests.collect());
+                }
+                asked.pins.push(purl);
             }
         }
         break;
@@ -156,7 +166,7 @@ mod tests {
 
     #[test]
     fn options_that_lead_away_are_known_by_their_beginnings() {
-        for word in ["--https-proxy", "--https-prox=x", "--proxy=x", "--no-proxy", "--ca", "--cafil=x", "--noproxy"] {
+        for word in ["--https-proxy", "--https-prox=x", "--proxy=x", "--no-proxy", "--ca", "--cafil=x", "--noproxy", "-proxy", "---https-proxy=x"] {
             assert!(leads_away(word), "{word}");
         }
         for word in ["--save", "--cache=x", "--production", "--prefix", "install", "--provenance", "--no-save", "--call"] {

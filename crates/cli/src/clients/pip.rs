@@ -104,8 +104,7 @@ fn read_answer(answer: Answer, command: &Command, asked: &mut Asked) -> Result<(
     for link in &answer.find_links {
         asked.doors.push((
             countersign_engine::shown_address(link),
-            "find-links is no index; its files are not offered".to_owned(),
-        ));
+            "find-links is no index; its files are not offered".to_owned(), false));
     }
     let by_words = option_values(&command.texts(), "--find-links", Some("-f"));
     let by_variable = std::env::var("PIP_FIND_LINKS").unwrap_or_default();
@@ -154,8 +153,7 @@ fn read_spec(spec: &pypi::Spec, text: &str, asked: &mut Asked, local: &mut Vec<P
         pypi::Spec::Url { .. } | pypi::Spec::Vcs { .. } => {
             asked.doors.push((
                 countersign_engine::shown_address(text),
-                "a direct address, known to no index".to_owned(),
-            ));
+                "a direct address, known to no index".to_owned(), true));
         }
         pypi::Spec::LocalPath { path, .. } => local.extend(file_path(path)),
         _ => {}
@@ -245,6 +243,7 @@ fn interpreter(command: &Command) -> Result<PathBuf, String> {
     // A version manager's shim: pip's own word on which interpreter it runs in.
     let output = std::process::Command::new(&path)
         .args(["--disable-pip-version-check", "debug"])
+        .envs(super::probe::NO_NETWORK)
         .stdin(std::process::Stdio::null())
         .output()
         .map_err(|e| format!("`{}` cannot be started: {e}", path.display()))?;

@@ -14,7 +14,11 @@ pub trait Memory {
 
 /// The environment of a question: whatever a client makes of it, it must not fetch anything. Port 9
 /// is the discard service (RFC 863), at which nothing listens.
-pub const NO_NETWORK: [(&str, &str); 8] = [
+pub const NO_NETWORK: [(&str, &str); 12] = [
+    ("NO_PROXY", ""),
+    ("no_proxy", ""),
+    ("npm_config_update_notifier", "false"),
+    ("npm_config_noproxy", "countersign.invalid"),
     ("PIP_PROXY", "http://127.0.0.1:9"),
     ("npm_config_proxy", "http://127.0.0.1:9"),
     ("npm_config_https_proxy", "http://127.0.0.1:9"),
@@ -51,6 +55,7 @@ pub fn output(program: &OsStr, args: &[&str]) -> Result<String, String> {
     let shown = program.to_string_lossy();
     let out = std::process::Command::new(program)
         .args(args)
+        .envs(NO_NETWORK)
         .stdin(std::process::Stdio::null())
         .output()
         .map_err(|e| format!("`{shown}` cannot be started: {e}"))?;

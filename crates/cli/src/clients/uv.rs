@@ -34,7 +34,7 @@ pub fn ask(command: &Command, memory: &mut dyn probe::Memory) -> Result<Asked, S
         if local {
             return Err(format!("`--find-links {link}`: {why}; take it out of uv's settings for this run"));
         }
-        asked.doors.push((countersign_engine::shown_address(&link), why.to_owned()));
+        asked.doors.push((countersign_engine::shown_address(&link), why.to_owned(), false));
     }
     let mut local = Vec::new();
     read_words(command, &mut asked, &mut local);
@@ -134,8 +134,7 @@ fn read_words(command: &Command, asked: &mut Asked, local: &mut Vec<PathBuf>) {
             pypi::Spec::LocalPath { path, .. } => local.extend(super::pip::file_path(&path)),
             pypi::Spec::Url { .. } | pypi::Spec::Vcs { .. } => asked.doors.push((
                 countersign_engine::shown_address(word),
-                "a direct address, known to no index".to_owned(),
-            )),
+                "a direct address, known to no index".to_owned(), true)),
             _ => {}
         }
     }

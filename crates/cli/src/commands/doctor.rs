@@ -84,7 +84,7 @@ async fn diagnose_client(words: &[&str], lines: &mut Vec<Line>) -> Result<(), Fa
                 };
                 lines.push(Line { area: "upstream", name: name.clone(), ok: Some(ok), detail: format!("{detail}  {more}") });
             }
-            for (what, why) in &asked.doors {
+            for (what, why, _) in &asked.doors {
                 lines.push(Line { area: "side door", name: name.clone(), ok: None, detail: format!("{what}: closed, {why}") });
             }
         }

@@ -27,7 +27,7 @@ pub struct Summary<'s> {
     /// The policy's name.
     pub policy: &'s str,
     /// The doors that were named before the client started.
-    pub announced: &'s [(String, String)],
+    pub announced: &'s [(String, String, bool)],
     /// The reconciliation.
     pub account: &'s Account,
     /// The client's own exit code, if it was started.

@@ -22,9 +22,10 @@ pub fn table(s: &Summary<'_>, quiet: bool, to_terminal: bool) -> String {
     let mut out = String::new();
     write_rows(&mut out, &entries, &paint, width, quiet);
     write_provenance(&mut out, &entries, &paint, width);
+    write_recorded(&mut out, &entries, &paint, width);
     write_stopped(&mut out, &entries, &paint, width);
     write_not_offered(&mut out, s, width);
-    let known = |what: &str| !quiet && s.announced.iter().any(|(w, _)| w == what);
+    let known = |what: &str| !quiet && s.announced.iter().any(|(w, _, _)| w == what);
     for d in s.engine.report().doors().into_iter().filter(|d| !known(&d.what)) {
         let _ = writeln!(out, "{} {}", paint.warn("closed"), wrap(&format!("{}: {}", d.what, d.why), width - 7, 7));
     }
@@ -190,6 +191,16 @@ fn write_provenance(out: &mut String, entries: &[Entry], paint: &Paint, width: u
             };
             text.push_str(&format!(" ({}, {proof})", v.kind));
             let _ = writeln!(out, "{} {}", paint.good("verified"), wrap(&text, width - 9, 9));
+        }
+    }
+}
+
+/// What a policy that only records would have done.
+fn write_recorded(out: &mut String, entries: &[Entry], paint: &Paint, width: usize) {
+    for e in entries.iter().filter(|e| e.decision.audit_only) {
+        for r in &e.decision.fired {
+            let text = format!("{} would {} {}: {}", r.rule, r.verdict, e.artifact, r.detail);
+            let _ = writeln!(out, "{} {}", paint.warn("recorded"), wrap(&text, width - 9, 9));
         }
     }
 }
