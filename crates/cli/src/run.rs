@@ -49,6 +49,7 @@ pub async fn run(context: &Context, args: RunArgs) -> Result<u8, Failed> {
         upstreams: upstreams(&asked, &args.mirror),
         pins: asked.pins.clone(),
         locked: asked.locked.clone(),
+        scopes: asked.scopes.clone(),
         installed: asked.installed.clone(),
         client: command.client.name().to_owned(),
         debian: asked.debian.clone(),
@@ -58,7 +59,8 @@ pub async fn run(context: &Context, args: RunArgs) -> Result<u8, Failed> {
     for (what, why, _) in &asked.doors {
         engine.report().add_door(what, why);
     }
-    let mut run = Run { args, command, asked, engine, store, policy_name };
+    let ahead = tokio::sync::Mutex::new(None);
+    let mut run = Run { args, command, asked, engine, store, policy_name, ahead };
     run.go().await
 }
 
@@ -111,6 +113,7 @@ fn upstreams(asked: &Asked, mirrors: &[String]) -> Vec<(Upstream, Option<http::H
     for seed in &asked.upstreams {
         let Some(mut upstream) = Upstream::new(seed.ecosystem, &seed.address) else { continue };
         upstream.keyring.clone_from(&seed.keyring);
+        upstream.explicit = seed.explicit;
         upstream.mirror = mirrors.iter().any(|m| upstream.name.contains(m.as_str()));
         out.push((upstream, countersign_engine::credential_of(&seed.address)));
     }
@@ -124,6 +127,7 @@ struct Run {
     engine: Engine,
     store: Store,
     policy_name: String,
+    ahead: tokio::sync::Mutex<Option<tokio::task::JoinHandle<()>>>,
 }
 
 impl Run {
@@ -144,6 +148,7 @@ impl Run {
             Prepared::Stopped => None,
             Prepared::Ready(mut child, before) => Some((self.wait(&mut child).await?, before)),
         };
+        self.finish_ahead(client.as_ref().is_some_and(|(code, _)| *code == 0)).await;
         gateway.stop();
         let account = match &client {
             Some((_, before)) => self.engine.account(&self.asked.account, before).await,
@@ -185,6 +190,10 @@ impl Run {
         if let Plan::Debian(_) = self.asked.account {
             apt_account::listen(&folder.join("account.sock"), self.engine.clone()).map_err(Failed::internal)?;
         }
+        if !self.asked.ahead.is_empty() {
+            let (engine, ahead) = (self.engine.clone(), self.asked.ahead.clone());
+            *self.ahead.lock().await = Some(tokio::spawn(async move { engine.judge_ahead(ahead).await }));
+        }
         let before = self.engine.snapshot(&self.asked.account).await;
         let equipment = clients::equip(&self.command, &self.asked, &gate)?;
         let mut words = self.command.program.iter();
@@ -202,6 +211,17 @@ impl Run {
             .spawn()
             .map_err(|e| Failed::internal(format!("`{}` cannot be started: {e}", program.to_string_lossy())))?;
         Ok(Prepared::Ready(child, Box::new(before)))
+    }
+
+    /// Lets the work that was begun ahead end: where the client failed, the report shall name
+    /// everything that stands against the lock file, not only what the client came across first.
+    async fn finish_ahead(&self, succeeded: bool) {
+        let Some(task) = self.ahead.lock().await.take() else { return };
+        if succeeded {
+            task.abort();
+        } else if tokio::time::timeout(std::time::Duration::from_secs(60), task).await.is_err() {
+            print::error_line("countersign: the rest of the lock file was not judged in time");
+        }
     }
 
     /// Archives of this machine that the user names as what to install.

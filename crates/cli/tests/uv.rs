@@ -175,10 +175,27 @@ fn a_local_wheel_is_judged_like_any_other() {
         assert!(run.code >= 90, "`{word}`: {}", run.transcript());
         assert!(venv.names().is_empty(), "`{word}` was installed: {}", run.transcript());
     }
-    s.write("requirements.txt", format!("evil @ file://{path}\n"));
-    let run = s.gate(&["uv", "pip", "install", "-r", "requirements.txt"]);
+    for line in [format!("evil @ file://{path}"), format!("./{}", wheel_name("evil", "1.0.0"))] {
+        s.write("requirements.txt", format!("{line}\n"));
+        let run = s.gate(&["uv", "pip", "install", "-r", "requirements.txt"]);
+        assert!(run.code >= 90, "`{line}`: {}", run.transcript());
+        assert!(venv.names().is_empty(), "`{line}` was installed: {}", run.transcript());
+    }
+}
+
+#[test]
+fn a_local_wheel_among_a_projects_sources_is_judged_too() {
+    let up = Upstream::start();
+    let index = Pypi::new(&up);
+    let Some((mut s, _venv)) = start(&index) else { return };
+    s.env("VIRTUAL_ENV", "");
+    let name = wheel_name("evil", "1.0.0");
+    s.write(&name, wheel("evil", "1.0.0"));
+    project(&s, "\"evil\"", &format!("[tool.uv.sources]\nevil = {{ path = \"{name}\" }}"));
+    let run = s.gate(&["uv", "sync"]);
     assert!(run.code >= 90, "{}", run.transcript());
-    assert!(venv.names().is_empty(), "it was installed: {}", run.transcript());
+    let installed = support::files_below(&s.work().join(".venv")).iter().any(|p| p.ends_with("evil/__init__.py"));
+    assert!(!installed, "it was installed: {}", run.transcript());
 }
 
 #[test]
@@ -193,11 +210,12 @@ fn find_links_are_closed() {
     std::fs::create_dir(&local).unwrap();
     std::fs::write(local.join(wheel_name("lib", "9.0.0")), wheel("lib", "9.0.0")).unwrap();
     for place in [elsewhere.url("/links"), local.display().to_string()] {
-        s.gate(&["uv", "pip", "install", "--find-links", &place, "lib"]);
+        let run = s.gate(&["uv", "pip", "install", "--find-links", &place, "lib"]);
+        assert!(!venv.has("lib-9.0.0.dist-info"), "{place} was taken\n{}", run.transcript());
         s.env("UV_FIND_LINKS", &place);
-        s.gate(&["uv", "pip", "install", "lib"]);
+        let run = s.gate(&["uv", "pip", "install", "--reinstall", "lib"]);
+        assert!(!venv.has("lib-9.0.0.dist-info"), "{place} was taken\n{}", run.transcript());
         s.env("UV_FIND_LINKS", "");
-        assert!(!venv.has("lib-9.0.0.dist-info"), "{place} was taken");
     }
     assert!(elsewhere.seen().is_empty(), "{:?}", elsewhere.seen());
 }

@@ -47,6 +47,8 @@ pub struct Setup {
     pub pins: Vec<Purl>,
     /// Digests that the project's lock file demands of a version's only file.
     pub locked: HashMap<Purl, Vec<ExpectedDigest>>,
+    /// The registry of each npm scope that has one of its own.
+    pub scopes: HashMap<String, String>,
     /// Versions that are installed now.
     pub installed: Vec<Purl>,
     /// The client's name, for policy.
@@ -77,6 +79,7 @@ pub(crate) struct Inner {
     pub(crate) credentials: Mutex<HashMap<String, HeaderValue>>,
     pub(crate) pins: HashSet<Purl>,
     pub(crate) locked: HashMap<Purl, Vec<ExpectedDigest>>,
+    pub(crate) scopes: HashMap<String, String>,
     pub(crate) installed: RwLock<HashMap<(Ecosystem, String), Vec<String>>>,
     pub(crate) client: String,
     pub(crate) debian: Vec<ListFile>,
@@ -159,6 +162,7 @@ impl Engine {
                 credentials: Mutex::new(credentials),
                 pins: setup.pins.into_iter().collect(),
                 locked: setup.locked,
+                scopes: setup.scopes,
                 installed: RwLock::new(installed),
                 client: setup.client,
                 debian: setup.debian,
@@ -237,8 +241,14 @@ impl Engine {
         self.inner.upstreams.find(url).map(|(u, rest)| (u, rest.to_owned()))
     }
 
-    /// The npm registry that a package belongs to when its address does not say: the first one.
-    pub(crate) fn npm_upstream_for(&self, _name: &str) -> Option<Arc<Upstream>> {
+    /// The npm registry that a package belongs to: its scope's, or else the default one, which is
+    /// the first.
+    pub(crate) fn npm_upstream_for(&self, name: &str) -> Option<Arc<Upstream>> {
+        let scope = name.split_once('/').map(|(scope, _)| scope);
+        if let Some(address) = scope.and_then(|s| self.inner.scopes.get(s)) {
+            let base = Upstream::new(Ecosystem::Npm, address)?.base;
+            return self.inner.upstreams.of(Ecosystem::Npm).find(|u| u.base == base);
+        }
         self.inner.upstreams.of(Ecosystem::Npm).next()
     }
 }

@@ -40,6 +40,27 @@ impl Engine {
         outcomes.into_iter().filter(|admitted| !admitted).count()
     }
 
+    /// Judges versions that a lock file says will be asked for, so that the client finds them judged,
+    /// and so that all that stands against a lock file comes to light at once.
+    pub async fn judge_ahead(&self, versions: Vec<Purl>) {
+        use futures_util::StreamExt as _;
+        futures_util::stream::iter(versions)
+            .for_each_concurrent(16, |purl| async move {
+                let upstream = match purl.ecosystem() {
+                    Ecosystem::Npm => self.npm_upstream_for(purl.name()),
+                    other => self.upstreams_of(other).into_iter().next(),
+                };
+                let Some(upstream) = upstream else { return };
+                // What cannot be had is the client's to ask for again, and then it has its reason.
+                let Ok(index) = self.package(&upstream, purl.name(), &HeaderMap::new()).await else { return };
+                if let Some(file) = index.files.values().find(|f| *f.purl() == purl) {
+                    let headers = self.credentials(&file.url, &HeaderMap::new());
+                    self.admit(file.clone(), headers).await;
+                }
+            })
+            .await;
+    }
+
     async fn judge_one_cached(&self, cached: CachedFile) -> bool {
         let file = match self.cached_ref(&cached).await {
             Ok(file) => Arc::new(file),

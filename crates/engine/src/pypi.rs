@@ -64,7 +64,10 @@ impl Engine {
         name: &str,
         headers: &HeaderMap,
     ) -> Option<String> {
-        for earlier in self.upstreams_of(Ecosystem::Pypi) {
+        if upstream.explicit {
+            return None;
+        }
+        for earlier in self.upstreams_of(Ecosystem::Pypi).into_iter().filter(|u| !u.explicit) {
             if earlier.base == upstream.base {
                 return None;
             }

@@ -20,6 +20,9 @@ pub struct Upstream {
     pub redirects: Vec<String>,
     /// The keyring that the client trusts for it (Debian's `Signed-By`).
     pub keyring: Option<String>,
+    /// Whether it serves only packages that the client's configuration binds to it: it then owns no
+    /// name by being asked first, and no other owns what it is asked for.
+    pub explicit: bool,
 }
 
 impl Upstream {
@@ -39,7 +42,7 @@ impl Upstream {
             base.set_path(&format!("{}/", base.path()));
         }
         let name = base.as_str().trim_end_matches('/').to_owned();
-        Some(Self { ecosystem, name, base, mirror: false, redirects: Vec::new(), keyring: None })
+        Some(Self { ecosystem, name, base, mirror: false, redirects: Vec::new(), keyring: None, explicit: false })
     }
 
     /// What comes after the base in `url`, if `url` lies under this upstream.

@@ -37,6 +37,7 @@ pub fn ask(command: &Command) -> Result<Asked, String> {
                 ecosystem: Ecosystem::Debian,
                 address: repo.clone(),
                 keyring: signed_by.clone(),
+                explicit: false,
             });
         }
         asked.debian.extend(list_file(t, repo, signed_by));

@@ -13,10 +13,19 @@ use std::time::{Duration, Instant};
 /// Asks cargo.
 pub fn ask(command: &Command, memory: &mut dyn probe::Memory) -> Result<Asked, String> {
     let args = command.texts();
-    if option_values(&args, "--config", None).iter().any(|c| c.contains("proxy") || c.contains("cainfo")) {
-        return Err("`--config http.…` would lead cargo past the gate; leave it out".to_owned());
-    }
     let mut asked = Asked::default();
+    for value in option_values(&args, "--config", None) {
+        let (table, file) = read_option(&value)?;
+        if let Some(http) = table.get("http").and_then(|h| h.as_table())
+            && let Some(key) = ["proxy", "cainfo"].into_iter().find(|k| http.contains_key(*k))
+        {
+            return Err(format!("`--config {value}` sets http.{key}, which would lead cargo past the gate; leave it out"));
+        }
+        if table.contains_key("include") {
+            return Err(format!("`--config {value}` includes other files, which the gate does not follow; name them one by one"));
+        }
+        read_config(&table, &file, &mut asked);
+    }
     let program = command.program.first().cloned().unwrap_or_default();
     let home = cargo_home();
     let mut replaced = false;
@@ -29,15 +38,15 @@ pub fn ask(command: &Command, memory: &mut dyn probe::Memory) -> Result<Asked, S
     }
     for (name, value) in std::env::vars() {
         if name.starts_with("CARGO_REGISTRIES_") && name.ends_with("_INDEX") {
-            asked.upstreams.push(Seed { ecosystem: Ecosystem::Cargo, address: value, keyring: None });
+            asked.upstreams.push(Seed { ecosystem: Ecosystem::Cargo, address: value, keyring: None, explicit: false });
         }
     }
     for index in option_values(&args, "--index", None) {
-        asked.upstreams.push(Seed { ecosystem: Ecosystem::Cargo, address: index, keyring: None });
+        asked.upstreams.push(Seed { ecosystem: Ecosystem::Cargo, address: index, keyring: None, explicit: false });
     }
     if !replaced {
         let address = builtin_registry(&program, memory)?;
-        asked.upstreams.push(Seed { ecosystem: Ecosystem::Cargo, address, keyring: None });
+        asked.upstreams.push(Seed { ecosystem: Ecosystem::Cargo, address, keyring: None, explicit: false });
     }
     name_git_indexes(&mut asked);
     let installing = command.subcommand().as_deref() == Some("install");
@@ -52,6 +61,19 @@ pub fn ask(command: &Command, memory: &mut dyn probe::Memory) -> Result<Asked, S
     }
     asked.account = Plan::Cargo(CargoPlan { lock, home: Some(home) });
     Ok(asked)
+}
+
+/// What `--config` says: a file, or TOML on the command line (cargo reference, "command-line
+/// overrides").
+fn read_option(value: &str) -> Result<(toml::Table, PathBuf), String> {
+    let path = PathBuf::from(value);
+    let text = if path.is_file() {
+        std::fs::read_to_string(&path).map_err(|e| format!("`{value}` cannot be read: {e}"))?
+    } else {
+        value.to_owned()
+    };
+    let table = text.parse().map_err(|e| format!("`--config {value}` is neither a file nor TOML: {e}"))?;
+    Ok((table, path))
 }
 
 fn cargo_home() -> PathBuf {
@@ -81,7 +103,7 @@ fn read_config(table: &toml::Table, file: &Path, asked: &mut Asked) -> bool {
         let Some(map) = table.get(section).and_then(|s| s.as_table()) else { continue };
         for (name, value) in map {
             if let Some(address) = text(value, key) {
-                asked.upstreams.push(Seed { ecosystem: Ecosystem::Cargo, address, keyring: None });
+                asked.upstreams.push(Seed { ecosystem: Ecosystem::Cargo, address, keyring: None, explicit: false });
             }
             if section == "source" && name == "crates-io" && value.get("replace-with").is_some() {
                 replaced = true;

@@ -117,6 +117,8 @@ pub struct Seed {
     pub address: String,
     /// The keyring that the client trusts for it.
     pub keyring: Option<String>,
+    /// Whether it serves only packages that the client's configuration binds to it.
+    pub explicit: bool,
 }
 
 /// What asking the client told.
@@ -128,6 +130,10 @@ pub struct Asked {
     pub pins: Vec<Purl>,
     /// Versions that are installed now.
     pub installed: Vec<Purl>,
+    /// The registry of each npm scope that has one of its own.
+    pub scopes: HashMap<String, String>,
+    /// Versions that a lock file says will be needed: judged ahead, while the client still starts.
+    pub ahead: Vec<Purl>,
     /// Digests that the project's lock file demands.
     pub locked: HashMap<Purl, Vec<ExpectedDigest>>,
     /// Side doors that are closed before the start: what, why, and whether the command itself asks

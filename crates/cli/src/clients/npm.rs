@@ -17,13 +17,14 @@ pub fn ask(command: &Command) -> Result<Asked, String> {
     let text = probe::output(&program, &["config", "ls", "-l", "--json"])?;
     let config: serde_json::Value = serde_json::from_str(&text)
         .map_err(|e| format!("npm's configuration cannot be read: {e}"))?;
+    // The default registry stands first: it is where a name without a scope of its own comes from.
     let mut registries: Vec<String> = option_values(&args, "--registry", None);
     if let Some(map) = config.as_object() {
+        registries.extend(map.get("registry").and_then(|r| r.as_str()).map(str::to_owned));
         for (key, value) in map {
-            if (key == "registry" || key.ends_with(":registry"))
-                && let Some(address) = value.as_str()
-            {
+            if let (Some(scope), Some(address)) = (key.strip_suffix(":registry"), value.as_str()) {
                 registries.push(address.to_owned());
+                asked.scopes.insert(scope.to_owned(), address.to_owned());
             }
         }
         asked.roots.extend(map.get("cafile").and_then(|c| c.as_str()).map(PathBuf::from));
@@ -31,19 +32,19 @@ pub fn ask(command: &Command) -> Result<Asked, String> {
     for a in &args {
         // `--@scope:registry=…` on the command line.
         if let Some((key, value)) = a.split_once('=')
-            && key.starts_with("--@")
-            && key.ends_with(":registry")
+            && let Some(scope) = key.strip_prefix("--").and_then(|k| k.strip_suffix(":registry"))
         {
+            asked.scopes.insert(scope.to_owned(), value.to_owned());
             registries.push(value.to_owned());
         }
     }
     for address in registries {
-        asked.upstreams.push(Seed { ecosystem: Ecosystem::Npm, address, keyring: None });
+        asked.upstreams.push(Seed { ecosystem: Ecosystem::Npm, address, keyring: None, explicit: false });
     }
     let root = local_root(&args);
     let global = is_global(&args).then(|| config.get("prefix").and_then(|p| p.as_str()).map(PathBuf::from)).flatten();
-    read_specs(command, &args, &mut asked);
-    read_project(&root, &mut asked);
+    let named = read_specs(command, &args, &mut asked);
+    read_project(&root, named, &mut asked);
     let modules = match global {
         Some(prefix) => prefix.join("lib/node_modules"),
         None => root.join("node_modules"),
@@ -87,13 +88,15 @@ fn local_root(args: &[String]) -> PathBuf {
         .map_or_else(|| here.clone(), Path::to_path_buf)
 }
 
-fn read_specs(command: &Command, args: &[String], asked: &mut Asked) {
+/// Reads the packages that the command names; whether it names any.
+fn read_specs(command: &Command, args: &[String], asked: &mut Asked) -> bool {
     let sub = command.subcommand().unwrap_or_default();
-    let words = args.iter().filter(|a| !a.starts_with('-') && **a != sub);
-    for word in words {
+    let words: Vec<&String> = args.iter().filter(|a| !a.starts_with('-') && **a != sub).collect();
+    for word in &words {
         let spec = npm::classify_spec(word);
         read_kind(spec.name.as_deref(), &spec.kind, word, asked);
     }
+    !words.is_empty()
 }
 
 fn read_kind(name: Option<&str>, kind: &SpecKind, text: &str, asked: &mut Asked) {
@@ -112,7 +115,7 @@ fn read_kind(name: Option<&str>, kind: &SpecKind, text: &str, asked: &mut Asked)
 }
 
 /// Pins of the project's lock file, and direct addresses among its dependencies.
-fn read_project(root: &Path, asked: &mut Asked) {
+fn read_project(root: &Path, named: bool, asked: &mut Asked) {
     for name in ["npm-shrinkwrap.json", "package-lock.json"] {
         let Some(text) = find_upwards(root, name).and_then(|p| std::fs::read(p).ok()) else { continue };
         let Ok(packages) = npm::parse_package_lock(&text) else { continue };
@@ -122,6 +125,11 @@ fn read_project(root: &Path, asked: &mut Asked) {
                 if !p.in_bundle && !p.is_local() {
                     let digests = p.integrity.iter().filter(|d| !d.algorithm().is_weak()).cloned();
                     asked.locked.entry(purl.clone()).or_insert_with(|| digests.collect());
+                }
+                // Without packages on the command line, npm takes what the lock file names; what is
+                // optional may be for another machine.
+                if !named && !p.optional && !p.in_bundle && !p.is_local() {
+                    asked.ahead.push(purl.clone());
                 }
                 asked.pins.push(purl);
             }

@@ -98,7 +98,7 @@ fn read_answer(answer: Answer, command: &Command, asked: &mut Asked) -> Result<(
         indexes.clear();
     }
     for address in indexes {
-        asked.upstreams.push(Seed { ecosystem: Ecosystem::Pypi, address, keyring: None });
+        asked.upstreams.push(Seed { ecosystem: Ecosystem::Pypi, address, keyring: None, explicit: false });
     }
     asked.roots.extend(answer.cert.as_ref().map(PathBuf::from));
     for link in &answer.find_links {
@@ -206,7 +206,7 @@ fn read_requirements(
                 read_requirements(&here.join(path), asked, local, seen)?;
             }
             pypi::RequirementKind::IndexUrl(address) | pypi::RequirementKind::ExtraIndexUrl(address) => {
-                asked.upstreams.push(Seed { ecosystem: Ecosystem::Pypi, address, keyring: None });
+                asked.upstreams.push(Seed { ecosystem: Ecosystem::Pypi, address, keyring: None, explicit: false });
             }
             pypi::RequirementKind::FindLinks(link) => {
                 return Err(format!(

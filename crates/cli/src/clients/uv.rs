@@ -20,21 +20,25 @@ pub fn ask(command: &Command, memory: &mut dyn probe::Memory) -> Result<Asked, S
                 .to_owned());
         }
     }
-    let (indexes, links, has_default) = read_indexes(&settings);
-    for address in indexes {
-        asked.upstreams.push(Seed { ecosystem: Ecosystem::Pypi, address, keyring: None });
-    }
-    if !has_default {
+    let (links, mut indexes): (Vec<Index>, Vec<Index>) =
+        read_indexes(&settings).into_iter().partition(|i| i.flat);
+    if !indexes.iter().any(|i| i.default) {
         let address = builtin_index(&program, memory)?;
-        asked.upstreams.push(Seed { ecosystem: Ecosystem::Pypi, address, keyring: None });
+        indexes.push(Index { address, default: true, explicit: false, flat: false });
+    }
+    // uv asks the default index last, whatever the order in which it is configured.
+    indexes.sort_by_key(|i| i.default);
+    for i in &indexes {
+        let address = i.address.clone();
+        asked.upstreams.push(Seed { ecosystem: Ecosystem::Pypi, address, keyring: None, explicit: i.explicit });
     }
     for link in links {
-        let local = !link.starts_with("http");
         let why = "find-links is no index; its files are not offered";
-        if local {
-            return Err(format!("`--find-links {link}`: {why}; take it out of uv's settings for this run"));
+        let shown = countersign_engine::shown_address(&link.address);
+        if !link.address.starts_with("http") {
+            return Err(format!("closed `--find-links {shown}`: {why}; take it out of uv's settings for this run"));
         }
-        asked.doors.push((countersign_engine::shown_address(&link), why.to_owned(), false));
+        asked.doors.push((shown, why.to_owned(), false));
     }
     let mut local = Vec::new();
     read_words(command, &mut asked, &mut local);
@@ -42,6 +46,7 @@ pub fn ask(command: &Command, memory: &mut dyn probe::Memory) -> Result<Asked, S
     if let Some(text) = find_upwards(&here, "uv.lock").and_then(|p| std::fs::read_to_string(p).ok()) {
         read_lock(&text, &mut asked);
     }
+    read_sources(&here, &mut local);
     local.push(here.clone());
     let sites = sites(command, &here);
     asked.installed = countersign_engine::account::installed_python(&sites);
@@ -62,40 +67,52 @@ fn settings(command: &Command) -> String {
         .unwrap_or_default()
 }
 
-/// Index addresses, find-links, and whether one of the indexes replaces the built-in default.
-fn read_indexes(settings: &str) -> (Vec<String>, Vec<String>, bool) {
-    let (mut indexes, mut links) = (Vec::new(), Vec::new());
-    let mut has_default = false;
-    let mut flat = false;
-    let mut inside = false;
-    let mut depth = 0usize;
-    for line in settings.lines() {
+/// An index of uv's resolved settings.
+#[derive(Debug, PartialEq, Eq)]
+struct Index {
+    address: String,
+    /// Whether it replaces the built-in default, which comes last.
+    default: bool,
+    /// Whether it serves only the packages that name it.
+    explicit: bool,
+    /// Whether it is a page or folder of files (`--find-links`), and no index.
+    flat: bool,
+}
+
+/// The indexes in what `--show-settings` prints: the block `index_locations`, one `Index { … }` each.
+fn read_indexes(settings: &str) -> Vec<Index> {
+    let mut out = Vec::new();
+    let indent = |line: &str| line.len() - line.trim_start().len();
+    let mut lines = settings.lines();
+    let Some(depth) = lines.by_ref().find(|l| l.trim_start().starts_with("index_locations:")).map(indent) else {
+        return out;
+    };
+    let (mut given, mut explicit, mut default, mut section_flat) = (None, false, false, false);
+    let mut expects_address = false;
+    for line in lines.take_while(|l| indent(l) > depth || l.trim().is_empty()) {
         let text = line.trim();
-        if text.starts_with("index_locations:") || text.starts_with("index:") || text.starts_with("indexes:") {
-            inside = true;
-            depth = line.len() - line.trim_start().len();
-            flat = false;
-        } else if inside && line.len() - line.trim_start().len() <= depth && text.starts_with(['}', ']']) {
-            inside = false;
+        if expects_address {
+            given = text.strip_prefix('"').and_then(|t| t.split('"').next()).map(str::to_owned);
+            expects_address = false;
         }
-        if !inside {
-            continue;
-        }
-        if text.starts_with("flat_index:") || text.starts_with("find_links:") {
-            flat = true;
-        }
-        if text == "default: true," {
-            has_default = true;
-        }
-        let given = text.strip_prefix("given: Some(").or_else(|| text.strip_prefix('"').map(|_| text));
-        if let Some(rest) = given {
-            let value: String = rest.chars().skip_while(|c| *c == '"').take_while(|c| *c != '"').collect();
-            if value.contains("://") || value.starts_with(['/', '.']) {
-                if flat { links.push(value) } else { indexes.push(value) }
+        match text {
+            "indexes: [" => section_flat = false,
+            "flat_index: [" => section_flat = true,
+            "given: Some(" => expects_address = true,
+            "explicit: true," => explicit = true,
+            "default: true," => default = true,
+            _ => {
+                if let Some(format) = text.strip_prefix("format: ")
+                    && let Some(address) = given.take()
+                {
+                    let flat = section_flat || format.starts_with("Flat");
+                    out.push(Index { address, default, explicit, flat });
+                    (explicit, default) = (false, false);
+                }
             }
         }
     }
-    (indexes, links, has_default)
+    out
 }
 
 /// uv's built-in default index, in its own words (`uv help pip install`).
@@ -116,11 +133,15 @@ fn builtin_index(program: &std::ffi::OsStr, memory: &mut dyn probe::Memory) -> R
 }
 
 fn read_words(command: &Command, asked: &mut Asked, local: &mut Vec<PathBuf>) {
-    let args = command.texts();
+    let mut args = command.texts();
+    for option in ["--index", "--default-index", "--index-url", "--extra-index-url", "--python", "-p", "-i", "--target", "--prefix"] {
+        let values = super::option_values(&args, option, None);
+        args.retain(|a| !values.contains(a));
+    }
     for word in args.iter().filter(|a| !a.starts_with('-')) {
         // A word that names something on this machine is that, whatever else it could mean.
         if Path::new(word).exists() {
-            read_path(Path::new(word), asked);
+            read_path(Path::new(word), asked, local, 0);
             local.push(PathBuf::from(word));
             continue;
         }
@@ -140,16 +161,48 @@ fn read_words(command: &Command, asked: &mut Asked, local: &mut Vec<PathBuf>) {
     }
 }
 
-/// Pins of a requirements file: `uv pip sync FILE` and `-r FILE`.
-fn read_path(path: &Path, asked: &mut Asked) {
-    let name = path.to_string_lossy();
-    if !path.is_file() || name.ends_with(".whl") || name.ends_with(".gz") {
+/// What a requirements file (`uv pip sync FILE`, `-r FILE`) or a project names: pins, and files of
+/// this machine, which are judged before uv starts.
+fn read_path(path: &Path, asked: &mut Asked, local: &mut Vec<PathBuf>, depth: usize) {
+    let is_list = path.extension().is_some_and(|e| e == "txt" || e == "in");
+    if !path.is_file() || !is_list || depth > 20 {
         return;
     }
     let Ok(text) = std::fs::read_to_string(path) else { return };
+    let here = path.parent().unwrap_or(Path::new("."));
     for line in pypi::parse_requirements(&text) {
-        if let pypi::RequirementKind::Requirement { spec: pypi::Spec::Pinned { name, version, .. }, .. } = line.kind {
-            asked.pins.push(Purl::new(Ecosystem::Pypi, &name, Some(&version)));
+        match line.kind {
+            pypi::RequirementKind::Requirement { spec, .. } => match spec {
+                pypi::Spec::Pinned { name, version, .. } => {
+                    asked.pins.push(Purl::new(Ecosystem::Pypi, &name, Some(&version)));
+                }
+                pypi::Spec::Url { url, .. } if url.starts_with("file:") => {
+                    local.extend(super::pip::file_path(&url));
+                }
+                pypi::Spec::LocalPath { path, .. } => {
+                    local.extend(super::pip::file_path(&path).map(|p| here.join(p)));
+                }
+                _ => {}
+            },
+            pypi::RequirementKind::Include { path, .. } => {
+                read_path(&here.join(path), asked, local, depth + 1);
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Archives of this machine that the project's sources name (`[tool.uv.sources]`, `path`).
+fn read_sources(here: &Path, local: &mut Vec<PathBuf>) {
+    let Some(file) = find_upwards(here, "pyproject.toml") else { return };
+    let Some(table) = std::fs::read_to_string(&file).ok().and_then(|t| t.parse::<toml::Table>().ok()) else { return };
+    let sources = table.get("tool").and_then(|t| t.get("uv")).and_then(|u| u.get("sources"));
+    for source in sources.and_then(|s| s.as_table()).into_iter().flat_map(|t| t.values()) {
+        let list = source.as_array().cloned().unwrap_or_else(|| vec![source.clone()]);
+        for one in list {
+            if let Some(path) = one.get("path").and_then(|p| p.as_str()) {
+                local.push(file.parent().unwrap_or(here).join(path));
+            }
         }
     }
 }
@@ -201,4 +254,34 @@ pub fn equip(gate: &Gate<'_>, e: &mut Equipment) -> Result<(), String> {
     e.set("UV_NO_CACHE", "1");
     e.set("UV_HTTP_TIMEOUT", "900");
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn indexes_are_read_from_the_settings() {
+        let one = |address: &str, explicit: bool, default: bool, format: &str| {
+            format!(
+                "                Index {{\n                    url: Url(\n                            given: Some(\n                                \"{address}\",\n                            ),\n                    ),\n                    explicit: {explicit},\n                    default: {default},\n                    format: {format},\n                }},\n"
+            )
+        };
+        let text = format!(
+            "Settings {{\n        index_locations: IndexLocations {{\n            indexes: [\n{}{}            ],\n            flat_index: [\n{}            ],\n            no_index: false,\n        }},\n        other: [\n{}        ],\n}}\n",
+            one("https://a.example/simple", false, true, "Simple"),
+            one("https://b.example/simple", true, false, "Simple"),
+            one("/wheels", false, false, "Flat"),
+            one("https://no.example/", false, false, "Simple"),
+        );
+        let index = |address: &str, explicit, default, flat| Index { address: address.into(), default, explicit, flat };
+        assert_eq!(
+            read_indexes(&text),
+            [
+                index("https://a.example/simple", false, true, false),
+                index("https://b.example/simple", true, false, false),
+                index("/wheels", false, false, true),
+            ]
+        );
+    }
 }

@@ -90,7 +90,8 @@ fn write_rows(out: &mut String, entries: &[Entry], paint: &Paint, width: usize, 
         }
         shown += 1;
         let facts = e.facts.as_ref();
-        let ev = facts.map_or_else(|| "not fetched".to_owned(), |f| evidence_cell(&f.evidence));
+        let without = if e.sha256.is_some() { "not looked for" } else { "not fetched" };
+        let ev = facts.map_or_else(|| without.to_owned(), |f| evidence_cell(&f.evidence));
         let found = facts.map_or_else(|| e.reason().map_or_else(String::new, |r| r.to_string()), |f| {
             findings_cell(f.all_findings(), &f.not_done())
         });

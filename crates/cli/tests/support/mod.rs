@@ -264,6 +264,8 @@ impl Sandbox {
         for name in ["home", "work", "tmp", "feed"] {
             std::fs::create_dir(folder.path().join(name)).unwrap();
         }
+        let shared = std::fs::Permissions::from_mode(0o1777);
+        std::fs::set_permissions(folder.path().join("tmp"), shared).unwrap();
         let path = std::env::split_paths(&std::env::var_os("PATH").unwrap()).collect();
         Self { folder, env: Vec::new(), path, options: Vec::new(), count: std::cell::Cell::new(0) }
     }
