@@ -17,7 +17,8 @@ use countersign_ecosystem::debian::{self, PackageRecord, PackagesLimits, Release
 use countersign_evidence::openpgp;
 use countersign_store::Newest;
 use sha2::Digest as _;
-use std::collections::BTreeMap;
+use parking_lot::Mutex;
+use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::io::{self, BufReader, Read};
 use std::path::{Path, PathBuf};
@@ -89,8 +90,11 @@ impl Engine {
     /// A deb by its path below the repository's root, from the verified lists.
     pub(crate) async fn debian_file(&self, upstream: &Arc<Upstream>, path: &str) -> Result<FileRef, Failure> {
         let lists = self.lists_of(upstream);
-        let (wanted, now) = (path.trim_start_matches("./").to_owned(), self.now());
-        let look = move || find_listed(&lists, &wanted, now);
+        let (path, now, engine) = (path.trim_start_matches("./").to_owned(), self.now(), self.clone());
+        let look = move || {
+            let wanted = |list: &VerifiedList| list.debs.get(&path).cloned();
+            find_listed(&engine.inner.debian_lists, &lists, now, &path, &wanted)
+        };
         let listed = tokio::task::spawn_blocking(look)
             .await
             .map_err(|_| Failure::new(ReasonCode::Internal, "the signed lists could not be read"))??;
@@ -154,8 +158,13 @@ impl Engine {
     pub(crate) async fn debian_file_by_digest(&self, file_name: &str, sha256: Sha256Digest) -> Option<FileRef> {
         for upstream in self.upstreams_of(Ecosystem::Debian) {
             let lists = self.lists_of(&upstream);
-            let (name, now) = (file_name.to_owned(), self.now());
-            let look = move || find_by_digest(&lists, &name, sha256, now);
+            let (name, now, engine) = (file_name.to_owned(), self.now(), self.clone());
+            let look = move || {
+                let wanted = |list: &VerifiedList| {
+                    list.debs.values().find(|r| r.sha256 == Some(sha256)).cloned()
+                };
+                find_listed(&engine.inner.debian_lists, &lists, now, &name, &wanted)
+            };
             if let Ok(Ok(listed)) = tokio::task::spawn_blocking(look).await {
                 return Some(self.debian_ref(&upstream, listed));
             }
@@ -176,71 +185,109 @@ fn is_package(path: &str) -> bool {
     !(index || flat_index)
 }
 
-/// Finds a deb in the lists, verifying each list's chain before its word counts.
-fn find_listed(lists: &[ListFile], path: &str, now: Timestamp) -> Result<ListedDeb, Failure> {
+/// A Packages file whose chain up to a trusted key was verified, by the debs' paths.
+pub(crate) struct VerifiedList {
+    debs: HashMap<String, PackageRecord>,
+    evidence: Evidence,
+    codename: Option<String>,
+    /// The suite and the date of its Release file.
+    dated: Option<(String, Timestamp)>,
+}
+
+/// Verified lists by their file, each with the file's state when it was read.
+pub(crate) type Lists = HashMap<PathBuf, ((u64, i64), Arc<VerifiedList>)>;
+
+impl VerifiedList {
+    fn listed(&self, record: &PackageRecord) -> ListedDeb {
+        ListedDeb {
+            record: record.clone(),
+            evidence: self.evidence.clone(),
+            codename: self.codename.clone(),
+            dated: self.dated.clone(),
+        }
+    }
+}
+
+/// Finds a deb in the lists: the first list that has it and can be verified.
+fn find_listed(
+    kept: &Mutex<Lists>,
+    lists: &[ListFile],
+    now: Timestamp,
+    what: &str,
+    wanted: &dyn Fn(&VerifiedList) -> Option<PackageRecord>,
+) -> Result<ListedDeb, Failure> {
     let mut problem = None;
     for list in lists {
-        match find_in(list, now, |r| r.filename.trim_start_matches("./") == path) {
-            Ok(Some(found)) => return Ok(found),
+        match load(kept, list, now) {
             Ok(None) => {}
+            Ok(Some(loaded)) => {
+                if let Some(record) = wanted(&loaded) {
+                    return Ok(loaded.listed(&record));
+                }
+            }
             Err(failure) => problem = Some(failure),
         }
     }
     Err(problem.unwrap_or_else(|| {
-        Failure::new(ReasonCode::NotInIndex, format!("`{path}` is in no signed list that apt has; run apt-get update through the gate"))
+        Failure::new(
+            ReasonCode::NotInIndex,
+            format!("`{what}` is in no signed list that apt has; run apt-get update through the gate"),
+        )
     }))
 }
 
-fn find_by_digest(lists: &[ListFile], file_name: &str, sha256: Sha256Digest, now: Timestamp) -> Result<ListedDeb, Failure> {
-    for list in lists {
-        if let Some(found) = find_in(list, now, |r| r.sha256 == Some(sha256))? {
-            return Ok(found);
-        }
-    }
-    Err(Failure::new(ReasonCode::NotInIndex, format!("`{file_name}` is in no signed list that apt has")))
-}
-
-fn find_in(list: &ListFile, now: Timestamp, wanted: impl Fn(&PackageRecord) -> bool) -> Result<Option<ListedDeb>, Failure> {
-    let file = match File::open(&list.packages) {
-        Ok(file) => file,
+/// A list, read and verified once for each state of its file.
+fn load(kept: &Mutex<Lists>, list: &ListFile, now: Timestamp) -> Result<Option<Arc<VerifiedList>>, Failure> {
+    use std::os::unix::fs::MetadataExt as _;
+    let meta = match std::fs::metadata(&list.packages) {
+        Ok(meta) => meta,
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(e) => return Err(unreadable(&list.packages, &e)),
     };
+    let state = (meta.size(), meta.ctime().wrapping_mul(1_000_000_000).wrapping_add(meta.ctime_nsec()));
+    // Held while the list is read: whoever else wants it waits for this one reading.
+    let mut kept = kept.lock();
+    if let Some((old, loaded)) = kept.get(&list.packages)
+        && *old == state
+    {
+        return Ok(Some(loaded.clone()));
+    }
+    let loaded = Arc::new(read_list(list, now)?);
+    kept.insert(list.packages.clone(), (state, loaded.clone()));
+    Ok(Some(loaded))
+}
+
+fn read_list(list: &ListFile, now: Timestamp) -> Result<VerifiedList, Failure> {
+    let (release, evidence) = verified_release(list, now)?;
+    let file = File::open(&list.packages).map_err(|e| unreadable(&list.packages, &e))?;
     let name = list.packages.to_string_lossy().into_owned();
     let reader = debian::decompress_index(&name, BufReader::new(file)).map_err(|e| unreadable(&list.packages, &e))?;
-    // The whole list is hashed while it is read: a record counts only if the list that holds it is
-    // the one that the signed Release file names.
-    let mut hashing = HashingReader { inner: reader, sha256: sha2::Sha256::new(), size: 0 };
-    let mut found = None;
+    // The whole list is hashed while it is read: its records count only if it is the one that the
+    // signed Release file names.
+    let mut hashing = HashingReader { inner: reader, sha256: sha2::Sha256::new() };
+    let mut debs = HashMap::new();
     {
         let buffered = BufReader::with_capacity(256 * 1024, &mut hashing);
         for record in debian::parse_packages(buffered, PackagesLimits::default()) {
             let record = record.map_err(|e| {
                 Failure::new(ReasonCode::IndexMalformed, format!("`{}`: {e}", list.packages.display()))
             })?;
-            if found.is_none() && wanted(&record) {
-                found = Some(record);
-            }
+            debs.insert(record.filename.trim_start_matches("./").to_owned(), record);
         }
     }
-    let Some(record) = found else { return Ok(None) };
     io::copy(&mut hashing, &mut io::sink()).map_err(|e| unreadable(&list.packages, &e))?;
     let digest = Sha256Digest(hashing.sha256.finalize().into());
-    let (release, evidence) = verified_release(list, now)?;
     let plain = list.meta_key.trim_end_matches(".gz").trim_end_matches(".xz");
-    match release.sha256.get(plain) {
-        Some((d, _)) if *d == digest => {}
-        _ => {
-            return Err(Failure::new(
-                ReasonCode::IndexUntrusted,
-                format!("`{}` is not the list that its signed Release file names; run apt-get update", list.packages.display()),
-            ));
-        }
+    if release.sha256.get(plain).is_none_or(|(named, _)| *named != digest) {
+        return Err(Failure::new(
+            ReasonCode::IndexUntrusted,
+            format!("`{}` is not the list that its signed Release file names; run apt-get update", list.packages.display()),
+        ));
     }
     let suite = release.suite.clone().or_else(|| release.codename.clone()).unwrap_or_default();
     let dated = release.date.map(|d| (format!("{} {suite}", list.repository), d));
     let codename = release.codename.clone().or_else(|| list.codename.clone());
-    Ok(Some(ListedDeb { record, evidence, codename, dated }))
+    Ok(VerifiedList { debs, evidence, codename, dated })
 }
 
 fn unreadable(path: &Path, error: &dyn std::fmt::Display) -> Failure {
@@ -323,14 +370,12 @@ fn read_default_keyrings() -> io::Result<Vec<u8>> {
 struct HashingReader<R> {
     inner: R,
     sha256: sha2::Sha256,
-    size: u64,
 }
 
 impl<R: Read> Read for HashingReader<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let n = self.inner.read(buffer)?;
         self.sha256.update(buffer.get(..n).unwrap_or_default());
-        self.size += n as u64;
         Ok(n)
     }
 }

@@ -21,10 +21,9 @@ pub fn ask(command: &Command) -> Result<Asked, String> {
         return Err(format!("`{bad}` would lead apt past the gate; leave it out or put it into apt.conf.d"));
     }
     let mut asked = Asked::default();
-    let text = probe::output(OsStr::new("apt-get"), &["indextargets"])?;
-    let targets = parse_index_targets(&text).map_err(|e| format!("apt's list of index targets cannot be read: {e}"))?;
     let mut sources = Sources::default();
-    for t in targets.iter().filter(|t| t.created_by == "Packages") {
+    // Before the first update there are sources and no lists: the two are asked for apart.
+    for t in targets(&["indextargets", "--no-release-info"])? {
         let Some(repo) = &t.repo_uri else { continue };
         let signed_by = t.signed_by.clone().or_else(|| sources.signed_by(t.sources_entry.as_deref()?));
         if !repo.starts_with("http://") && !repo.starts_with("https://") {
@@ -40,7 +39,11 @@ pub fn ask(command: &Command) -> Result<Asked, String> {
                 explicit: false,
             });
         }
-        asked.debian.extend(list_file(t, repo, signed_by));
+    }
+    for t in targets(&["indextargets"])? {
+        let Some(repo) = &t.repo_uri else { continue };
+        let signed_by = t.signed_by.clone().or_else(|| sources.signed_by(t.sources_entry.as_deref()?));
+        asked.debian.extend(list_file(&t, repo, signed_by));
     }
     for word in &args {
         if let Some((name, version)) = word.split_once('=').filter(|(n, _)| !n.starts_with('-')) {
@@ -55,6 +58,12 @@ pub fn ask(command: &Command) -> Result<Asked, String> {
         deliver: keep.then(archives),
     });
     Ok(asked)
+}
+
+fn targets(words: &[&str]) -> Result<Vec<IndexTarget>, String> {
+    let text = probe::output(OsStr::new("apt-get"), words)?;
+    let all = parse_index_targets(&text).map_err(|e| format!("apt's list of index targets cannot be read: {e}"))?;
+    Ok(all.into_iter().filter(|t| t.created_by == "Packages").collect())
 }
 
 fn list_file(target: &IndexTarget, repo: &str, signed_by: Option<String>) -> Option<ListFile> {
