@@ -1,2 +1,50 @@
-//! The projects own checks.
-fn main() {}
+//! `cargo xtask <task>`: what the project checks about itself.
+
+use std::io::{self, Write as _};
+use std::path::Path;
+use std::process::ExitCode;
+use xtask::tidy;
+
+const USAGE: &str = "usage: cargo xtask tidy [FOLDER]
+
+tidy   checks the walls between the crates and the rules of the house, in this project or a copy of
+       it in FOLDER; every finding names its remedy
+";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let outcome = match arguments.as_slice() {
+        ["tidy"] => run_tidy(&Path::new(env!("CARGO_MANIFEST_DIR")).join("..")),
+        ["tidy", folder] => run_tidy(Path::new(folder)),
+        ["help" | "--help" | "-h"] => io::stdout().write_all(USAGE.as_bytes()).map(|()| 0),
+        _ => io::stderr().write_all(USAGE.as_bytes()).map(|()| 2),
+    };
+    match outcome {
+        Ok(code) => ExitCode::from(code),
+        Err(e) => {
+            // Nobody is left to tell when standard error is closed as well.
+            let _ = writeln!(io::stderr(), "error: {e}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn run_tidy(root: &Path) -> io::Result<u8> {
+    let tree = tidy::Tree::read(root)?;
+    if tree.file("Cargo.toml").is_none() {
+        let what = format!("no project in `{}`: it has no Cargo.toml", root.display());
+        return Err(io::Error::other(what));
+    }
+    let findings = tidy::check(&tree);
+    let mut out = io::stdout().lock();
+    for finding in &findings {
+        writeln!(out, "{finding}")?;
+    }
+    let files = tree.files().len();
+    match findings.len() {
+        0 => writeln!(out, "tidy: {files} files, nothing to tidy")?,
+        n => writeln!(out, "tidy: {files} files, {n} findings")?,
+    }
+    Ok(u8::from(!findings.is_empty()))
+}

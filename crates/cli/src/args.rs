@@ -35,7 +35,14 @@ pub struct Common {
     #[arg(long, global = true, value_name = "FILE", env = "COUNTERSIGN_CONFIG")]
     pub config: Option<PathBuf>,
     /// Log what happens inside, for finding faults (error, warn, info, debug)
-    #[arg(long, global = true, value_name = "LEVEL", env = "COUNTERSIGN_LOG", default_value = "error", hide_default_value = true)]
+    #[arg(
+        long,
+        global = true,
+        value_name = "LEVEL",
+        env = "COUNTERSIGN_LOG",
+        default_value = "error",
+        hide_default_value = true
+    )]
     pub log: String,
 }
 
@@ -201,7 +208,9 @@ pub enum PolicyCommand {
 
 /// `waive`.
 #[derive(Args)]
-#[command(after_help = "Examples:\n  countersign waive 'pkg:npm/lodash@4.17.4' --rule baseline.known-vulnerable --reason 'not reachable, TICKET-7' --days 14\n  countersign waive --list")]
+#[command(
+    after_help = "Examples:\n  countersign waive 'pkg:npm/lodash@4.17.4' --rule baseline.known-vulnerable --reason 'not reachable, TICKET-7' --days 14\n  countersign waive --list"
+)]
 pub struct WaiveArgs {
     /// A version (pkg:npm/left-pad@1.3.0) or a file (sha256:…)
     #[arg(required_unless_present_any = ["list", "revoke"])]

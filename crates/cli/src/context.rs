@@ -66,7 +66,11 @@ impl Context {
         let state = match &common.state {
             Some(dir) => dir.clone(),
             None => home_folder("XDG_DATA_HOME", ".local/share")
-                .ok_or_else(|| Failed::usage("there is no home folder to keep the ledger in; name one with --state"))?
+                .ok_or_else(|| {
+                    Failed::usage(
+                        "there is no home folder to keep the ledger in; name one with --state",
+                    )
+                })?
                 .join("countersign"),
         };
         let state = std::path::absolute(&state).map_err(Failed::usage)?;
@@ -128,8 +132,12 @@ impl Context {
 
     /// Makes the key of a new ledger; returns the public key's text.
     pub async fn init(&self, origin: Option<&str>) -> Result<String, Failed> {
-        let user = std::env::var("USER").ok().filter(|u| !u.is_empty()).unwrap_or_else(|| "gate".to_owned());
-        let clean: String = user.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '-' || *c == '_').collect();
+        let user = std::env::var("USER")
+            .ok()
+            .filter(|u| !u.is_empty())
+            .unwrap_or_else(|| "gate".to_owned());
+        let clean: String =
+            user.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '-' || *c == '_').collect();
         let origin = origin.map_or_else(|| format!("countersign.local/{clean}"), str::to_owned);
         let key = init_key(&self.state, &origin).await?;
         Ok(key.to_string())
@@ -166,7 +174,8 @@ impl Context {
         }
         places.dedup();
         let folder = self.state.join("feeds");
-        let opened = tokio::task::spawn_blocking(move || Feeds::open(&folder, &places, now())).await;
+        let opened =
+            tokio::task::spawn_blocking(move || Feeds::open(&folder, &places, now())).await;
         opened.map_err(Failed::internal)?.map_err(Failed::usage)
     }
 }
@@ -174,7 +183,9 @@ impl Context {
 /// The files of a policy folder, named as people see them.
 pub fn read_policy_files(folder: &Path) -> Result<Vec<PolicyFile>, Failed> {
     let mut out = Vec::new();
-    let fail = |p: &Path, e: std::io::Error| Failed::usage(format!("`{}` cannot be read: {e}", p.display()));
+    let fail = |p: &Path, e: std::io::Error| {
+        Failed::usage(format!("`{}` cannot be read: {e}", p.display()))
+    };
     let mut entries: Vec<PathBuf> = std::fs::read_dir(folder)
         .map_err(|e| fail(folder, e))?
         .flatten()

@@ -1,6 +1,9 @@
 //! The command `countersign`: arguments, rendering, exit codes. Decisions are made elsewhere.
 
-#![allow(unreachable_pub, reason = "a binary has no callers outside; `pub` says which module owns an item")]
+#![allow(
+    unreachable_pub,
+    reason = "a binary has no callers outside; `pub` says which module owns an item"
+)]
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr))]
 
 mod args;
@@ -51,7 +54,12 @@ async fn dispatch(cli: Cli) -> Result<u8, Failed> {
         Command::Verify(command) => commands::verify::verify(command),
         Command::Ledger(command) => commands::ledger::ledger(&context, command).await,
         Command::Completions { shell } => {
-            clap_complete::generate(shell, &mut Cli::command(), "countersign", &mut std::io::stdout());
+            clap_complete::generate(
+                shell,
+                &mut Cli::command(),
+                "countersign",
+                &mut std::io::stdout(),
+            );
             Ok(0)
         }
         Command::AptAccount { socket } => Ok(commands::apt_account::ask(&socket)),

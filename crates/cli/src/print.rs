@@ -27,7 +27,9 @@ pub fn redraw(text: &str) {
 
 /// The width of the terminal in columns, 80 where there is none.
 pub fn width() -> usize {
-    terminal_size::terminal_size_of(std::io::stderr()).map_or(80, |(w, _)| usize::from(w.0)).clamp(40, 200)
+    terminal_size::terminal_size_of(std::io::stderr())
+        .map_or(80, |(w, _)| usize::from(w.0))
+        .clamp(40, 200)
 }
 
 /// A text broken at spaces, with later lines indented.

@@ -22,7 +22,11 @@ use std::time::Instant;
 pub async fn run(context: &Context, args: RunArgs) -> Result<u8, Failed> {
     let command = Command::detect(&args.command).map_err(Failed::internal)?;
     let (config, lists) = context.config()?;
-    let policy_name = args.policy.clone().or_else(|| config.policy.clone()).unwrap_or_else(|| "baseline".to_owned());
+    let policy_name = args
+        .policy
+        .clone()
+        .or_else(|| config.policy.clone())
+        .unwrap_or_else(|| "baseline".to_owned());
     let policy = context.policy(&policy_name)?;
     let (store, made) = context.open_or_init().await?;
     if let Some(text) = &made {
@@ -34,7 +38,10 @@ pub async fn run(context: &Context, args: RunArgs) -> Result<u8, Failed> {
     evidence.extend(args.evidence.iter().cloned());
     for folder in &evidence {
         if !folder.is_dir() {
-            return Err(Failed::usage(format!("evidence folder `{}` is not there", folder.display())));
+            return Err(Failed::usage(format!(
+                "evidence folder `{}` is not there",
+                folder.display()
+            )));
         }
     }
     let engine = Engine::open(Setup {
@@ -103,7 +110,9 @@ impl clients::probe::Memory for StoredMemory {
 
 fn read_roots(files: &[PathBuf]) -> Result<Vec<Vec<u8>>, Failed> {
     let read = |f: &PathBuf| {
-        std::fs::read(f).map_err(|e| Failed::usage(format!("certificates `{}` cannot be read: {e}", f.display())))
+        std::fs::read(f).map_err(|e| {
+            Failed::usage(format!("certificates `{}` cannot be read: {e}", f.display()))
+        })
     };
     files.iter().map(read).collect()
 }
@@ -133,8 +142,10 @@ struct Run {
 impl Run {
     async fn go(&mut self) -> Result<u8, Failed> {
         let started = Instant::now();
-        let folder = tempfile::Builder::new().prefix("countersign-").tempdir().map_err(Failed::internal)?;
-        std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o700)).map_err(Failed::internal)?;
+        let folder =
+            tempfile::Builder::new().prefix("countersign-").tempdir().map_err(Failed::internal)?;
+        std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o700))
+            .map_err(Failed::internal)?;
         let gateway = Gateway::start(self.engine.clone()).await.map_err(Failed::internal)?;
         if !self.args.quiet && self.args.format == crate::args::Format::Table {
             let say = |text: &str| print::error_line(&print::wrap(text, print::width(), 2));
@@ -175,11 +186,14 @@ impl Run {
     async fn prepare(&self, gateway: &Gateway, folder: &Path) -> Result<Prepared, Failed> {
         let (certificate, bundle) = (folder.join("run-ca.pem"), folder.join("bundle.pem"));
         std::fs::write(&certificate, gateway.certificate_pem()).map_err(Failed::internal)?;
-        std::fs::write(&bundle, bundle_text(gateway.certificate_pem(), &self.asked.roots)).map_err(Failed::internal)?;
+        std::fs::write(&bundle, bundle_text(gateway.certificate_pem(), &self.asked.roots))
+            .map_err(Failed::internal)?;
         let proxy = gateway.proxy_url();
         let gate = Gate { proxy: &proxy, certificate: &certificate, bundle: &bundle, folder };
         // Crates that cargo would take from its own cache are judged before it starts.
-        if !self.asked.cached.is_empty() && self.engine.judge_cached(self.asked.cached.clone()).await > 0 {
+        if !self.asked.cached.is_empty()
+            && self.engine.judge_cached(self.asked.cached.clone()).await > 0
+        {
             return Ok(Prepared::Stopped);
         }
         for path in self.local_dists() {
@@ -188,11 +202,13 @@ impl Run {
             }
         }
         if let Plan::Debian(_) = self.asked.account {
-            apt_account::listen(&folder.join("account.sock"), self.engine.clone()).map_err(Failed::internal)?;
+            apt_account::listen(&folder.join("account.sock"), self.engine.clone())
+                .map_err(Failed::internal)?;
         }
         if !self.asked.ahead.is_empty() {
             let (engine, ahead) = (self.engine.clone(), self.asked.ahead.clone());
-            *self.ahead.lock().await = Some(tokio::spawn(async move { engine.judge_ahead(ahead).await }));
+            *self.ahead.lock().await =
+                Some(tokio::spawn(async move { engine.judge_ahead(ahead).await }));
         }
         let before = self.engine.snapshot(&self.asked.account).await;
         let equipment = clients::equip(&self.command, &self.asked, &gate)?;
@@ -207,9 +223,9 @@ impl Run {
         for (name, value) in &equipment.set {
             process.env(name, value);
         }
-        let child = process
-            .spawn()
-            .map_err(|e| Failed::internal(format!("`{}` cannot be started: {e}", program.to_string_lossy())))?;
+        let child = process.spawn().map_err(|e| {
+            Failed::internal(format!("`{}` cannot be started: {e}", program.to_string_lossy()))
+        })?;
         Ok(Prepared::Ready(child, Box::new(before)))
     }
 
@@ -230,7 +246,9 @@ impl Run {
         // Requirement files were read already; every other file that the user names is an archive,
         // or is refused as something that cannot be judged.
         let is_list = |p: &PathBuf| {
-            p.extension().is_some_and(|e| e == "txt" || e == "in" || e == "toml" || e == "cfg" || e == "lock" || e == "py")
+            p.extension().is_some_and(|e| {
+                e == "txt" || e == "in" || e == "toml" || e == "cfg" || e == "lock" || e == "py"
+            })
         };
         plan.local.iter().filter(|p| p.is_file() && !is_list(p)).cloned().collect()
     }
@@ -272,8 +290,9 @@ impl Run {
             let path = entry.path();
             if path.extension().is_some_and(|e| e == "deb") {
                 let to = target.join(entry.file_name());
-                std::fs::copy(&path, &to)
-                    .map_err(|e| Failed::internal(format!("`{}` cannot be written: {e}", to.display())))?;
+                std::fs::copy(&path, &to).map_err(|e| {
+                    Failed::internal(format!("`{}` cannot be written: {e}", to.display()))
+                })?;
             }
         }
         Ok(())
@@ -287,12 +306,16 @@ impl Run {
             return 0;
         }
         let entries = self.engine.report().entries();
-        let stopped: Vec<_> = entries.iter().filter(|e| e.decision.verdict != Verdict::Admit).collect();
+        let stopped: Vec<_> =
+            entries.iter().filter(|e| e.decision.verdict != Verdict::Admit).collect();
         let any = |f: &dyn Fn(ReasonCode) -> bool| stopped.iter().filter_map(|e| e.reason()).any(f);
         if any(&|r| r == ReasonCode::Internal) {
             return exit::INTERNAL;
         }
-        if stopped.iter().any(|e| e.decision.verdict == Verdict::Refuse && e.reason().is_some_and(|r| !r.is_upstream() || e.purl.is_some())) {
+        if stopped.iter().any(|e| {
+            e.decision.verdict == Verdict::Refuse
+                && e.reason().is_some_and(|r| !r.is_upstream() || e.purl.is_some())
+        }) {
             let only_upstream = stopped
                 .iter()
                 .filter_map(|e| e.reason())
@@ -311,7 +334,9 @@ impl Run {
         }
         // A door that the client's configuration leaves open and nobody went through is no reason.
         let idle = |what: &str| self.asked.doors.iter().any(|(w, _, wanted)| w == what && !wanted);
-        if self.engine.report().doors().iter().any(|d| !idle(&d.what)) && client.is_some_and(|c| c != 0) {
+        if self.engine.report().doors().iter().any(|d| !idle(&d.what))
+            && client.is_some_and(|c| c != 0)
+        {
             return exit::REFUSED;
         }
         client.unwrap_or(exit::REFUSED)
@@ -319,13 +344,16 @@ impl Run {
 
     fn write_report(&self, summary: &Summary<'_>) -> Result<(), Failed> {
         let text = match self.args.format {
-            crate::args::Format::Table => render::table(summary, self.args.quiet, self.args.report.is_none()),
+            crate::args::Format::Table => {
+                render::table(summary, self.args.quiet, self.args.report.is_none())
+            }
             crate::args::Format::Json => render::json(summary),
             crate::args::Format::Sarif => render::sarif(summary),
         };
         match &self.args.report {
-            Some(file) => std::fs::write(file, format!("{text}\n"))
-                .map_err(|e| Failed::internal(format!("`{}` cannot be written: {e}", file.display()))),
+            Some(file) => std::fs::write(file, format!("{text}\n")).map_err(|e| {
+                Failed::internal(format!("`{}` cannot be written: {e}", file.display()))
+            }),
             None => {
                 if !text.is_empty() {
                     print::error_line(&text);
@@ -345,8 +373,13 @@ enum Prepared {
 fn bundle_text(own: &str, client_roots: &[PathBuf]) -> String {
     let mut text = own.to_owned();
     let named = std::env::var_os("SSL_CERT_FILE").map(PathBuf::from);
-    let usual = ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem"];
-    let system = named.into_iter().chain(usual.into_iter().map(PathBuf::from)).find(|p| p.is_file());
+    let usual = [
+        "/etc/ssl/certs/ca-certificates.crt",
+        "/etc/pki/tls/certs/ca-bundle.crt",
+        "/etc/ssl/cert.pem",
+    ];
+    let system =
+        named.into_iter().chain(usual.into_iter().map(PathBuf::from)).find(|p| p.is_file());
     for file in system.iter().chain(client_roots) {
         if let Ok(more) = std::fs::read_to_string(file) {
             text.push('\n');

@@ -101,7 +101,8 @@ fn escaped(text: &str) -> String {
 fn npm_name(text: &str) -> Option<String> {
     let path = text.strip_prefix("pkg:")?.trim_start_matches('/').split_once('/')?.1;
     let path = path.split(['?', '#']).next()?;
-    let name = path.rfind('@').filter(|at| *at > 0).map_or(path, |at| path.get(..at).unwrap_or(path));
+    let name =
+        path.rfind('@').filter(|at| *at > 0).map_or(path, |at| path.get(..at).unwrap_or(path));
     let mut out = Vec::new();
     let mut bytes = name.bytes();
     while let Some(b) = bytes.next() {
@@ -165,7 +166,9 @@ impl FromStr for Purl {
         let ecosystem = Ecosystem::from_purl_type(p.ty())
             .ok_or_else(|| err(format!("type `{}` is not one of pypi, npm, cargo, deb", p.ty())))?;
         let name = match (ecosystem, p.namespace()) {
-            (Ecosystem::Npm, _) => npm_name(text).ok_or_else(|| err("its name cannot be read".into()))?,
+            (Ecosystem::Npm, _) => {
+                npm_name(text).ok_or_else(|| err("its name cannot be read".into()))?
+            }
             _ => p.name().to_owned(),
         };
         let mut qualifiers: Vec<(String, String)> =

@@ -119,10 +119,7 @@ mod tests {
     fn the_strictest_rule_decides_whatever_the_order() {
         let all = [rule(Verdict::Hold, Some(5)), rule(Verdict::Refuse, None)];
         for fired in [all.to_vec(), all.iter().rev().cloned().collect()] {
-            assert_eq!(
-                Decision::from_fired(fired, false, String::new()).verdict,
-                Verdict::Refuse
-            );
+            assert_eq!(Decision::from_fired(fired, false, String::new()).verdict, Verdict::Refuse);
         }
         assert_eq!(Decision::from_fired(vec![], false, String::new()).verdict, Verdict::Admit);
     }

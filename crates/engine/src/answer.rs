@@ -34,7 +34,9 @@ impl Engine {
         }
         match upstream {
             Some((u, rest)) => match u.ecosystem {
-                Ecosystem::Pypi if pypi_file(&request.url).is_some() => self.answer_unlisted(&request).await,
+                Ecosystem::Pypi if pypi_file(&request.url).is_some() => {
+                    self.answer_unlisted(&request).await
+                }
                 Ecosystem::Pypi => self.answer_pypi(u, &rest, &request).await,
                 Ecosystem::Npm => self.answer_npm(u, &rest, &request).await,
                 Ecosystem::Cargo => self.answer_cargo(u, &rest, &request).await,
@@ -55,7 +57,9 @@ impl Engine {
             for upstream in self.upstreams_of(Ecosystem::Pypi) {
                 let same = upstream.base.origin() == request.url.origin();
                 let headers = if same { &request.headers } else { &none };
-                let Ok(index) = self.package(&upstream, &dist.name, headers).await else { continue };
+                let Ok(index) = self.package(&upstream, &dist.name, headers).await else {
+                    continue;
+                };
                 if let Some(file) = index.files.get(&file_name) {
                     return self.answer_file(file.clone(), request).await;
                 }
@@ -205,7 +209,9 @@ mod tests {
 
     #[test]
     fn percent_decoding_leaves_what_is_none() {
-        for (given, want) in [("a%20b", "a b"), ("a%2", "a%2"), ("%zz", "%zz"), ("x%2Bcpu", "x+cpu")] {
+        for (given, want) in
+            [("a%20b", "a b"), ("a%2", "a%2"), ("%zz", "%zz"), ("x%2Bcpu", "x+cpu")]
+        {
             assert_eq!(percent_decode(given), want);
         }
     }

@@ -40,7 +40,9 @@ impl Engine {
         }
         match self.answer_crate(&upstream, request).await {
             Some(answer) => answer,
-            None => self.closed(&request.url, "is neither an index file nor a crate of the registry"),
+            None => {
+                self.closed(&request.url, "is neither an index file nor a crate of the registry")
+            }
         }
     }
 
@@ -61,7 +63,9 @@ impl Engine {
         };
         let file_name = format!("{name}-{version}.crate");
         let file = index.files.values().find(|f| {
-            f.file_name == file_name || (f.purl().name().eq_ignore_ascii_case(&name) && f.purl().version() == Some(&version))
+            f.file_name == file_name
+                || (f.purl().name().eq_ignore_ascii_case(&name)
+                    && f.purl().version() == Some(&version))
         });
         Some(match file {
             Some(file) => self.answer_file(file.clone(), request).await,
@@ -81,7 +85,8 @@ impl Engine {
         let got = self.get_index(&url, self.credentials(&url, headers)).await?;
         let config = cargo::parse_config(&got.body).map_err(|e| malformed(&url, &e))?;
         self.inner.cargo_configs.lock().insert(upstream.base.to_string(), config);
-        let content_type = got.header(header::CONTENT_TYPE).unwrap_or("application/json").to_owned();
+        let content_type =
+            got.header(header::CONTENT_TYPE).unwrap_or("application/json").to_owned();
         Ok(Document::ok(&content_type, got.body.to_vec()))
     }
 
@@ -96,7 +101,9 @@ impl Engine {
         }
         self.cargo_document(upstream, headers).await?;
         let known = self.inner.cargo_configs.lock().get(upstream.base.as_str()).cloned();
-        known.ok_or_else(|| Failure::new(ReasonCode::Internal, "the registry's configuration was not kept"))
+        known.ok_or_else(|| {
+            Failure::new(ReasonCode::Internal, "the registry's configuration was not kept")
+        })
     }
 
     pub(crate) async fn load_cargo(
@@ -105,8 +112,9 @@ impl Engine {
         name: &str,
         headers: &HeaderMap,
     ) -> Result<PackageIndex, Failure> {
-        let path = cargo::index_path(name)
-            .ok_or_else(|| Failure::new(ReasonCode::NotInIndex, format!("`{name}` is no crate's name")))?;
+        let path = cargo::index_path(name).ok_or_else(|| {
+            Failure::new(ReasonCode::NotInIndex, format!("`{name}` is no crate's name"))
+        })?;
         let url = upstream
             .base
             .join(&path)

@@ -126,7 +126,12 @@ impl Config {
         let reserve = config
             .reserve
             .iter()
-            .map(|r| Ok((PurlPattern::parse(&r.pattern).map_err(|e| err(e.to_string()))?, r.upstream.clone())))
+            .map(|r| {
+                Ok((
+                    PurlPattern::parse(&r.pattern).map_err(|e| err(e.to_string()))?,
+                    r.upstream.clone(),
+                ))
+            })
             .collect::<Result<_, ConfigError>>()?;
         let lists =
             Lists { deny: patterns(&config.deny)?, allow: patterns(&config.allow)?, reserve };

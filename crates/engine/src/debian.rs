@@ -16,8 +16,8 @@ use countersign_core::{
 use countersign_ecosystem::debian::{self, PackageRecord, PackagesLimits, Release};
 use countersign_evidence::openpgp;
 use countersign_store::Newest;
-use sha2::Digest as _;
 use parking_lot::Mutex;
+use sha2::Digest as _;
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::io::{self, BufReader, Read};
@@ -88,16 +88,21 @@ impl Engine {
     }
 
     /// A deb by its path below the repository's root, from the verified lists.
-    pub(crate) async fn debian_file(&self, upstream: &Arc<Upstream>, path: &str) -> Result<FileRef, Failure> {
+    pub(crate) async fn debian_file(
+        &self,
+        upstream: &Arc<Upstream>,
+        path: &str,
+    ) -> Result<FileRef, Failure> {
         let lists = self.lists_of(upstream);
-        let (path, now, engine) = (path.trim_start_matches("./").to_owned(), self.now(), self.clone());
+        let (path, now, engine) =
+            (path.trim_start_matches("./").to_owned(), self.now(), self.clone());
         let look = move || {
             let wanted = |list: &VerifiedList| list.debs.get(&path).cloned();
             find_listed(&engine.inner.debian_lists, &lists, now, &path, &wanted)
         };
-        let listed = tokio::task::spawn_blocking(look)
-            .await
-            .map_err(|_| Failure::new(ReasonCode::Internal, "the signed lists could not be read"))??;
+        let listed = tokio::task::spawn_blocking(look).await.map_err(|_| {
+            Failure::new(ReasonCode::Internal, "the signed lists could not be read")
+        })??;
         self.refuse_older_lists(&listed).await?;
         Ok(self.debian_ref(upstream, listed))
     }
@@ -113,11 +118,18 @@ impl Engine {
     async fn refuse_older_lists(&self, listed: &ListedDeb) -> Result<(), Failure> {
         let Some((suite, date)) = &listed.dated else { return Ok(()) };
         let key = format!("debian-release {suite}");
-        let seen = self.inner.store.bump_newest(&key, *date).await.map_err(crate::pipeline::store_failure)?;
+        let seen = self
+            .inner
+            .store
+            .bump_newest(&key, *date)
+            .await
+            .map_err(crate::pipeline::store_failure)?;
         if let Newest::Older { newest } = seen {
             return Err(Failure::new(
                 ReasonCode::IndexUntrusted,
-                format!("the Release file of {suite} is of {date}, and one of {newest} was seen before; run apt-get update"),
+                format!(
+                    "the Release file of {suite} is of {date}, and one of {newest} was seen before; run apt-get update"
+                ),
             ));
         }
         Ok(())
@@ -155,7 +167,11 @@ impl Engine {
     }
 
     /// A deb of this machine by its digest, from the verified lists of any repository.
-    pub(crate) async fn debian_file_by_digest(&self, file_name: &str, sha256: Sha256Digest) -> Option<FileRef> {
+    pub(crate) async fn debian_file_by_digest(
+        &self,
+        file_name: &str,
+        sha256: Sha256Digest,
+    ) -> Option<FileRef> {
         for upstream in self.upstreams_of(Ecosystem::Debian) {
             let lists = self.lists_of(&upstream);
             let (name, now, engine) = (file_name.to_owned(), self.now(), self.clone());
@@ -178,10 +194,13 @@ fn is_package(path: &str) -> bool {
     let index = lower.contains("dists/") && !lower.ends_with(".deb") && !lower.ends_with(".udeb");
     // Whatever lies outside `dists/` and is no well-known index is taken for a package: unknown
     // things are looked up in the lists and closed, not passed on.
-    let flat_index = lower
-        .rsplit('/')
-        .next()
-        .is_some_and(|n| ["inrelease", "release", "release.gpg"].contains(&n) || n.starts_with("packages") || n.starts_with("sources") || n.starts_with("translation-") || n.starts_with("contents-"));
+    let flat_index = lower.rsplit('/').next().is_some_and(|n| {
+        ["inrelease", "release", "release.gpg"].contains(&n)
+            || n.starts_with("packages")
+            || n.starts_with("sources")
+            || n.starts_with("translation-")
+            || n.starts_with("contents-")
+    });
     !(index || flat_index)
 }
 
@@ -231,20 +250,27 @@ fn find_listed(
     Err(problem.unwrap_or_else(|| {
         Failure::new(
             ReasonCode::NotInIndex,
-            format!("`{what}` is in no signed list that apt has; run apt-get update through the gate"),
+            format!(
+                "`{what}` is in no signed list that apt has; run apt-get update through the gate"
+            ),
         )
     }))
 }
 
 /// A list, read and verified once for each state of its file.
-fn load(kept: &Mutex<Lists>, list: &ListFile, now: Timestamp) -> Result<Option<Arc<VerifiedList>>, Failure> {
+fn load(
+    kept: &Mutex<Lists>,
+    list: &ListFile,
+    now: Timestamp,
+) -> Result<Option<Arc<VerifiedList>>, Failure> {
     use std::os::unix::fs::MetadataExt as _;
     let meta = match std::fs::metadata(&list.packages) {
         Ok(meta) => meta,
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(e) => return Err(unreadable(&list.packages, &e)),
     };
-    let state = (meta.size(), meta.ctime().wrapping_mul(1_000_000_000).wrapping_add(meta.ctime_nsec()));
+    let state =
+        (meta.size(), meta.ctime().wrapping_mul(1_000_000_000).wrapping_add(meta.ctime_nsec()));
     // Held while the list is read: whoever else wants it waits for this one reading.
     let mut kept = kept.lock();
     if let Some((old, loaded)) = kept.get(&list.packages)
@@ -261,7 +287,8 @@ fn read_list(list: &ListFile, now: Timestamp) -> Result<VerifiedList, Failure> {
     let (release, evidence) = verified_release(list, now)?;
     let file = File::open(&list.packages).map_err(|e| unreadable(&list.packages, &e))?;
     let name = list.packages.to_string_lossy().into_owned();
-    let reader = debian::decompress_index(&name, BufReader::new(file)).map_err(|e| unreadable(&list.packages, &e))?;
+    let reader = debian::decompress_index(&name, BufReader::new(file))
+        .map_err(|e| unreadable(&list.packages, &e))?;
     // The whole list is hashed while it is read: its records count only if it is the one that the
     // signed Release file names.
     let mut hashing = HashingReader { inner: reader, sha256: sha2::Sha256::new() };
@@ -270,7 +297,10 @@ fn read_list(list: &ListFile, now: Timestamp) -> Result<VerifiedList, Failure> {
         let buffered = BufReader::with_capacity(256 * 1024, &mut hashing);
         for record in debian::parse_packages(buffered, PackagesLimits::default()) {
             let record = record.map_err(|e| {
-                Failure::new(ReasonCode::IndexMalformed, format!("`{}`: {e}", list.packages.display()))
+                Failure::new(
+                    ReasonCode::IndexMalformed,
+                    format!("`{}`: {e}", list.packages.display()),
+                )
             })?;
             debs.insert(record.filename.trim_start_matches("./").to_owned(), record);
         }
@@ -281,7 +311,10 @@ fn read_list(list: &ListFile, now: Timestamp) -> Result<VerifiedList, Failure> {
     if release.sha256.get(plain).is_none_or(|(named, _)| *named != digest) {
         return Err(Failure::new(
             ReasonCode::IndexUntrusted,
-            format!("`{}` is not the list that its signed Release file names; run apt-get update", list.packages.display()),
+            format!(
+                "`{}` is not the list that its signed Release file names; run apt-get update",
+                list.packages.display()
+            ),
         ));
     }
     let suite = release.suite.clone().or_else(|| release.codename.clone()).unwrap_or_default();
@@ -291,23 +324,33 @@ fn read_list(list: &ListFile, now: Timestamp) -> Result<VerifiedList, Failure> {
 }
 
 fn unreadable(path: &Path, error: &dyn std::fmt::Display) -> Failure {
-    Failure::new(ReasonCode::IndexMalformed, format!("`{}` cannot be read: {error}; run apt-get update", path.display()))
+    Failure::new(
+        ReasonCode::IndexMalformed,
+        format!("`{}` cannot be read: {error}; run apt-get update", path.display()),
+    )
 }
 
 /// The Release file of a list, verified by the keyring that its source names.
 fn verified_release(list: &ListFile, now: Timestamp) -> Result<(Release, Evidence), Failure> {
     let untrusted = |because: String| {
-        Failure::new(ReasonCode::IndexUntrusted, format!("`{}`: {because}", list.in_release.display()))
+        Failure::new(
+            ReasonCode::IndexUntrusted,
+            format!("`{}`: {because}", list.in_release.display()),
+        )
     };
-    let keyring = read_keyring(list.signed_by.as_deref()).map_err(|e| untrusted(format!("its keyring cannot be read: {e}")))?;
+    let keyring = read_keyring(list.signed_by.as_deref())
+        .map_err(|e| untrusted(format!("its keyring cannot be read: {e}")))?;
     let verified = match std::fs::read(&list.in_release) {
-        Ok(bytes) => openpgp::verify_inrelease(&bytes, &keyring, now).map_err(|e| untrusted(e.to_string()))?,
+        Ok(bytes) => openpgp::verify_inrelease(&bytes, &keyring, now)
+            .map_err(|e| untrusted(e.to_string()))?,
         Err(_) => {
             let release = std::fs::read(&list.release).map_err(|e| untrusted(e.to_string()))?;
             let mut signature = list.release.clone().into_os_string();
             signature.push(".gpg");
-            let signature = std::fs::read(&signature).map_err(|e| untrusted(format!("it is not signed: {e}")))?;
-            openpgp::verify_detached(&release, &signature, &keyring, now).map_err(|e| untrusted(e.to_string()))?
+            let signature = std::fs::read(&signature)
+                .map_err(|e| untrusted(format!("it is not signed: {e}")))?;
+            openpgp::verify_detached(&release, &signature, &keyring, now)
+                .map_err(|e| untrusted(e.to_string()))?
         }
     };
     let text = String::from_utf8_lossy(&verified.get().cleartext).into_owned();
@@ -332,7 +375,8 @@ fn read_keyring(signed_by: Option<&str>) -> io::Result<Vec<u8>> {
     };
     if text.contains("BEGIN PGP PUBLIC KEY BLOCK") {
         // In a deb822 field an empty line is written as a single dot.
-        let lines: Vec<&str> = text.lines().map(|l| if l.trim() == "." { "" } else { l.trim() }).collect();
+        let lines: Vec<&str> =
+            text.lines().map(|l| if l.trim() == "." { "" } else { l.trim() }).collect();
         return Ok(lines.join("\n").into_bytes());
     }
     let mut out = Vec::new();
@@ -386,10 +430,20 @@ mod tests {
 
     #[test]
     fn what_is_no_known_index_counts_as_a_package() {
-        for path in ["pool/main/h/hello/hello_2.10-3_amd64.deb", "dists/x/evil.deb", "anything", "./flat_1_all.deb"] {
+        for path in [
+            "pool/main/h/hello/hello_2.10-3_amd64.deb",
+            "dists/x/evil.deb",
+            "anything",
+            "./flat_1_all.deb",
+        ] {
             assert!(is_package(path), "{path}");
         }
-        for path in ["dists/stable/InRelease", "dists/stable/main/binary-amd64/Packages.xz", "./Packages.gz", "dists/s/main/by-hash/SHA256/00"] {
+        for path in [
+            "dists/stable/InRelease",
+            "dists/stable/main/binary-amd64/Packages.xz",
+            "./Packages.gz",
+            "dists/s/main/by-hash/SHA256/00",
+        ] {
             assert!(!is_package(path), "{path}");
         }
     }

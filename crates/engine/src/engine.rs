@@ -9,8 +9,8 @@ use crate::pipeline::Flight;
 use crate::report::{Report, SharedReport};
 use crate::upstream::{Upstream, Upstreams};
 use countersign_core::{Ecosystem, ExpectedDigest, Purl};
+use countersign_ecosystem::IndexLimits;
 use countersign_ecosystem::cargo::CargoConfig;
-use countersign_ecosystem::{IndexLimits};
 use countersign_evidence::sigstore::TrustRoots;
 use countersign_policy::{ActiveWaiver, PolicySet};
 use countersign_store::Store;
@@ -106,7 +106,9 @@ pub enum EngineError {
     #[error(transparent)]
     Store(#[from] countersign_store::StoreError),
     /// A waiver in the store cannot be read.
-    #[error("waiver `{id}` cannot be read: {because}; revoke it with `countersign waive --revoke {id}`")]
+    #[error(
+        "waiver `{id}` cannot be read: {because}; revoke it with `countersign waive --revoke {id}`"
+    )]
     Waiver {
         /// The waiver.
         id: String,
@@ -192,9 +194,12 @@ impl Engine {
         let stored = self.inner.store.active_waivers(self.now()).await?;
         let mut active = Vec::with_capacity(stored.len());
         for w in stored {
-            let target = w.target.to_string().parse().map_err(|e: countersign_policy::WaiverTargetError| {
-                EngineError::Waiver { id: w.id.clone(), because: e.to_string() }
-            })?;
+            let target = w.target.to_string().parse().map_err(
+                |e: countersign_policy::WaiverTargetError| EngineError::Waiver {
+                    id: w.id.clone(),
+                    because: e.to_string(),
+                },
+            )?;
             active.push(ActiveWaiver { id: w.id, target, covers: w.rule, until: w.until });
         }
         *self.inner.waivers.write() = Arc::new(active);

@@ -12,7 +12,11 @@ const MAX_EVIDENCE: u64 = 16 << 20;
 
 impl Engine {
     /// Looks for evidence everywhere it may be and verifies what there is. Absence is said too.
-    pub(crate) async fn gather_evidence(&self, file: &Arc<FileRef>, digests: &Digests) -> Vec<Evidence> {
+    pub(crate) async fn gather_evidence(
+        &self,
+        file: &Arc<FileRef>,
+        digests: &Digests,
+    ) -> Vec<Evidence> {
         let mut out = file.evidence.clone();
         match file.purl().ecosystem() {
             Ecosystem::Npm => out.extend(self.npm_evidence(file, digests).await),
@@ -49,7 +53,12 @@ impl Engine {
                 registry: None,
             };
             let keys = keys.as_ref().map(|k| k.as_slice());
-            out.extend(npm::verify_attestations(&bytes, &artifact, keys, &self.evidence_context(&source)));
+            out.extend(npm::verify_attestations(
+                &bytes,
+                &artifact,
+                keys,
+                &self.evidence_context(&source),
+            ));
         }
         if out.is_empty() {
             out.push(absent("npm-provenance"));
@@ -68,7 +77,12 @@ impl Engine {
         }
         for (source, bytes) in documents {
             let context = self.evidence_context(&source);
-            out.extend(pep740::verify_provenance(&bytes, &file.file_name, &digests.sha256, &context));
+            out.extend(pep740::verify_provenance(
+                &bytes,
+                &file.file_name,
+                &digests.sha256,
+                &context,
+            ));
         }
         if out.is_empty() {
             out.push(absent("pep740"));
@@ -109,13 +123,8 @@ impl Engine {
     /// The registry's public keys: from the evidence folders (`npm-keys.json`), or from the
     /// upstream that serves the attestations.
     async fn npm_keys(&self, file: &Arc<FileRef>) -> Option<Arc<Vec<u8>>> {
-        let cell = self
-            .inner
-            .npm_keys
-            .lock()
-            .entry(file.upstream.base.to_string())
-            .or_default()
-            .clone();
+        let cell =
+            self.inner.npm_keys.lock().entry(file.upstream.base.to_string()).or_default().clone();
         cell.get_or_init(|| async {
             for folder in &self.inner.evidence_folders {
                 for name in ["npm-keys.json", "keys.json"] {
@@ -142,7 +151,9 @@ fn absent(kind: &str) -> Evidence {
 }
 
 fn shown(folder: &Path) -> String {
-    folder.file_name().map_or_else(|| "folder".to_owned(), |n| format!("folder {}", n.to_string_lossy()))
+    folder
+        .file_name()
+        .map_or_else(|| "folder".to_owned(), |n| format!("folder {}", n.to_string_lossy()))
 }
 
 async fn read_limited(path: PathBuf) -> Result<Option<Vec<u8>>, String> {

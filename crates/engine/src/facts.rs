@@ -27,7 +27,10 @@ impl FeedPackage {
                 let matched = package.findings_for(version);
                 let check = if !matched.undecided.is_empty() {
                     let ids = matched.undecided.join(", ");
-                    Check::not_done("advisories", format!("cannot tell whether {ids} affects {version}"))
+                    Check::not_done(
+                        "advisories",
+                        format!("cannot tell whether {ids} affects {version}"),
+                    )
                 } else if matched.findings.is_empty() {
                     Check::passed("advisories")
                 } else {
@@ -42,7 +45,12 @@ impl FeedPackage {
 
 impl Engine {
     /// Asks the feeds about a package.
-    pub(crate) fn feed_package(&self, ecosystem: Ecosystem, name: &str, release: Option<&str>) -> FeedPackage {
+    pub(crate) fn feed_package(
+        &self,
+        ecosystem: Ecosystem,
+        name: &str,
+        release: Option<&str>,
+    ) -> FeedPackage {
         let Some(feeds) = self.feeds() else {
             return FeedPackage::NotAsked("no feed is configured".to_owned());
         };
@@ -85,7 +93,8 @@ impl Engine {
             return Vec::new();
         };
         let serious = |f: &&Finding| {
-            matches!(f.kind, FindingKind::Vulnerability | FindingKind::Malicious) && f.severity > Severity::Info
+            matches!(f.kind, FindingKind::Vulnerability | FindingKind::Malicious)
+                && f.severity > Severity::Info
         };
         let mut fixed: Vec<String> = versions
             .iter()
@@ -107,7 +116,11 @@ impl Engine {
     }
 
     /// What policy says of a version's metadata, where the index announces these digests.
-    pub(crate) fn decide_version(&self, facts: &VersionFacts, index_digests: &[Sha256Digest]) -> Decision {
+    pub(crate) fn decide_version(
+        &self,
+        facts: &VersionFacts,
+        index_digests: &[Sha256Digest],
+    ) -> Decision {
         let waivers = self.waivers();
         self.inner.policy.decide_version(facts, &waivers, &self.context(index_digests))
     }

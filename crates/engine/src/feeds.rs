@@ -2,7 +2,8 @@
 
 use countersign_core::{Sha256Digest, Timestamp};
 use countersign_scan::advisory::{
-    FeedError, FeedIndex, FeedLimits, FeedMeta, IndexBuilder, PackageAdvisories, ReadAt, parse_record,
+    FeedError, FeedIndex, FeedLimits, FeedMeta, IndexBuilder, PackageAdvisories, ReadAt,
+    parse_record,
 };
 use std::fs::File;
 use std::io::{self, BufReader, Read as _};
@@ -61,7 +62,11 @@ impl Feeds {
     ///
     /// # Errors
     /// When a place holds no feed, or a feed cannot be read. Nothing that was there is changed.
-    pub fn open(folder: &Path, places: &[PathBuf], now: Timestamp) -> Result<Option<Self>, FeedProblem> {
+    pub fn open(
+        folder: &Path,
+        places: &[PathBuf],
+        now: Timestamp,
+    ) -> Result<Option<Self>, FeedProblem> {
         let mut files = Vec::new();
         for place in places {
             files.extend(list(place)?);
@@ -76,7 +81,9 @@ impl Feeds {
         let bytes = build(&files, now)?;
         let problem = |e: &dyn std::fmt::Display| FeedProblem {
             place: path.display().to_string(),
-            because: format!("the index cannot be written: {e}; free some space or choose another --state"),
+            because: format!(
+                "the index cannot be written: {e}; free some space or choose another --state"
+            ),
         };
         std::fs::create_dir_all(folder).map_err(|e| problem(&e))?;
         write_whole(folder, &path, &bytes).map_err(|e| problem(&e))?;
@@ -133,8 +140,11 @@ fn drop_older(folder: &Path, newest: &Path) {
 /// The feed files at a place: the file itself, or the zips and JSON records of a folder.
 fn list(place: &Path) -> Result<Vec<PathBuf>, FeedProblem> {
     let problem = |because: String| FeedProblem { place: place.display().to_string(), because };
-    let meta = std::fs::metadata(place)
-        .map_err(|e| problem(format!("cannot be read: {e}; check the path, or remove it with `countersign feed remove`")))?;
+    let meta = std::fs::metadata(place).map_err(|e| {
+        problem(format!(
+            "cannot be read: {e}; check the path, or remove it with `countersign feed remove`"
+        ))
+    })?;
     if meta.is_file() {
         return Ok(vec![place.to_path_buf()]);
     }
@@ -146,7 +156,9 @@ fn list(place: &Path) -> Result<Vec<PathBuf>, FeedProblem> {
         }
     }
     if out.is_empty() {
-        return Err(problem("holds neither zip archives nor JSON records of the OSV schema".to_owned()));
+        return Err(problem(
+            "holds neither zip archives nor JSON records of the OSV schema".to_owned(),
+        ));
     }
     out.sort();
     Ok(out)
@@ -155,8 +167,10 @@ fn list(place: &Path) -> Result<Vec<PathBuf>, FeedProblem> {
 fn identity(files: &[PathBuf]) -> Result<String, FeedProblem> {
     let mut text = format!("{} ", countersign_scan::advisory::FORMAT_VERSION);
     for f in files {
-        let m = std::fs::metadata(f)
-            .map_err(|e| FeedProblem { place: f.display().to_string(), because: format!("cannot be read: {e}") })?;
+        let m = std::fs::metadata(f).map_err(|e| FeedProblem {
+            place: f.display().to_string(),
+            because: format!("cannot be read: {e}"),
+        })?;
         text.push_str(&format!("{} {} {}.{} ", f.display(), m.len(), m.mtime(), m.mtime_nsec()));
     }
     Ok(Sha256Digest::of(text.as_bytes()).to_hex().chars().take(32).collect())
@@ -177,15 +191,19 @@ fn build(files: &[PathBuf], now: Timestamp) -> Result<Vec<u8>, FeedProblem> {
             let mut bytes = Vec::new();
             file.take(MAX_JSON).read_to_end(&mut bytes).map_err(unreadable)?;
             add_json(&mut builder, &bytes, &mut loose).map_err(|e| {
-                problem(format!("{e}; a feed is a zip of OSV records, one OSV record, or the KEV catalogue"))
+                problem(format!(
+                    "{e}; a feed is a zip of OSV records, one OSV record, or the KEV catalogue"
+                ))
             })?;
         } else {
-            builder
-                .add_zip(&name, BufReader::new(file), &FeedLimits::default())
-                .map_err(|e| problem(format!("{e}; fetch it again with `countersign feed sync`")))?;
+            builder.add_zip(&name, BufReader::new(file), &FeedLimits::default()).map_err(|e| {
+                problem(format!("{e}; fetch it again with `countersign feed sync`"))
+            })?;
         }
     }
-    builder.finish(now).map_err(|e| FeedProblem { place: "all feeds".to_owned(), because: e.to_string() })
+    builder
+        .finish(now)
+        .map_err(|e| FeedProblem { place: "all feeds".to_owned(), because: e.to_string() })
 }
 
 fn add_json(builder: &mut IndexBuilder, bytes: &[u8], loose: &mut bool) -> Result<(), FeedError> {

@@ -90,7 +90,11 @@ impl Hashers {
 
 impl Engine {
     /// Fetches a file into staging. Memory stays bounded: no more than a chunk is held.
-    pub(crate) async fn fetch(&self, file: &Arc<FileRef>, headers: HeaderMap) -> Result<Staged, Failure> {
+    pub(crate) async fn fetch(
+        &self,
+        file: &Arc<FileRef>,
+        headers: HeaderMap,
+    ) -> Result<Staged, Failure> {
         let response = self.inner.http.artifact(&file.url, headers, &file.upstream).await?;
         let page = response
             .headers()
@@ -134,7 +138,9 @@ impl Engine {
     pub(crate) async fn known_blob(&self, file: &FileRef) -> Result<Option<Staged>, Failure> {
         for expected in file.expected.iter().filter(|e| !e.algorithm().is_weak()) {
             let sha256 = match expected.algorithm() {
-                Algorithm::Sha256 => <[u8; 32]>::try_from(expected.as_bytes()).ok().map(Sha256Digest),
+                Algorithm::Sha256 => {
+                    <[u8; 32]>::try_from(expected.as_bytes()).ok().map(Sha256Digest)
+                }
                 _ => self.inner.store.artifact_by_digest(expected).await.map_err(store_failure)?,
             };
             let Some(sha256) = sha256 else { continue };
@@ -155,7 +161,11 @@ impl Engine {
     }
 
     /// Copies a file of this machine into staging, hashed: it is judged like any other.
-    pub(crate) async fn stage_local(&self, path: &std::path::Path, expected: &[ExpectedDigest]) -> Result<Staged, Failure> {
+    pub(crate) async fn stage_local(
+        &self,
+        path: &std::path::Path,
+        expected: &[ExpectedDigest],
+    ) -> Result<Staged, Failure> {
         use tokio::io::AsyncReadExt as _;
         let unreadable = |e: std::io::Error| {
             Failure::new(ReasonCode::Internal, format!("`{}` cannot be read: {e}", path.display()))
@@ -184,7 +194,10 @@ fn too_large(shown: &str, size: u64, limit: u64) -> Failure {
 }
 
 /// Hashes a file of this machine on a thread that may block.
-pub(crate) async fn hash_file(path: PathBuf, wanted: Vec<Algorithm>) -> std::io::Result<(Digests, u64)> {
+pub(crate) async fn hash_file(
+    path: PathBuf,
+    wanted: Vec<Algorithm>,
+) -> std::io::Result<(Digests, u64)> {
     use std::io::Read as _;
     let work = move || -> std::io::Result<(Digests, u64)> {
         let mut source = std::fs::File::open(path)?;

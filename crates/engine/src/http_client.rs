@@ -87,7 +87,8 @@ impl Http {
                 .user_agent(concat!("countersign/", env!("CARGO_PKG_VERSION")))
                 .gzip(decode);
             for pem in extra_roots {
-                let certs = reqwest::Certificate::from_pem_bundle(pem).map_err(|e| e.to_string())?;
+                let certs =
+                    reqwest::Certificate::from_pem_bundle(pem).map_err(|e| e.to_string())?;
                 for c in certs {
                     b = b.add_root_certificate(c);
                 }
@@ -166,7 +167,10 @@ impl Http {
         if response.headers().contains_key(header::CONTENT_ENCODING) {
             return Err(Failure::new(
                 ReasonCode::UpstreamType,
-                format!("{} sent an encoded body where the artifact itself was asked for", redacted(url)),
+                format!(
+                    "{} sent an encoded body where the artifact itself was asked for",
+                    redacted(url)
+                ),
             ));
         }
         Ok(response)
@@ -176,7 +180,11 @@ impl Http {
     ///
     /// # Errors
     /// When nothing comes for the configured time, or the connection breaks.
-    pub(crate) async fn next_chunk<S>(&self, stream: &mut S, shown: &str) -> Result<Option<Bytes>, Failure>
+    pub(crate) async fn next_chunk<S>(
+        &self,
+        stream: &mut S,
+        shown: &str,
+    ) -> Result<Option<Bytes>, Failure>
     where
         S: futures_util::Stream<Item = reqwest::Result<Bytes>> + Unpin,
     {

@@ -52,7 +52,10 @@ impl Engine {
                 };
                 let Some(upstream) = upstream else { return };
                 // What cannot be had is the client's to ask for again, and then it has its reason.
-                let Ok(index) = self.package(&upstream, purl.name(), &HeaderMap::new()).await else { return };
+                let Ok(index) = self.package(&upstream, purl.name(), &HeaderMap::new()).await
+                else {
+                    return;
+                };
                 if let Some(file) = index.files.values().find(|f| *f.purl() == purl) {
                     let headers = self.credentials(&file.url, &HeaderMap::new());
                     self.admit(file.clone(), headers).await;
@@ -76,7 +79,9 @@ impl Engine {
     /// file; the lock file's digest is compared as well.
     async fn cached_ref(&self, cached: &CachedFile) -> Result<FileRef, Failure> {
         let expected: Vec<ExpectedDigest> =
-            ExpectedDigest::from_bytes(Algorithm::Sha256, cached.checksum.0.to_vec()).into_iter().collect();
+            ExpectedDigest::from_bytes(Algorithm::Sha256, cached.checksum.0.to_vec())
+                .into_iter()
+                .collect();
         let before = self
             .inner
             .store
@@ -84,11 +89,16 @@ impl Engine {
             .await
             .map_err(store_failure)?;
         let facts = before.and_then(|d| d.facts.get("version").cloned());
-        if let Some(old) = facts.and_then(|f| serde_json::from_value::<countersign_core::VersionFacts>(f).ok())
-            && let Some(upstream) = self.upstreams_of(cached.purl.ecosystem()).into_iter().find(|u| u.name == old.upstream)
+        if let Some(old) =
+            facts.and_then(|f| serde_json::from_value::<countersign_core::VersionFacts>(f).ok())
+            && let Some(upstream) = self
+                .upstreams_of(cached.purl.ecosystem())
+                .into_iter()
+                .find(|u| u.name == old.upstream)
         {
             let feed = self.feed_package(cached.purl.ecosystem(), cached.purl.name(), None);
-            let facts = self.version_facts(cached.purl.clone(), &upstream, old.age, old.yanked, &feed);
+            let facts =
+                self.version_facts(cached.purl.clone(), &upstream, old.age, old.yanked, &feed);
             return Ok(self.local_ref(facts, &cached.file_name, upstream, expected));
         }
         for upstream in self.upstreams_of(cached.purl.ecosystem()) {
@@ -142,7 +152,11 @@ impl Engine {
         })
     }
 
-    async fn admit_local_steps(&self, file: &Arc<FileRef>, path: &Path) -> Result<Outcome, Failure> {
+    async fn admit_local_steps(
+        &self,
+        file: &Arc<FileRef>,
+        path: &Path,
+    ) -> Result<Outcome, Failure> {
         let staged = match self.known_blob(file).await? {
             // The file that the client will use is the one on its disk: it must be these bytes.
             Some(known) => {
@@ -159,7 +173,8 @@ impl Engine {
     }
 
     fn local_refusal(&self, file: &FileRef, failure: &Failure) -> Outcome {
-        let decision = Decision::refused_by_gate(failure.reason, &failure.detail, self.policy_digest());
+        let decision =
+            Decision::refused_by_gate(failure.reason, &failure.detail, self.policy_digest());
         Outcome::Refused(Arc::new(Refusal {
             purl: Some(file.purl().clone()),
             file_name: Some(file.file_name.clone()),
@@ -173,7 +188,11 @@ impl Engine {
             purl: Some(purl.clone()),
             file_name: Some(file_name.to_owned()),
             sha256: None,
-            decision: Decision::refused_by_gate(failure.reason, &failure.detail, self.policy_digest()),
+            decision: Decision::refused_by_gate(
+                failure.reason,
+                &failure.detail,
+                self.policy_digest(),
+            ),
             facts: None,
             next_admissible: None,
             waive: None,
@@ -186,7 +205,8 @@ impl Engine {
     /// # Errors
     /// Why it may not be installed, in one line.
     pub async fn judge_deb(&self, path: &Path) -> Result<(), String> {
-        let file_name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+        let file_name =
+            path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
         let (digests, _) = crate::fetch::hash_file(path.to_path_buf(), Vec::new())
             .await
             .map_err(|e| format!("`{}` cannot be read: {e}", path.display()))?;
@@ -204,8 +224,11 @@ impl Engine {
     /// it, and policy decides what that means.
     fn unlisted_deb(&self, path: &Path, file_name: &str) -> Result<FileRef, String> {
         let (name, version, arch) = countersign_ecosystem::debian::deb_file_name(file_name)
-            .ok_or_else(|| format!("`{}` is in no signed list, and its name is no package's", path.display()))?;
-        let purl = Purl::new(Ecosystem::Debian, &name, Some(&version)).with_qualifier("arch", &arch);
+            .ok_or_else(|| {
+                format!("`{}` is in no signed list, and its name is no package's", path.display())
+            })?;
+        let purl =
+            Purl::new(Ecosystem::Debian, &name, Some(&version)).with_qualifier("arch", &arch);
         let upstream = Arc::new(local_upstream(Ecosystem::Debian).map_err(|f| f.detail)?);
         let feed = self.feed_package(Ecosystem::Debian, &name, None);
         let facts = self.version_facts(purl, &upstream, Age::Unknown, false, &feed);
@@ -214,9 +237,13 @@ impl Engine {
 
     /// Judges a wheel or source archive of this machine that the user names.
     pub async fn judge_local_dist(&self, path: &Path) -> bool {
-        let file_name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+        let file_name =
+            path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
         let Some(dist) = countersign_ecosystem::pypi::parse_file_name(&file_name) else {
-            self.report().add_door(&path.display().to_string(), "is no archive of a python package by its name");
+            self.report().add_door(
+                &path.display().to_string(),
+                "is no archive of a python package by its name",
+            );
             return false;
         };
         let purl = Purl::new(Ecosystem::Pypi, &dist.name, Some(&dist.version));
@@ -231,8 +258,10 @@ impl Engine {
 /// The stand-in for an upstream where a file comes from this machine. Its address is one of RFC
 /// 6761's `.invalid`: nothing is ever fetched from it.
 fn local_upstream(ecosystem: Ecosystem) -> Result<Upstream, Failure> {
-    let mut upstream = Upstream::new(ecosystem, "https://this-machine.invalid/")
-        .ok_or_else(|| Failure::new(ReasonCode::Internal, "the address of this machine is malformed"))?;
+    let mut upstream =
+        Upstream::new(ecosystem, "https://this-machine.invalid/").ok_or_else(|| {
+            Failure::new(ReasonCode::Internal, "the address of this machine is malformed")
+        })?;
     upstream.name = "this machine".to_owned();
     Ok(upstream)
 }

@@ -133,7 +133,8 @@ fn npm_files(
 ) -> HashMap<String, Arc<FileRef>> {
     let mut files = HashMap::new();
     for v in listed {
-        let (Some(judged), Some(tarball)) = (versions.judged.get(&v.version), v.tarball.clone()) else {
+        let (Some(judged), Some(tarball)) = (versions.judged.get(&v.version), v.tarball.clone())
+        else {
             continue;
         };
         let file_name = tarball

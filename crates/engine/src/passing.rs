@@ -28,7 +28,11 @@ const HOP_BY_HOP: [header::HeaderName; 6] = [
 
 impl Engine {
     /// Sends a client's request on, and its answer back, unless the answer is a package.
-    pub(crate) async fn pass_on(&self, request: &ClientRequest, body: Bytes) -> Result<PassedOn, Failure> {
+    pub(crate) async fn pass_on(
+        &self,
+        request: &ClientRequest,
+        body: Bytes,
+    ) -> Result<PassedOn, Failure> {
         let mut headers = request.headers.clone();
         for hop in HOP_BY_HOP {
             headers.remove(hop);
@@ -45,7 +49,12 @@ impl Engine {
         }
         headers.remove("keep-alive");
         let shown = redacted(&request.url);
-        let broken = |_| Failure::new(ReasonCode::UpstreamTruncated, format!("{shown} ended before its announced length"));
+        let broken = |_| {
+            Failure::new(
+                ReasonCode::UpstreamTruncated,
+                format!("{shown} ended before its announced length"),
+            )
+        };
         let mut first = BytesMut::new();
         while first.len() < TELLING {
             match response.chunk().await.map_err(broken)? {
@@ -59,9 +68,9 @@ impl Engine {
                 format!("{shown} is an archive where metadata was expected"),
             ));
         }
-        let rest = response
-            .bytes_stream()
-            .map_err(move |_| std::io::Error::other(format!("{shown} ended before its announced length")));
+        let rest = response.bytes_stream().map_err(move |_| {
+            std::io::Error::other(format!("{shown} ended before its announced length"))
+        });
         let whole = futures_util::stream::once(async move { Ok(first.freeze()) }).chain(rest);
         Ok(PassedOn { status, headers, body: Box::pin(whole) })
     }
@@ -74,7 +83,9 @@ fn is_package(path: &str, first: &[u8]) -> bool {
         Some(ArchiveKind::Deb | ArchiveKind::Zip | ArchiveKind::Tar) => true,
         Some(_) => {
             let name = path.rsplit('/').next().unwrap_or("").to_ascii_lowercase();
-            [".tgz", ".crate", ".whl", ".tar.gz", ".tar.xz", ".tar.zst", ".tar.bz2"].iter().any(|e| name.ends_with(e))
+            [".tgz", ".crate", ".whl", ".tar.gz", ".tar.xz", ".tar.zst", ".tar.bz2"]
+                .iter()
+                .any(|e| name.ends_with(e))
         }
         None => first.starts_with(b"!<arch>"),
     }
@@ -89,7 +100,10 @@ mod tests {
         assert!(is_package("/dists/stable/Packages", b"!<arch>\ndebian-binary   "));
         assert!(is_package("/dists/stable/by-hash/SHA256/00", b"PK\x03\x04\x14\x00\x00\x00"));
         assert!(is_package("/-/npm/v1/evil.tgz", b"\x1f\x8b\x08\x00\x00\x00"));
-        assert!(!is_package("/dists/stable/main/binary-amd64/Packages.gz", b"\x1f\x8b\x08\x00\x00"));
+        assert!(!is_package(
+            "/dists/stable/main/binary-amd64/Packages.gz",
+            b"\x1f\x8b\x08\x00\x00"
+        ));
         assert!(!is_package("/dists/stable/InRelease", b"-----BEGIN PGP SIGNED MESSAGE-----"));
         assert!(!is_package("/-/npm/v1/security/advisories/bulk", b"{}"));
     }

@@ -8,8 +8,7 @@ use crate::refusal::Refusal;
 use crate::report::Entry;
 use countersign_core::{
     Algorithm, ArtifactFacts, Check, Decision, Digests, Evidence, EvidenceState, ExpectedDigest,
-    FindingKind, ReasonCode,
-    Sha256Digest, Timestamp, Verdict,
+    FindingKind, ReasonCode, Sha256Digest, Timestamp, Verdict,
 };
 use countersign_ledger::statement::{DecisionRecord, Verifier};
 use countersign_store::{NewDecision, PinOutcome, Recorded};
@@ -31,7 +30,13 @@ pub struct Admitted {
 }
 
 impl Admitted {
-    fn mint(blob: PathBuf, size: u64, file: &FileRef, sha256: Sha256Digest, recorded: &Recorded) -> Option<Self> {
+    fn mint(
+        blob: PathBuf,
+        size: u64,
+        file: &FileRef,
+        sha256: Sha256Digest,
+        recorded: &Recorded,
+    ) -> Option<Self> {
         // The record must say "admit", and of these very bytes.
         if recorded.verdict() != Verdict::Admit || recorded.sha256() != Some(&sha256) {
             return None;
@@ -92,7 +97,8 @@ pub enum Outcome {
 }
 
 /// A flight that everybody who asks for the same file waits for.
-pub(crate) type Flight = futures_util::future::Shared<futures_util::future::BoxFuture<'static, Outcome>>;
+pub(crate) type Flight =
+    futures_util::future::Shared<futures_util::future::BoxFuture<'static, Outcome>>;
 
 impl Engine {
     /// Judges a file, fetching it if it is not known. However many ask, one fetch runs; it goes on
@@ -107,7 +113,8 @@ impl Engine {
                     let (engine, file) = (self.clone(), file.clone());
                     let task = tokio::spawn(async move { engine.judge(file, headers).await });
                     let engine = self.clone();
-                    let lost = Failure::new(ReasonCode::Internal, "the inspection ended unexpectedly");
+                    let lost =
+                        Failure::new(ReasonCode::Internal, "the inspection ended unexpectedly");
                     let missed = key.clone();
                     let flight = async move {
                         let outcome = match task.await {
@@ -131,7 +138,8 @@ impl Engine {
     }
 
     fn internal_refusal(&self, what: &str, failure: &Failure) -> Outcome {
-        let decision = Decision::refused_by_gate(failure.reason, &failure.detail, self.policy_digest());
+        let decision =
+            Decision::refused_by_gate(failure.reason, &failure.detail, self.policy_digest());
         Outcome::Refused(Arc::new(Refusal::unrecorded(what, decision, self.now())))
     }
 
@@ -153,7 +161,11 @@ impl Engine {
         }
     }
 
-    async fn judge_steps(&self, file: &Arc<FileRef>, headers: HeaderMap) -> Result<Outcome, Failure> {
+    async fn judge_steps(
+        &self,
+        file: &Arc<FileRef>,
+        headers: HeaderMap,
+    ) -> Result<Outcome, Failure> {
         // What metadata alone refuses is not fetched.
         let by_metadata = self.decide_version(&file.facts, &sha256_digests(&file.expected));
         if by_metadata.verdict != Verdict::Admit {
@@ -165,8 +177,11 @@ impl Engine {
         match self.fetch(file, headers).await {
             Ok(staged) => self.judge_bytes(file, staged).await,
             Err(failure) => {
-                let decision =
-                    Decision::refused_by_gate(failure.reason, &failure.detail, self.policy_digest());
+                let decision = Decision::refused_by_gate(
+                    failure.reason,
+                    &failure.detail,
+                    self.policy_digest(),
+                );
                 self.refuse(file, None, decision, None).await
             }
         }
@@ -186,7 +201,8 @@ impl Engine {
         }
         let sha256 = staged.digests.sha256;
         let purl = file.purl().to_string();
-        let pinned = self.inner.store.pin_identity(&purl, &file.file_name, &sha256, self.now()).await;
+        let pinned =
+            self.inner.store.pin_identity(&purl, &file.file_name, &sha256, self.now()).await;
         if let PinOutcome::Changed { first, first_seen } = pinned.map_err(store_failure)? {
             let detail = format!(
                 "{} was seen with sha256 {} on {}, now it has {}",
@@ -207,7 +223,11 @@ impl Engine {
         self.release(file, staged, decision, facts).await
     }
 
-    async fn gather_facts(&self, file: &Arc<FileRef>, staged: &Staged) -> Result<ArtifactFacts, Failure> {
+    async fn gather_facts(
+        &self,
+        file: &Arc<FileRef>,
+        staged: &Staged,
+    ) -> Result<ArtifactFacts, Failure> {
         let confirmed = strong_match(file, &staged.digests);
         let mut checks = vec![if confirmed {
             Check::passed("digest")
@@ -272,10 +292,9 @@ impl Engine {
     ) -> Result<Outcome, Failure> {
         let recorded = self.record(file, digests, &decision, facts.as_ref()).await?;
         let since = self.refused_since(file).await?;
-        let evidence = facts.as_ref().map_or_else(
-            || "none was looked for".to_owned(),
-            |f| evidence_words(&f.evidence),
-        );
+        let evidence = facts
+            .as_ref()
+            .map_or_else(|| "none was looked for".to_owned(), |f| evidence_words(&f.evidence));
         let refusal = Arc::new(Refusal {
             artifact: file.purl().label(),
             purl: Some(file.purl().clone()),
@@ -319,7 +338,8 @@ impl Engine {
         }
         let facts_json = match facts {
             Some(facts) => serde_json::to_value(facts),
-            None => serde_json::to_value(&file.facts).map(|version| serde_json::json!({"version": version})),
+            None => serde_json::to_value(&file.facts)
+                .map(|version| serde_json::json!({"version": version})),
         };
         let evidence = facts.map_or_else(|| file.evidence.clone(), |f| f.evidence.clone());
         let record = DecisionRecord {
@@ -342,9 +362,10 @@ impl Engine {
             Failure::new(ReasonCode::Internal, format!("facts cannot be written: {e}"))
         })?;
         let recorded = self.inner.store.record(vec![NewDecision { record, facts }]).await;
-        recorded.map_err(store_failure)?.pop().ok_or_else(|| {
-            Failure::new(ReasonCode::Internal, "the store recorded nothing")
-        })
+        recorded
+            .map_err(store_failure)?
+            .pop()
+            .ok_or_else(|| Failure::new(ReasonCode::Internal, "the store recorded nothing"))
     }
 
     /// Since when this file has not been admitted here, without a break.
@@ -388,9 +409,7 @@ pub(crate) fn sha256_digests(expected: &[ExpectedDigest]) -> Vec<Sha256Digest> {
 
 /// Whether a strong digest that the index gives equals the computed one.
 fn strong_match(file: &FileRef, digests: &Digests) -> bool {
-    file.expected
-        .iter()
-        .any(|e| !e.algorithm().is_weak() && digests.matches(e) == Some(true))
+    file.expected.iter().any(|e| !e.algorithm().is_weak() && digests.matches(e) == Some(true))
 }
 
 /// What contradicts the index: a digest (weak ones count against, never for) or the size.
@@ -458,8 +477,12 @@ pub fn evidence_words(evidence: &[Evidence]) -> String {
                 let from = claim.repository.as_deref().unwrap_or(&claim.signer);
                 words.push(format!("{} verified: {from}", e.kind));
             }
-            EvidenceState::Invalid { because } => words.push(format!("{} INVALID: {because}", e.kind)),
-            EvidenceState::Unreachable { because } => words.push(format!("{} unreachable: {because}", e.kind)),
+            EvidenceState::Invalid { because } => {
+                words.push(format!("{} INVALID: {because}", e.kind))
+            }
+            EvidenceState::Unreachable { because } => {
+                words.push(format!("{} unreachable: {because}", e.kind))
+            }
             EvidenceState::Absent => {}
         }
     }

@@ -5,7 +5,9 @@ use crate::http_client::{Failure, redacted};
 use crate::index::{Candidate, Documents, FileRef, PackageIndex};
 use crate::request::{Answer, ClientRequest, Document};
 use crate::upstream::Upstream;
-use countersign_core::{Age, Algorithm, Ecosystem, Evidence, EvidenceState, ReasonCode, normalize_pypi_name};
+use countersign_core::{
+    Age, Algorithm, Ecosystem, Evidence, EvidenceState, ReasonCode, normalize_pypi_name,
+};
 use countersign_ecosystem::pypi::{self, ProjectPage};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use std::collections::HashMap;
@@ -102,7 +104,12 @@ impl Engine {
         Ok(self.judge_page(upstream, name, &mut page))
     }
 
-    fn judge_page(&self, upstream: &Arc<Upstream>, name: &str, page: &mut ProjectPage) -> PackageIndex {
+    fn judge_page(
+        &self,
+        upstream: &Arc<Upstream>,
+        name: &str,
+        page: &mut ProjectPage,
+    ) -> PackageIndex {
         // A file may be added to an old version later: the age that counts is the file's own. Files
         // of a version that went up on one day are judged together.
         let key = |f: &pypi::IndexFile| -> Option<(String, String)> {
@@ -138,8 +145,12 @@ impl Engine {
                 .filter_map(|i| page.files.get(*i))
                 .flat_map(|f| crate::pipeline::sha256_digests(&f.digests))
                 .collect();
-            let candidate =
-                Candidate { version: version.clone(), age, yanked: first.yanked.is_some(), digests };
+            let candidate = Candidate {
+                version: version.clone(),
+                age,
+                yanked: first.yanked.is_some(),
+                digests,
+            };
             let one = self.judge_versions(upstream, name, vec![candidate.clone()]);
             let ok = one.offered(self, &version);
             let admissible = one
@@ -206,9 +217,8 @@ impl Engine {
             Err(f) => return Some(self.index_failure(&request.url, f)),
         };
         let digest = countersign_core::Sha256Digest::of(&got.body);
-        let wrong = expected
-            .iter()
-            .any(|e| e.algorithm() == Algorithm::Sha256 && e.as_bytes() != digest.0);
+        let wrong =
+            expected.iter().any(|e| e.algorithm() == Algorithm::Sha256 && e.as_bytes() != digest.0);
         if wrong {
             let failure = Failure::new(
                 ReasonCode::DigestMismatch,

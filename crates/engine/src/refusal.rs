@@ -79,7 +79,8 @@ impl Refusal {
     #[must_use]
     pub fn headline(&self) -> String {
         let detail = self.leading().map_or("", |f| f.detail.as_str());
-        let mut line = format!("{} {} by countersign: {}", self.artifact, self.verb(), self.reason());
+        let mut line =
+            format!("{} {} by countersign: {}", self.artifact, self.verb(), self.reason());
         if !detail.is_empty() {
             line.push_str(": ");
             line.push_str(detail);
@@ -120,15 +121,14 @@ impl Refusal {
         for rule in rules {
             // What is listed as malicious is only let in by the name of the very listing.
             match rule.reason {
-                ReasonCode::KnownMalicious => lifted.extend(self.malicious.iter().map(String::as_str)),
+                ReasonCode::KnownMalicious => {
+                    lifted.extend(self.malicious.iter().map(String::as_str))
+                }
                 _ => lifted.push(rule.rule.as_str()),
             }
         }
         let rules: Vec<String> = lifted.into_iter().map(|r| format!("--rule {r}")).collect();
-        Some(format!(
-            "countersign waive '{target}' {} --reason '…' --days 14",
-            rules.join(" ")
-        ))
+        Some(format!("countersign waive '{target}' {} --reason '…' --days 14", rules.join(" ")))
     }
 
     fn lines(&self) -> Vec<(&'static str, String)> {
@@ -165,7 +165,8 @@ impl Refusal {
     /// What the person can do next.
     #[must_use]
     pub fn advice(&self) -> String {
-        let accept = |command: String| format!("to accept the risk, with a reason and an end: {command}");
+        let accept =
+            |command: String| format!("to accept the risk, with a reason and an end: {command}");
         match (self.reason(), &self.next_admissible, self.waive_command()) {
             (ReasonCode::UpstreamFailed | ReasonCode::UpstreamStalled, _, _) => {
                 "try again; if it stays, run `countersign doctor`".to_owned()
@@ -277,7 +278,9 @@ mod tests {
     fn every_form_names_artifact_rule_and_next_step() {
         let r = sample();
         for text in [r.to_text(), r.to_html(), r.to_json()] {
-            for want in ["lodash 4.17.4", "baseline.known-vulnerable", "4.17.21", "countersign waive"] {
+            for want in
+                ["lodash 4.17.4", "baseline.known-vulnerable", "4.17.21", "countersign waive"]
+            {
                 assert!(text.contains(want), "{want} in {text}");
             }
         }

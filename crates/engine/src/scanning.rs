@@ -30,7 +30,8 @@ impl Engine {
         let sha256 = staged.digests.sha256;
         // The name and version that the archive should declare are part of what is scanned for.
         let kind = format!("structure {}", file.purl());
-        let kept = self.inner.store.get_result(&sha256, &kind, SCANNER).await.map_err(store_failure)?;
+        let kept =
+            self.inner.store.get_result(&sha256, &kind, SCANNER).await.map_err(store_failure)?;
         if let Some(result) = kept.and_then(|json| serde_json::from_value(json).ok()) {
             return Ok(result);
         }
@@ -43,7 +44,13 @@ impl Engine {
                 version: purl.version().unwrap_or("").to_owned(),
             };
             let limits = countersign_ecosystem::archive::Limits::default();
-            Ok(structure::scan_archive(&file_name, purl.ecosystem(), Some(&expected), source, &limits))
+            Ok(structure::scan_archive(
+                &file_name,
+                purl.ecosystem(),
+                Some(&expected),
+                source,
+                &limits,
+            ))
         };
         let permit = self.inner.scanners.acquire().await;
         let report = tokio::task::spawn_blocking(scan).await;
@@ -51,7 +58,10 @@ impl Engine {
         let result = match report {
             Ok(Ok(report)) => {
                 let manifest = serde_json::to_vec(&report.manifest).map_err(|e| {
-                    Failure::new(ReasonCode::Internal, format!("the manifest cannot be written: {e}"))
+                    Failure::new(
+                        ReasonCode::Internal,
+                        format!("the manifest cannot be written: {e}"),
+                    )
                 })?;
                 self.inner.store.put_manifest(&sha256, &manifest).await.map_err(store_failure)?;
                 StructureResult { findings: report.findings, check: report.check }

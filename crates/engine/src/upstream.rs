@@ -42,7 +42,15 @@ impl Upstream {
             base.set_path(&format!("{}/", base.path()));
         }
         let name = base.as_str().trim_end_matches('/').to_owned();
-        Some(Self { ecosystem, name, base, mirror: false, redirects: Vec::new(), keyring: None, explicit: false })
+        Some(Self {
+            ecosystem,
+            name,
+            base,
+            mirror: false,
+            redirects: Vec::new(),
+            keyring: None,
+            explicit: false,
+        })
     }
 
     /// What comes after the base in `url`, if `url` lies under this upstream.
@@ -127,7 +135,8 @@ mod tests {
         for b in ["https://r.example/", "https://r.example/npm/private/"] {
             all.add(Upstream::new(Ecosystem::Npm, b).unwrap());
         }
-        let found = all.find(&url("https://r.example/npm/private/x")).map(|(u, _)| u.base.to_string());
+        let found =
+            all.find(&url("https://r.example/npm/private/x")).map(|(u, _)| u.base.to_string());
         assert_eq!(found.as_deref(), Some("https://r.example/npm/private/"));
     }
 

@@ -86,8 +86,9 @@ pub fn verify_attestations(
         .into_iter()
         .map(|(predicate_type, bundle)| {
             let (kind, result) = verify_one(&predicate_type, bundle, artifact, keys_json, context);
-            let state = result
-                .map_or_else(EvidenceError::into_state, |claim| EvidenceState::Verified { claim: Box::new(claim) });
+            let state = result.map_or_else(EvidenceError::into_state, |claim| {
+                EvidenceState::Verified { claim: Box::new(claim) }
+            });
             evidence(kind, state)
         })
         .collect();

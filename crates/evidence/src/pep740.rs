@@ -54,11 +54,9 @@ pub fn verify_provenance(
     list.into_iter()
         .map(|(publisher, attestation)| {
             let result = verify_one(publisher.as_ref(), attestation, &expected, context);
-            evidence(
-                result.map_or_else(EvidenceError::into_state, |claim| EvidenceState::Verified {
-                    claim: Box::new(claim),
-                }),
-            )
+            evidence(result.map_or_else(EvidenceError::into_state, |claim| {
+                EvidenceState::Verified { claim: Box::new(claim) }
+            }))
         })
         .collect()
 }

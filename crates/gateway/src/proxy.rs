@@ -169,7 +169,11 @@ fn connect(request: Request<Incoming>, shared: Arc<Shared>) -> Response<respond:
 
 /// A request inside a tunnel. The tunnel's host is the one that counts: another host in the
 /// request's own address or `Host` header is a request that means two things, and is refused.
-async fn within(request: Request<Incoming>, origin: &str, shared: &Shared) -> Response<respond::Body> {
+async fn within(
+    request: Request<Incoming>,
+    origin: &str,
+    shared: &Shared,
+) -> Response<respond::Body> {
     let path = request.uri().path_and_query().map_or("/", |p| p.as_str());
     let Ok(url) = Url::parse(&format!("{origin}{path}")) else {
         return respond::plain(StatusCode::BAD_REQUEST, "the request's path is malformed\n");
@@ -180,10 +184,15 @@ async fn within(request: Request<Incoming>, origin: &str, shared: &Shared) -> Re
         .map(|a| a.as_str().to_owned())
         .or_else(|| request.headers().get(header::HOST)?.to_str().ok().map(str::to_owned));
     if let Some(named) = named {
-        let same = Url::parse(&format!("{}://{named}/", url.scheme()))
-            .is_ok_and(|n| n.host_str() == url.host_str() && n.port_or_known_default() == url.port_or_known_default());
+        let same = Url::parse(&format!("{}://{named}/", url.scheme())).is_ok_and(|n| {
+            n.host_str() == url.host_str()
+                && n.port_or_known_default() == url.port_or_known_default()
+        });
         if !same {
-            return respond::plain(StatusCode::MISDIRECTED_REQUEST, "the request names another host than its tunnel\n");
+            return respond::plain(
+                StatusCode::MISDIRECTED_REQUEST,
+                "the request names another host than its tunnel\n",
+            );
         }
     }
     inner(request, url, shared).await

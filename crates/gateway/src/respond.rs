@@ -145,7 +145,10 @@ pub(crate) async fn artifact(admitted: &Admitted, wants: &Wants) -> Response<Bod
             Ok(file) => file_body(file, end - start),
             Err(error) => {
                 tracing::error!(%error, "an admitted artifact's bytes cannot be read");
-                return plain(StatusCode::INTERNAL_SERVER_ERROR, "the artifact cannot be read from the gate's store; run `countersign doctor`\n");
+                return plain(
+                    StatusCode::INTERNAL_SERVER_ERROR,
+                    "the artifact cannot be read from the gate's store; run `countersign doctor`\n",
+                );
             }
         }
     };

@@ -39,7 +39,11 @@ fn main() -> Result<(), Box<dyn Error>> {
             let path = entry.path();
             if path.extension().is_some_and(|e| e == "zip") {
                 let name = entry.file_name().to_string_lossy().into_owned();
-                builder.add_zip(&name, BufReader::new(File::open(&path)?), &FeedLimits::default())?;
+                builder.add_zip(
+                    &name,
+                    BufReader::new(File::open(&path)?),
+                    &FeedLimits::default(),
+                )?;
             }
         }
         let bytes = builder.finish(Timestamp(0))?;
@@ -56,7 +60,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     let file = File::open(path)?;
     let len = file.metadata()?.len();
     let index = FeedIndex::open(FileAt(file, len))?;
-    println!("open: {:.2} ms, {} packages", started.elapsed().as_secs_f64() * 1e3, index.meta().packages);
+    println!(
+        "open: {:.2} ms, {} packages",
+        started.elapsed().as_secs_f64() * 1e3,
+        index.meta().packages
+    );
     let names = [
         (Ecosystem::Npm, "lodash", "4.17.4"),
         (Ecosystem::Npm, "no-such-package-here", "1.0.0"),

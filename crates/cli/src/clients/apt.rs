@@ -18,16 +18,23 @@ pub fn ask(command: &Command) -> Result<Asked, String> {
         a.contains("acquire::") || a.contains("pre-install-pkgs") || a.contains("dir::")
     };
     if let Some(bad) = args.iter().find(led_away) {
-        return Err(format!("`{bad}` would lead apt past the gate; leave it out or put it into apt.conf.d"));
+        return Err(format!(
+            "`{bad}` would lead apt past the gate; leave it out or put it into apt.conf.d"
+        ));
     }
     let mut asked = Asked::default();
     let mut sources = Sources::default();
     // Before the first update there are sources and no lists: the two are asked for apart.
     for t in targets(&["indextargets", "--no-release-info"])? {
         let Some(repo) = &t.repo_uri else { continue };
-        let signed_by = t.signed_by.clone().or_else(|| sources.signed_by(t.sources_entry.as_deref()?));
+        let signed_by =
+            t.signed_by.clone().or_else(|| sources.signed_by(t.sources_entry.as_deref()?));
         if !repo.starts_with("http://") && !repo.starts_with("https://") {
-            asked.doors.push((countersign_engine::shown_address(repo), "is not served over http or https".to_owned(), false));
+            asked.doors.push((
+                countersign_engine::shown_address(repo),
+                "is not served over http or https".to_owned(),
+                false,
+            ));
             continue;
         }
         let known = asked.upstreams.iter().any(|u| &u.address == repo);
@@ -42,7 +49,8 @@ pub fn ask(command: &Command) -> Result<Asked, String> {
     }
     for t in targets(&["indextargets"])? {
         let Some(repo) = &t.repo_uri else { continue };
-        let signed_by = t.signed_by.clone().or_else(|| sources.signed_by(t.sources_entry.as_deref()?));
+        let signed_by =
+            t.signed_by.clone().or_else(|| sources.signed_by(t.sources_entry.as_deref()?));
         asked.debian.extend(list_file(&t, repo, signed_by));
     }
     for word in &args {
@@ -62,7 +70,8 @@ pub fn ask(command: &Command) -> Result<Asked, String> {
 
 fn targets(words: &[&str]) -> Result<Vec<IndexTarget>, String> {
     let text = probe::output(OsStr::new("apt-get"), words)?;
-    let all = parse_index_targets(&text).map_err(|e| format!("apt's list of index targets cannot be read: {e}"))?;
+    let all = parse_index_targets(&text)
+        .map_err(|e| format!("apt's list of index targets cannot be read: {e}"))?;
     Ok(all.into_iter().filter(|t| t.created_by == "Packages").collect())
 }
 
@@ -108,7 +117,8 @@ impl Sources {
         let without_comments: String =
             text.lines().filter(|l| !l.starts_with('#')).map(|l| format!("{l}\n")).collect();
         let limits = countersign_ecosystem::debian::Deb822Limits::default();
-        let all = countersign_ecosystem::debian::parse_paragraphs(&without_comments, &limits).ok()?;
+        let all =
+            countersign_ecosystem::debian::parse_paragraphs(&without_comments, &limits).ok()?;
         let named = all.get(number.checked_sub(1)?)?.get("Signed-By")?.trim();
         (!named.is_empty()).then(|| named.to_owned())
     }
@@ -117,14 +127,18 @@ impl Sources {
 /// `[… signed-by=/path …]` of a one-line source.
 fn one_line_keyring(line: &str) -> Option<String> {
     let options = line.split_once('[')?.1.split_once(']')?.0;
-    options
-        .split_whitespace()
-        .find_map(|o| o.to_ascii_lowercase().starts_with("signed-by=").then(|| o.split_once('=').map(|(_, v)| v.to_owned())).flatten())
+    options.split_whitespace().find_map(|o| {
+        o.to_ascii_lowercase()
+            .starts_with("signed-by=")
+            .then(|| o.split_once('=').map(|(_, v)| v.to_owned()))
+            .flatten()
+    })
 }
 
 /// The folder in which apt keeps what it downloaded.
 fn archives() -> PathBuf {
-    let out = probe::output(OsStr::new("apt-config"), &["shell", "D", "Dir::Cache::archives/d"]).unwrap_or_default();
+    let out = probe::output(OsStr::new("apt-config"), &["shell", "D", "Dir::Cache::archives/d"])
+        .unwrap_or_default();
     let path = out.trim().trim_start_matches("D='").trim_end_matches('\'').to_owned();
     if path.is_empty() { PathBuf::from("/var/cache/apt/archives") } else { PathBuf::from(path) }
 }
@@ -154,7 +168,8 @@ pub fn equip(asked: &Asked, gate: &Gate<'_>, e: &mut Equipment) -> Result<(), St
 }
 
 fn configuration(asked: &Asked, gate: &Gate<'_>) -> Result<String, String> {
-    let exe = std::env::current_exe().map_err(|e| format!("the gate's own program cannot be found: {e}"))?;
+    let exe = std::env::current_exe()
+        .map_err(|e| format!("the gate's own program cannot be found: {e}"))?;
     let mut text = String::new();
     let proxy = gate.proxy;
     let _ = writeln!(text, "#clear Acquire::http::Proxy-Auto-Detect;");
@@ -164,7 +179,9 @@ fn configuration(asked: &Asked, gate: &Gate<'_>) -> Result<String, String> {
         let _ = writeln!(text, "Acquire::{scheme}::Timeout \"900\";");
         // A proxy or an exception for one host would come before the general one.
         for seed in &asked.upstreams {
-            if let Some(host) = url::Url::parse(&seed.address).ok().and_then(|u| u.host_str().map(str::to_owned)) {
+            if let Some(host) =
+                url::Url::parse(&seed.address).ok().and_then(|u| u.host_str().map(str::to_owned))
+            {
                 let _ = writeln!(text, "Acquire::{scheme}::Proxy::{host} \"{proxy}/\";");
             }
         }

@@ -19,10 +19,14 @@ pub fn ask(command: &Command, memory: &mut dyn probe::Memory) -> Result<Asked, S
         if let Some(http) = table.get("http").and_then(|h| h.as_table())
             && let Some(key) = ["proxy", "cainfo"].into_iter().find(|k| http.contains_key(*k))
         {
-            return Err(format!("`--config {value}` sets http.{key}, which would lead cargo past the gate; leave it out"));
+            return Err(format!(
+                "`--config {value}` sets http.{key}, which would lead cargo past the gate; leave it out"
+            ));
         }
         if table.contains_key("include") {
-            return Err(format!("`--config {value}` includes other files, which the gate does not follow; name them one by one"));
+            return Err(format!(
+                "`--config {value}` includes other files, which the gate does not follow; name them one by one"
+            ));
         }
         read_config(&table, &file, &mut asked);
     }
@@ -31,22 +35,36 @@ pub fn ask(command: &Command, memory: &mut dyn probe::Memory) -> Result<Asked, S
     let mut replaced = false;
     for file in config_files(&home) {
         let Ok(text) = std::fs::read_to_string(&file) else { continue };
-        let table: toml::Table = text.parse().map_err(|e| {
-            format!("`{}` cannot be read: {e}", file.display())
-        })?;
+        let table: toml::Table =
+            text.parse().map_err(|e| format!("`{}` cannot be read: {e}", file.display()))?;
         replaced |= read_config(&table, &file, &mut asked);
     }
     for (name, value) in std::env::vars() {
         if name.starts_with("CARGO_REGISTRIES_") && name.ends_with("_INDEX") {
-            asked.upstreams.push(Seed { ecosystem: Ecosystem::Cargo, address: value, keyring: None, explicit: false });
+            asked.upstreams.push(Seed {
+                ecosystem: Ecosystem::Cargo,
+                address: value,
+                keyring: None,
+                explicit: false,
+            });
         }
     }
     for index in option_values(&args, "--index", None) {
-        asked.upstreams.push(Seed { ecosystem: Ecosystem::Cargo, address: index, keyring: None, explicit: false });
+        asked.upstreams.push(Seed {
+            ecosystem: Ecosystem::Cargo,
+            address: index,
+            keyring: None,
+            explicit: false,
+        });
     }
     if !replaced {
         let address = builtin_registry(&program, memory)?;
-        asked.upstreams.push(Seed { ecosystem: Ecosystem::Cargo, address, keyring: None, explicit: false });
+        asked.upstreams.push(Seed {
+            ecosystem: Ecosystem::Cargo,
+            address,
+            keyring: None,
+            explicit: false,
+        });
     }
     name_git_indexes(&mut asked);
     let installing = command.subcommand().as_deref() == Some("install");
@@ -72,7 +90,8 @@ fn read_option(value: &str) -> Result<(toml::Table, PathBuf), String> {
     } else {
         value.to_owned()
     };
-    let table = text.parse().map_err(|e| format!("`--config {value}` is neither a file nor TOML: {e}"))?;
+    let table =
+        text.parse().map_err(|e| format!("`--config {value}` is neither a file nor TOML: {e}"))?;
     Ok((table, path))
 }
 
@@ -103,7 +122,12 @@ fn read_config(table: &toml::Table, file: &Path, asked: &mut Asked) -> bool {
         let Some(map) = table.get(section).and_then(|s| s.as_table()) else { continue };
         for (name, value) in map {
             if let Some(address) = text(value, key) {
-                asked.upstreams.push(Seed { ecosystem: Ecosystem::Cargo, address, keyring: None, explicit: false });
+                asked.upstreams.push(Seed {
+                    ecosystem: Ecosystem::Cargo,
+                    address,
+                    keyring: None,
+                    explicit: false,
+                });
             }
             if section == "source" && name == "crates-io" && value.get("replace-with").is_some() {
                 replaced = true;
@@ -125,19 +149,25 @@ fn read_config(table: &toml::Table, file: &Path, asked: &mut Asked) -> bool {
 
 /// Registries over git cannot be led through the gate: they are named, and stay closed.
 fn name_git_indexes(asked: &mut Asked) {
-    let (open, git): (Vec<Seed>, Vec<Seed>) =
-        asked.upstreams.drain(..).partition(|s| s.address.starts_with("sparse+") || s.address.ends_with('/'));
+    let (open, git): (Vec<Seed>, Vec<Seed>) = asked
+        .upstreams
+        .drain(..)
+        .partition(|s| s.address.starts_with("sparse+") || s.address.ends_with('/'));
     asked.upstreams = open;
     for seed in git {
         asked.doors.push((
             countersign_engine::shown_address(&seed.address),
-            "a registry over git; use its sparse index".to_owned(), false));
+            "a registry over git; use its sparse index".to_owned(),
+            false,
+        ));
     }
 }
 
 fn read_install(args: &[String], asked: &mut Asked) {
-    let versions = [option_values(args, "--version", None), option_values(args, "--vers", None)].concat();
-    let mut words = args.iter().filter(|a| !a.starts_with('-') && !a.starts_with('+') && *a != "install");
+    let versions =
+        [option_values(args, "--version", None), option_values(args, "--vers", None)].concat();
+    let mut words =
+        args.iter().filter(|a| !a.starts_with('-') && !a.starts_with('+') && *a != "install");
     if let (Some(name), Some(version)) = (words.next(), versions.first()) {
         asked.pins.push(Purl::new(Ecosystem::Cargo, name, Some(version.trim_start_matches('='))));
     }
@@ -148,8 +178,13 @@ fn read_install(args: &[String], asked: &mut Asked) {
     }
     if !option_values(args, "--git", None).is_empty() {
         asked.doors.push((
-            option_values(args, "--git", None).iter().map(|g| countersign_engine::shown_address(g)).collect(),
-            "a git repository, known to no registry".to_owned(), true));
+            option_values(args, "--git", None)
+                .iter()
+                .map(|g| countersign_engine::shown_address(g))
+                .collect(),
+            "a git repository, known to no registry".to_owned(),
+            true,
+        ));
     }
 }
 
@@ -175,7 +210,9 @@ fn read_lock(text: &str, home: &Path, asked: &mut Asked) {
         if source.starts_with("git+") {
             asked.doors.push((
                 format!("{} from {}", c.name, countersign_engine::shown_address(source)),
-                "a git dependency, known to no registry".to_owned(), true));
+                "a git dependency, known to no registry".to_owned(),
+                true,
+            ));
             continue;
         }
         if let Some(checksum) = c.checksum {
@@ -195,12 +232,14 @@ fn read_lock(text: &str, home: &Path, asked: &mut Asked) {
 /// Cargo's built-in registry, found by starting cargo with no configuration behind a proxy that
 /// answers nothing, and looking where it wants to go.
 fn builtin_registry(program: &OsStr, memory: &mut dyn probe::Memory) -> Result<String, String> {
-    let path = probe::which(program).ok_or_else(|| format!("`{}` is not installed", program.to_string_lossy()))?;
+    let path = probe::which(program)
+        .ok_or_else(|| format!("`{}` is not installed", program.to_string_lossy()))?;
     let key = format!("cargo-default-registry {}", probe::identity(&path));
     if let Some(known) = memory.get(&key) {
         return Ok(known);
     }
-    let address = watch_cargo(&path).map_err(|e| format!("cargo cannot be asked for its registry: {e}"))?;
+    let address =
+        watch_cargo(&path).map_err(|e| format!("cargo cannot be asked for its registry: {e}"))?;
     let address = address.ok_or("cargo does not say which registry it uses by default")?;
     memory.put(&key, &address);
     Ok(address)
@@ -219,7 +258,10 @@ fn watch_cargo(program: &Path) -> std::io::Result<Option<String>> {
     let mut command = std::process::Command::new(program);
     command.arg("fetch").current_dir(folder.path()).env("CARGO_HOME", folder.path().join("home"));
     for (name, _) in std::env::vars() {
-        if name.starts_with("CARGO_REGISTR") || name.starts_with("CARGO_SOURCE") || name.starts_with("CARGO_HTTP") {
+        if name.starts_with("CARGO_REGISTR")
+            || name.starts_with("CARGO_SOURCE")
+            || name.starts_with("CARGO_HTTP")
+        {
             command.env_remove(name);
         }
     }
@@ -242,7 +284,8 @@ fn watch_cargo(program: &Path) -> std::io::Result<Option<String>> {
                 stream.set_read_timeout(Some(Duration::from_secs(5)))?;
                 let mut line = String::new();
                 BufReader::new(&stream).read_line(&mut line)?;
-                if let Some(host) = line.strip_prefix("CONNECT ").and_then(|r| r.split(' ').next()) {
+                if let Some(host) = line.strip_prefix("CONNECT ").and_then(|r| r.split(' ').next())
+                {
                     found = Some(format!("sparse+https://{}/", host.trim_end_matches(":443")));
                 }
                 (&stream).write_all(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n")?;

@@ -86,7 +86,10 @@ impl Command {
             "npm" => Ok(take(Client::Npm, 1)),
             "cargo" => Ok(take(Client::Cargo, 1)),
             "apt-get" | "apt" => Ok(take(Client::Apt, 1)),
-            "sudo" => Err("`sudo` hides the client from the gate; put it first: sudo countersign run -- …".to_owned()),
+            "sudo" => Err(
+                "`sudo` hides the client from the gate; put it first: sudo countersign run -- …"
+                    .to_owned(),
+            ),
             other => Err(format!(
                 "`{other}` is no client that the gate knows; it knows pip, python -m pip, uv, npm, cargo, apt-get and apt"
             )),
@@ -231,7 +234,9 @@ pub fn option_values(args: &[String], long: &str, short: Option<&str>) -> Vec<St
             out.extend(words.next().cloned());
         } else if let Some(v) = word.strip_prefix(long).and_then(|r| r.strip_prefix('=')) {
             out.push(v.to_owned());
-        } else if let Some(v) = short.and_then(|s| word.strip_prefix(s)).filter(|_| !word.starts_with("--")) {
+        } else if let Some(v) =
+            short.and_then(|s| word.strip_prefix(s)).filter(|_| !word.starts_with("--"))
+        {
             out.push(v.to_owned());
         }
     }
@@ -250,7 +255,9 @@ pub fn without_option(args: &[OsString], long: &str, short: Option<&str>) -> Vec
             break;
         }
         let joined = text.strip_prefix(long).is_some_and(|r| r.starts_with('='))
-            || short.is_some_and(|s| !text.starts_with("--") && text.len() > s.len() && text.starts_with(s));
+            || short.is_some_and(|s| {
+                !text.starts_with("--") && text.len() > s.len() && text.starts_with(s)
+            });
         if text == long || Some(text.as_ref()) == short {
             words.next();
         } else if !joined {
@@ -287,7 +294,13 @@ mod tests {
             let c = Command::detect(&words(text)).unwrap();
             assert_eq!((c.client, c.args.len()), (client, args), "{text}");
         }
-        for text in ["pipx run x", "pipenv install", "bash -c ls", "sudo apt-get install x", "python script.py"] {
+        for text in [
+            "pipx run x",
+            "pipenv install",
+            "bash -c ls",
+            "sudo apt-get install x",
+            "python script.py",
+        ] {
             assert!(Command::detect(&words(text)).is_err(), "{text}");
         }
     }

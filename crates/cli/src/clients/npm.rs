@@ -10,7 +10,9 @@ use std::path::{Path, PathBuf};
 pub fn ask(command: &Command) -> Result<Asked, String> {
     let args = command.texts();
     if let Some(option) = args.iter().find(|a| leads_away(a)) {
-        return Err(format!("`{option}` would lead npm past the gate; set it in the environment instead"));
+        return Err(format!(
+            "`{option}` would lead npm past the gate; set it in the environment instead"
+        ));
     }
     let mut asked = Asked::default();
     let program = command.program.first().cloned().unwrap_or_default();
@@ -39,10 +41,17 @@ pub fn ask(command: &Command) -> Result<Asked, String> {
         }
     }
     for address in registries {
-        asked.upstreams.push(Seed { ecosystem: Ecosystem::Npm, address, keyring: None, explicit: false });
+        asked.upstreams.push(Seed {
+            ecosystem: Ecosystem::Npm,
+            address,
+            keyring: None,
+            explicit: false,
+        });
     }
     let root = local_root(&args);
-    let global = is_global(&args).then(|| config.get("prefix").and_then(|p| p.as_str()).map(PathBuf::from)).flatten();
+    let global = is_global(&args)
+        .then(|| config.get("prefix").and_then(|p| p.as_str()).map(PathBuf::from))
+        .flatten();
     let named = read_specs(command, &args, &mut asked);
     read_project(&root, named, &mut asked);
     let modules = match global {
@@ -66,8 +75,12 @@ fn leads_away(word: &str) -> bool {
     let name = name.split('=').next().unwrap_or(name);
     let name = name.strip_prefix("no-").unwrap_or(name);
     let begins = |full: &str, least: usize| name.len() >= least && full.starts_with(name);
-    begins("https-proxy", 3) || begins("http-proxy", 3) || begins("proxy", 3) || begins("noproxy", 3)
-        || begins("cafile", 3) || name == "ca"
+    begins("https-proxy", 3)
+        || begins("http-proxy", 3)
+        || begins("proxy", 3)
+        || begins("noproxy", 3)
+        || begins("cafile", 3)
+        || name == "ca"
 }
 
 fn is_global(args: &[String]) -> bool {
@@ -117,7 +130,9 @@ fn read_kind(name: Option<&str>, kind: &SpecKind, text: &str, asked: &mut Asked)
 /// Pins of the project's lock file, and direct addresses among its dependencies.
 fn read_project(root: &Path, named: bool, asked: &mut Asked) {
     for name in ["npm-shrinkwrap.json", "package-lock.json"] {
-        let Some(text) = find_upwards(root, name).and_then(|p| std::fs::read(p).ok()) else { continue };
+        let Some(text) = find_upwards(root, name).and_then(|p| std::fs::read(p).ok()) else {
+            continue;
+        };
         let Ok(packages) = npm::parse_package_lock(&text) else { continue };
         for p in packages.iter().filter(|p| !p.link) {
             if let Some(version) = &p.version {
@@ -174,10 +189,29 @@ mod tests {
 
     #[test]
     fn options_that_lead_away_are_known_by_their_beginnings() {
-        for word in ["--https-proxy", "--https-prox=x", "--proxy=x", "--no-proxy", "--ca", "--cafil=x", "--noproxy", "-proxy", "---https-proxy=x"] {
+        for word in [
+            "--https-proxy",
+            "--https-prox=x",
+            "--proxy=x",
+            "--no-proxy",
+            "--ca",
+            "--cafil=x",
+            "--noproxy",
+            "-proxy",
+            "---https-proxy=x",
+        ] {
             assert!(leads_away(word), "{word}");
         }
-        for word in ["--save", "--cache=x", "--production", "--prefix", "install", "--provenance", "--no-save", "--call"] {
+        for word in [
+            "--save",
+            "--cache=x",
+            "--production",
+            "--prefix",
+            "install",
+            "--provenance",
+            "--no-save",
+            "--call",
+        ] {
             assert!(!leads_away(word), "{word}");
         }
     }

@@ -65,7 +65,9 @@ struct Answer {
 /// Asks pip. When pip's own parser rejects the arguments, pip is left to say so itself.
 pub fn ask(command: &Command) -> Result<Asked, String> {
     if let Some(option) = command.texts().iter().find(|a| leads_away(a)) {
-        return Err(format!("`{option}` would lead pip past the gate; set it in the environment instead"));
+        return Err(format!(
+            "`{option}` would lead pip past the gate; set it in the environment instead"
+        ));
     }
     let mut asked = Asked::default();
     let python = interpreter(command)?;
@@ -89,7 +91,9 @@ pub fn ask(command: &Command) -> Result<Asked, String> {
 
 fn read_answer(answer: Answer, command: &Command, asked: &mut Asked) -> Result<(), String> {
     if let Some(python) = &answer.python {
-        return Err(format!("`--python` starts another pip; run `{python} -m pip` behind the gate instead"));
+        return Err(format!(
+            "`--python` starts another pip; run `{python} -m pip` behind the gate instead"
+        ));
     }
     // Extra indexes own their names before the default one: they are the private ones.
     let mut indexes = answer.extra_index_urls.clone();
@@ -98,13 +102,20 @@ fn read_answer(answer: Answer, command: &Command, asked: &mut Asked) -> Result<(
         indexes.clear();
     }
     for address in indexes {
-        asked.upstreams.push(Seed { ecosystem: Ecosystem::Pypi, address, keyring: None, explicit: false });
+        asked.upstreams.push(Seed {
+            ecosystem: Ecosystem::Pypi,
+            address,
+            keyring: None,
+            explicit: false,
+        });
     }
     asked.roots.extend(answer.cert.as_ref().map(PathBuf::from));
     for link in &answer.find_links {
         asked.doors.push((
             countersign_engine::shown_address(link),
-            "find-links is no index; its files are not offered".to_owned(), false));
+            "find-links is no index; its files are not offered".to_owned(),
+            false,
+        ));
     }
     let by_words = option_values(&command.texts(), "--find-links", Some("-f"));
     let by_variable = std::env::var("PIP_FIND_LINKS").unwrap_or_default();
@@ -153,7 +164,9 @@ fn read_spec(spec: &pypi::Spec, text: &str, asked: &mut Asked, local: &mut Vec<P
         pypi::Spec::Url { .. } | pypi::Spec::Vcs { .. } => {
             asked.doors.push((
                 countersign_engine::shown_address(text),
-                "a direct address, known to no index".to_owned(), true));
+                "a direct address, known to no index".to_owned(),
+                true,
+            ));
         }
         pypi::Spec::LocalPath { path, .. } => local.extend(file_path(path)),
         _ => {}
@@ -166,7 +179,10 @@ fn leads_away(word: &str) -> bool {
     let Some(name) = word.strip_prefix("--") else { return false };
     let name = name.split('=').next().unwrap_or(name);
     let begins = |full: &str, least: usize| name.len() >= least && full.starts_with(name);
-    begins("proxy", 4) || begins("cert", 2) || begins("client-cert", 2) || (begins("find-links", 2) && name != "find-links")
+    begins("proxy", 4)
+        || begins("cert", 2)
+        || begins("client-cert", 2)
+        || (begins("find-links", 2) && name != "find-links")
 }
 
 /// The path that a `file:` address or a path names; extras behind it are none of it.
@@ -205,8 +221,14 @@ fn read_requirements(
             pypi::RequirementKind::Include { path, .. } => {
                 read_requirements(&here.join(path), asked, local, seen)?;
             }
-            pypi::RequirementKind::IndexUrl(address) | pypi::RequirementKind::ExtraIndexUrl(address) => {
-                asked.upstreams.push(Seed { ecosystem: Ecosystem::Pypi, address, keyring: None, explicit: false });
+            pypi::RequirementKind::IndexUrl(address)
+            | pypi::RequirementKind::ExtraIndexUrl(address) => {
+                asked.upstreams.push(Seed {
+                    ecosystem: Ecosystem::Pypi,
+                    address,
+                    keyring: None,
+                    explicit: false,
+                });
             }
             pypi::RequirementKind::FindLinks(link) => {
                 return Err(format!(
@@ -229,13 +251,15 @@ fn interpreter(command: &Command) -> Result<PathBuf, String> {
     if command.program.len() > 1 {
         return Ok(PathBuf::from(program));
     }
-    let path = super::probe::which(&program).ok_or_else(|| format!("`{}` is not installed", program.to_string_lossy()))?;
+    let path = super::probe::which(&program)
+        .ok_or_else(|| format!("`{}` is not installed", program.to_string_lossy()))?;
     if let Ok(text) = std::fs::read(&path) {
         let first = text.split(|b| *b == b'\n').next().unwrap_or_default();
         let line = String::from_utf8_lossy(first);
         if let Some(rest) = line.strip_prefix("#!") {
             let python = rest.trim();
-            if python.contains("python") && !python.contains("env ") && Path::new(python).is_file() {
+            if python.contains("python") && !python.contains("env ") && Path::new(python).is_file()
+            {
                 return Ok(PathBuf::from(python));
             }
         }
@@ -250,11 +274,21 @@ fn interpreter(command: &Command) -> Result<PathBuf, String> {
     String::from_utf8_lossy(&output.stdout)
         .lines()
         .find_map(|l| l.strip_prefix("sys.executable: ").map(|p| PathBuf::from(p.trim())))
-        .ok_or_else(|| format!("`{}` does not say which python it runs in; use `python -m pip`", path.display()))
+        .ok_or_else(|| {
+            format!(
+                "`{}` does not say which python it runs in; use `python -m pip`",
+                path.display()
+            )
+        })
 }
 
 /// Leads pip to the gate.
-pub fn equip(command: &Command, asked: &Asked, gate: &Gate<'_>, e: &mut Equipment) -> Result<(), String> {
+pub fn equip(
+    command: &Command,
+    asked: &Asked,
+    gate: &Gate<'_>,
+    e: &mut Equipment,
+) -> Result<(), String> {
     e.set("PIP_PROXY", gate.proxy);
     e.set("PIP_CERT", gate.certificate);
     // Where these are set, they come before pip's own setting.
@@ -299,11 +333,26 @@ mod tests {
 
     #[test]
     fn options_that_lead_past_the_gate_are_refused() {
-        for word in ["--proxy=http://x.example", "--prox", "--cert", "--cer=x", "--client-c=x", "--find-l=x"] {
+        for word in [
+            "--proxy=http://x.example",
+            "--prox",
+            "--cert",
+            "--cer=x",
+            "--client-c=x",
+            "--find-l=x",
+        ] {
             let e = ask(&pip(&format!("pip install {word} flask"))).err();
             assert!(e.is_some_and(|e| e.contains(word)), "{word}");
         }
-        for word in ["--progress-bar", "--pre", "--prefix=x", "--constraint=x", "--find-links=x", "flask", "--force-reinstall"] {
+        for word in [
+            "--progress-bar",
+            "--pre",
+            "--prefix=x",
+            "--constraint=x",
+            "--find-links=x",
+            "flask",
+            "--force-reinstall",
+        ] {
             assert!(!leads_away(word), "{word}");
         }
     }

@@ -36,9 +36,9 @@ pub fn which(program: &OsStr) -> Option<PathBuf> {
         return path.is_file().then(|| path.to_path_buf());
     }
     let dirs = std::env::var_os("PATH")?;
-    std::env::split_paths(&dirs).map(|d| d.join(program)).find(|p| {
-        p.metadata().is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0)
-    })
+    std::env::split_paths(&dirs)
+        .map(|d| d.join(program))
+        .find(|p| p.metadata().is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0))
 }
 
 /// A key that changes whenever the program's file does.

@@ -15,9 +15,11 @@ pub fn ask(command: &Command, memory: &mut dyn probe::Memory) -> Result<Asked, S
     let own = settings.replace("127.0.0.1:9", "");
     for key in ["http_proxy: Some", "https_proxy: Some", "no_proxy: Some"] {
         if own.contains(key) {
-            return Err("uv's own configuration names a proxy, which would lead it past the gate; \
+            return Err(
+                "uv's own configuration names a proxy, which would lead it past the gate; \
                         set HTTPS_PROXY in the environment instead"
-                .to_owned());
+                    .to_owned(),
+            );
         }
     }
     let (links, mut indexes): (Vec<Index>, Vec<Index>) =
@@ -30,20 +32,28 @@ pub fn ask(command: &Command, memory: &mut dyn probe::Memory) -> Result<Asked, S
     indexes.sort_by_key(|i| i.default);
     for i in &indexes {
         let address = i.address.clone();
-        asked.upstreams.push(Seed { ecosystem: Ecosystem::Pypi, address, keyring: None, explicit: i.explicit });
+        asked.upstreams.push(Seed {
+            ecosystem: Ecosystem::Pypi,
+            address,
+            keyring: None,
+            explicit: i.explicit,
+        });
     }
     for link in links {
         let why = "find-links is no index; its files are not offered";
         let shown = countersign_engine::shown_address(&link.address);
         if !link.address.starts_with("http") {
-            return Err(format!("closed `--find-links {shown}`: {why}; take it out of uv's settings for this run"));
+            return Err(format!(
+                "closed `--find-links {shown}`: {why}; take it out of uv's settings for this run"
+            ));
         }
         asked.doors.push((shown, why.to_owned(), false));
     }
     let mut local = Vec::new();
     read_words(command, &mut asked, &mut local);
     let here = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("."));
-    if let Some(text) = find_upwards(&here, "uv.lock").and_then(|p| std::fs::read_to_string(p).ok()) {
+    if let Some(text) = find_upwards(&here, "uv.lock").and_then(|p| std::fs::read_to_string(p).ok())
+    {
         read_lock(&text, &mut asked);
     }
     read_sources(&here, &mut local);
@@ -84,7 +94,9 @@ fn read_indexes(settings: &str) -> Vec<Index> {
     let mut out = Vec::new();
     let indent = |line: &str| line.len() - line.trim_start().len();
     let mut lines = settings.lines();
-    let Some(depth) = lines.by_ref().find(|l| l.trim_start().starts_with("index_locations:")).map(indent) else {
+    let Some(depth) =
+        lines.by_ref().find(|l| l.trim_start().starts_with("index_locations:")).map(indent)
+    else {
         return out;
     };
     let (mut given, mut explicit, mut default, mut section_flat) = (None, false, false, false);
@@ -116,8 +128,12 @@ fn read_indexes(settings: &str) -> Vec<Index> {
 }
 
 /// uv's built-in default index, in its own words (`uv help pip install`).
-fn builtin_index(program: &std::ffi::OsStr, memory: &mut dyn probe::Memory) -> Result<String, String> {
-    let path = probe::which(program).ok_or_else(|| format!("`{}` is not installed", program.to_string_lossy()))?;
+fn builtin_index(
+    program: &std::ffi::OsStr,
+    memory: &mut dyn probe::Memory,
+) -> Result<String, String> {
+    let path = probe::which(program)
+        .ok_or_else(|| format!("`{}` is not installed", program.to_string_lossy()))?;
     let key = format!("uv-default-index {}", probe::identity(&path));
     if let Some(known) = memory.get(&key) {
         return Ok(known);
@@ -127,14 +143,25 @@ fn builtin_index(program: &std::ffi::OsStr, memory: &mut dyn probe::Memory) -> R
         .lines()
         .filter(|l| l.contains("index"))
         .find_map(|l| l.split_once("by default: <")?.1.split_once('>').map(|(u, _)| u.to_owned()));
-    let address = found.ok_or("uv does not say which index it uses by default; set UV_DEFAULT_INDEX")?;
+    let address =
+        found.ok_or("uv does not say which index it uses by default; set UV_DEFAULT_INDEX")?;
     memory.put(&key, &address);
     Ok(address)
 }
 
 fn read_words(command: &Command, asked: &mut Asked, local: &mut Vec<PathBuf>) {
     let mut args = command.texts();
-    for option in ["--index", "--default-index", "--index-url", "--extra-index-url", "--python", "-p", "-i", "--target", "--prefix"] {
+    for option in [
+        "--index",
+        "--default-index",
+        "--index-url",
+        "--extra-index-url",
+        "--python",
+        "-p",
+        "-i",
+        "--target",
+        "--prefix",
+    ] {
         let values = super::option_values(&args, option, None);
         args.retain(|a| !values.contains(a));
     }
@@ -155,7 +182,9 @@ fn read_words(command: &Command, asked: &mut Asked, local: &mut Vec<PathBuf>) {
             pypi::Spec::LocalPath { path, .. } => local.extend(super::pip::file_path(&path)),
             pypi::Spec::Url { .. } | pypi::Spec::Vcs { .. } => asked.doors.push((
                 countersign_engine::shown_address(word),
-                "a direct address, known to no index".to_owned(), true)),
+                "a direct address, known to no index".to_owned(),
+                true,
+            )),
             _ => {}
         }
     }
@@ -195,7 +224,11 @@ fn read_path(path: &Path, asked: &mut Asked, local: &mut Vec<PathBuf>, depth: us
 /// Archives of this machine that the project's sources name (`[tool.uv.sources]`, `path`).
 fn read_sources(here: &Path, local: &mut Vec<PathBuf>) {
     let Some(file) = find_upwards(here, "pyproject.toml") else { return };
-    let Some(table) = std::fs::read_to_string(&file).ok().and_then(|t| t.parse::<toml::Table>().ok()) else { return };
+    let Some(table) =
+        std::fs::read_to_string(&file).ok().and_then(|t| t.parse::<toml::Table>().ok())
+    else {
+        return;
+    };
     let sources = table.get("tool").and_then(|t| t.get("uv")).and_then(|u| u.get("sources"));
     for source in sources.and_then(|s| s.as_table()).into_iter().flat_map(|t| t.values()) {
         let list = source.as_array().cloned().unwrap_or_else(|| vec![source.clone()]);
@@ -223,30 +256,44 @@ fn sites(command: &Command, here: &Path) -> Vec<PathBuf> {
     if let Some(target) = super::option_values(&args, "--target", Some("-t")).pop() {
         return vec![PathBuf::from(target)];
     }
-    let project = command.subcommand().is_some_and(|s| matches!(s.as_str(), "add" | "sync" | "remove" | "run" | "lock"));
+    let project = command
+        .subcommand()
+        .is_some_and(|s| matches!(s.as_str(), "add" | "sync" | "remove" | "run" | "lock"));
     let named = super::option_values(&args, "--python", Some("-p")).pop().map(PathBuf::from);
     let prefix = super::option_values(&args, "--prefix", None).pop().map(PathBuf::from);
     let active = std::env::var_os("VIRTUAL_ENV").map(PathBuf::from);
     let own = std::env::var_os("UV_PROJECT_ENVIRONMENT").map(PathBuf::from);
     let nearest = here.ancestors().map(|d| d.join(".venv")).find(|d| d.is_dir());
-    let by_python = named.map(|p| if p.is_dir() { p } else { p.parent().and_then(Path::parent).map(Path::to_path_buf).unwrap_or(p) });
+    let by_python = named.map(|p| {
+        if p.is_dir() {
+            p
+        } else {
+            p.parent().and_then(Path::parent).map(Path::to_path_buf).unwrap_or(p)
+        }
+    });
     let roots: Vec<PathBuf> = if let Some(p) = prefix.or(by_python) {
         vec![p]
     } else if project {
         // The environment may only come to be during the run.
         vec![own.or(nearest).unwrap_or_else(|| {
-            find_upwards(here, "pyproject.toml").and_then(|p| p.parent().map(|d| d.join(".venv"))).unwrap_or_else(|| here.join(".venv"))
+            find_upwards(here, "pyproject.toml")
+                .and_then(|p| p.parent().map(|d| d.join(".venv")))
+                .unwrap_or_else(|| here.join(".venv"))
         })]
     } else {
         active.or(nearest).into_iter().collect()
     };
-    roots.into_iter().flat_map(|r| [r.join("lib/python*/site-packages"), r.join("lib64/python*/site-packages")]).collect()
+    roots
+        .into_iter()
+        .flat_map(|r| [r.join("lib/python*/site-packages"), r.join("lib64/python*/site-packages")])
+        .collect()
 }
 
 /// Leads uv to the gate.
 pub fn equip(gate: &Gate<'_>, e: &mut Equipment) -> Result<(), String> {
     // uv has no variables of its own for this; what it starts inherits them and finds the same gate.
-    for name in ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"] {
+    for name in ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"]
+    {
         e.set(name, gate.proxy);
     }
     e.set("SSL_CERT_FILE", gate.bundle);
@@ -274,7 +321,12 @@ mod tests {
             one("/wheels", false, false, "Flat"),
             one("https://no.example/", false, false, "Simple"),
         );
-        let index = |address: &str, explicit, default, flat| Index { address: address.into(), default, explicit, flat };
+        let index = |address: &str, explicit, default, flat| Index {
+            address: address.into(),
+            default,
+            explicit,
+            flat,
+        };
         assert_eq!(
             read_indexes(&text),
             [

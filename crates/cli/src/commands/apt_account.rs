@@ -21,7 +21,9 @@ pub fn ask(socket: &Path) -> u8 {
             1
         }
         Err(e) => {
-            print::error_line(&format!("countersign: the gate cannot be asked: {e}; nothing is installed"));
+            print::error_line(&format!(
+                "countersign: the gate cannot be asked: {e}; nothing is installed"
+            ));
             1
         }
     }

@@ -25,8 +25,13 @@ impl clients::probe::Memory for NoMemory {
 }
 
 /// A harmless command of each client, by which it is recognised and asked.
-const CLIENTS: [&[&str]; 5] =
-    [&["pip", "install"], &["uv", "pip", "install"], &["npm", "install"], &["cargo", "fetch"], &["apt-get", "install"]];
+const CLIENTS: [&[&str]; 5] = [
+    &["pip", "install"],
+    &["uv", "pip", "install"],
+    &["npm", "install"],
+    &["cargo", "fetch"],
+    &["apt-get", "install"],
+];
 
 /// Diagnoses. Exit code 1 when something that is configured does not work.
 pub async fn doctor(context: &Context, json: bool) -> Result<u8, Failed> {
@@ -62,15 +67,27 @@ async fn diagnose_client(words: &[&str], lines: &mut Vec<Line>) -> Result<(), Fa
         return Ok(());
     };
     let command = Command::detect(&os).map_err(Failed::internal)?;
-    let asked = tokio::task::spawn_blocking(move || clients::ask(&command, &mut NoMemory)).await.map_err(Failed::internal)?;
+    let asked = tokio::task::spawn_blocking(move || clients::ask(&command, &mut NoMemory))
+        .await
+        .map_err(Failed::internal)?;
     match asked {
         Err(e) => lines.push(Line { area: "client", name, ok: Some(false), detail: e }),
         Ok(asked) => {
-            lines.push(Line { area: "client", name: name.clone(), ok: Some(true), detail: path.display().to_string() });
+            lines.push(Line {
+                area: "client",
+                name: name.clone(),
+                ok: Some(true),
+                detail: path.display().to_string(),
+            });
             for seed in &asked.upstreams {
                 let detail = countersign_engine::shown_address(&seed.address);
                 let Some(upstream) = Upstream::new(seed.ecosystem, &seed.address) else {
-                    lines.push(Line { area: "upstream", name: name.clone(), ok: Some(false), detail: format!("{detail}: is no http address") });
+                    lines.push(Line {
+                        area: "upstream",
+                        name: name.clone(),
+                        ok: Some(false),
+                        detail: format!("{detail}: is no http address"),
+                    });
                     continue;
                 };
                 // Debian's root answers differently from mirror to mirror; its lists say more.
@@ -82,10 +99,20 @@ async fn diagnose_client(words: &[&str], lines: &mut Vec<Line>) -> Result<(), Fa
                     Ok(status) => (true, format!("answers {status}")),
                     Err(e) => (false, e),
                 };
-                lines.push(Line { area: "upstream", name: name.clone(), ok: Some(ok), detail: format!("{detail}  {more}") });
+                lines.push(Line {
+                    area: "upstream",
+                    name: name.clone(),
+                    ok: Some(ok),
+                    detail: format!("{detail}  {more}"),
+                });
             }
             for (what, why, _) in &asked.doors {
-                lines.push(Line { area: "side door", name: name.clone(), ok: None, detail: format!("{what}: closed, {why}") });
+                lines.push(Line {
+                    area: "side door",
+                    name: name.clone(),
+                    ok: None,
+                    detail: format!("{what}: closed, {why}"),
+                });
             }
         }
     }
@@ -95,7 +122,12 @@ async fn diagnose_client(words: &[&str], lines: &mut Vec<Line>) -> Result<(), Fa
 async fn diagnose_state(context: &Context, lines: &mut Vec<Line>) {
     let shown = context.state.display().to_string();
     match &context.config_file {
-        None => lines.push(Line { area: "config", name: "defaults".into(), ok: Some(true), detail: "no countersign.toml".into() }),
+        None => lines.push(Line {
+            area: "config",
+            name: "defaults".into(),
+            ok: Some(true),
+            detail: "no countersign.toml".into(),
+        }),
         Some(f) => {
             let (ok, detail) = match context.config() {
                 Ok(_) => (true, f.display().to_string()),
@@ -105,33 +137,86 @@ async fn diagnose_state(context: &Context, lines: &mut Vec<Line>) {
         }
     }
     if !context.state.join("store.sqlite").is_file() {
-        lines.push(Line { area: "store", name: "none".into(), ok: None, detail: format!("{shown}: made by the first run, or by `countersign init`") });
+        lines.push(Line {
+            area: "store",
+            name: "none".into(),
+            ok: None,
+            detail: format!("{shown}: made by the first run, or by `countersign init`"),
+        });
         return;
     }
     match context.open().await {
-        Err(e) => lines.push(Line { area: "store", name: "store".into(), ok: Some(false), detail: e.message }),
+        Err(e) => lines.push(Line {
+            area: "store",
+            name: "store".into(),
+            ok: Some(false),
+            detail: e.message,
+        }),
         Ok(store) => {
             lines.push(Line { area: "store", name: "store".into(), ok: Some(true), detail: shown });
             let key = store.verifier_key().map(ToString::to_string);
-            lines.push(Line { area: "key", name: "ledger".into(), ok: Some(key.is_some()), detail: key.unwrap_or_else(|| "no key; make one with `countersign init`".into()) });
+            lines.push(Line {
+                area: "key",
+                name: "ledger".into(),
+                ok: Some(key.is_some()),
+                detail: key.unwrap_or_else(|| "no key; make one with `countersign init`".into()),
+            });
             match store.fsck(true).await {
-                Ok(r) if r.is_clean() => lines.push(Line { area: "ledger", name: "quick check".into(), ok: Some(true), detail: format!("{} entries", r.entries) }),
-                Ok(r) => lines.push(Line { area: "ledger", name: "quick check".into(), ok: Some(false), detail: r.problems.join("; ") }),
-                Err(e) => lines.push(Line { area: "ledger", name: "quick check".into(), ok: Some(false), detail: e.to_string() }),
+                Ok(r) if r.is_clean() => lines.push(Line {
+                    area: "ledger",
+                    name: "quick check".into(),
+                    ok: Some(true),
+                    detail: format!("{} entries", r.entries),
+                }),
+                Ok(r) => lines.push(Line {
+                    area: "ledger",
+                    name: "quick check".into(),
+                    ok: Some(false),
+                    detail: r.problems.join("; "),
+                }),
+                Err(e) => lines.push(Line {
+                    area: "ledger",
+                    name: "quick check".into(),
+                    ok: Some(false),
+                    detail: e.to_string(),
+                }),
             }
             diagnose_feeds(context, &store, lines).await;
         }
     }
 }
 
-async fn diagnose_feeds(context: &Context, store: &countersign_engine::store::Store, lines: &mut Vec<Line>) {
+async fn diagnose_feeds(
+    context: &Context,
+    store: &countersign_engine::store::Store,
+    lines: &mut Vec<Line>,
+) {
     match context.feeds(store, &[]).await {
-        Err(e) => lines.push(Line { area: "feed", name: "feeds".into(), ok: Some(false), detail: e.message }),
-        Ok(None) => lines.push(Line { area: "feed", name: "none".into(), ok: None, detail: "nothing is known to be vulnerable or malicious; `countersign feed add …`".into() }),
+        Err(e) => lines.push(Line {
+            area: "feed",
+            name: "feeds".into(),
+            ok: Some(false),
+            detail: e.message,
+        }),
+        Ok(None) => lines.push(Line {
+            area: "feed",
+            name: "none".into(),
+            ok: None,
+            detail: "nothing is known to be vulnerable or malicious; `countersign feed add …`"
+                .into(),
+        }),
         Ok(Some(feeds)) => {
             for s in &feeds.meta().sources {
-                let age = s.newest_modified.map_or_else(|| "age unknown".to_owned(), |t| format!("newest {} days old", now().hours_since(t) / 24));
-                lines.push(Line { area: "feed", name: s.name.clone(), ok: Some(s.unreadable == 0), detail: format!("{} records, {age}, {} unreadable", s.records, s.unreadable) });
+                let age = s.newest_modified.map_or_else(
+                    || "age unknown".to_owned(),
+                    |t| format!("newest {} days old", now().hours_since(t) / 24),
+                );
+                lines.push(Line {
+                    area: "feed",
+                    name: s.name.clone(),
+                    ok: Some(s.unreadable == 0),
+                    detail: format!("{} records, {age}, {} unreadable", s.records, s.unreadable),
+                });
             }
         }
     }

@@ -43,12 +43,19 @@ pub async fn feed(context: &Context, command: FeedCommand) -> Result<u8, Failed>
                 print::line(&format!("removed {name}"));
                 return Ok(0);
             }
-            Err(Failed::usage(format!("there is no feed `{name}`; `countersign feed list` shows them")))
+            Err(Failed::usage(format!(
+                "there is no feed `{name}`; `countersign feed list` shows them"
+            )))
         }
     }
 }
 
-async fn add(context: &Context, store: &Store, location: &str, name: Option<String>) -> Result<u8, Failed> {
+async fn add(
+    context: &Context,
+    store: &Store,
+    location: &str,
+    name: Option<String>,
+) -> Result<u8, Failed> {
     let remote = location.starts_with("http://") || location.starts_with("https://");
     let location = if remote {
         location.to_owned()
@@ -84,19 +91,24 @@ async fn add(context: &Context, store: &Store, location: &str, name: Option<Stri
 
 fn default_name(location: &str) -> String {
     let last = location.trim_end_matches('/').rsplit('/').next().unwrap_or("feed");
-    last.trim_end_matches(".zip").chars().filter(|c| c.is_ascii_alphanumeric() || "-_.".contains(*c)).collect()
+    last.trim_end_matches(".zip")
+        .chars()
+        .filter(|c| c.is_ascii_alphanumeric() || "-_.".contains(*c))
+        .collect()
 }
 
 /// Fetches a feed with an address. What was there stays until the new one is whole and readable.
 async fn fetch(context: &Context, store: &Store, feed: Feed) -> Result<(), Failed> {
-    let url = url::Url::parse(&feed.location)
-        .map_err(|e| Failed::usage(format!("feed `{}`: its address cannot be read: {e}", feed.name)))?;
+    let url = url::Url::parse(&feed.location).map_err(|e| {
+        Failed::usage(format!("feed `{}`: its address cannot be read: {e}", feed.name))
+    })?;
     let target = place(&context.state, &feed);
     let folder = target.parent().unwrap_or(&context.state).to_path_buf();
     std::fs::create_dir_all(&folder).map_err(Failed::internal)?;
-    let bytes = countersign_engine::fetch_document(&url, 1 << 30)
-        .await
-        .map_err(|e| Failed { message: format!("feed `{}`: {e}; what was there before stays in use", feed.name), code: crate::exit::UPSTREAM })?;
+    let bytes = countersign_engine::fetch_document(&url, 1 << 30).await.map_err(|e| Failed {
+        message: format!("feed `{}`: {e}; what was there before stays in use", feed.name),
+        code: crate::exit::UPSTREAM,
+    })?;
     let staged = folder.join(format!(".{}.zip", feed.name));
     std::fs::write(&staged, &bytes).map_err(Failed::internal)?;
     let (index_folder, place) = (context.state.join("feeds/checked"), staged.clone());
@@ -107,7 +119,11 @@ async fn fetch(context: &Context, store: &Store, feed: Feed) -> Result<(), Faile
     }
     std::fs::rename(&staged, &target).map_err(Failed::internal)?;
     store
-        .put_feed(&Feed { last_synced: Some(now()), sha256: Some(Sha256Digest::of(&bytes)), ..feed })
+        .put_feed(&Feed {
+            last_synced: Some(now()),
+            sha256: Some(Sha256Digest::of(&bytes)),
+            ..feed
+        })
         .await?;
     Ok(())
 }
@@ -116,7 +132,11 @@ async fn show(context: &Context, store: &Store, json: bool) -> Result<u8, Failed
     let configured = store.feeds().await?;
     let feeds = context.feeds(store, &[]).await?;
     let Some(feeds) = feeds else {
-        print::line(if json { "{\"feeds\": []}" } else { "no feeds; add one with `countersign feed add PATH|ADDRESS`" });
+        print::line(if json {
+            "{\"feeds\": []}"
+        } else {
+            "no feeds; add one with `countersign feed add PATH|ADDRESS`"
+        });
         return Ok(0);
     };
     let meta = feeds.meta();
@@ -142,13 +162,25 @@ async fn show(context: &Context, store: &Store, json: bool) -> Result<u8, Failed
     for f in &configured {
         print::line(&format!("{}  {}", f.name, countersign_engine::shown_address(&f.location)));
     }
-    print::line(&format!("{:<24} {:>8} {:>10} {:>11}  newest record", "source", "records", "withdrawn", "unreadable"));
+    print::line(&format!(
+        "{:<24} {:>8} {:>10} {:>11}  newest record",
+        "source", "records", "withdrawn", "unreadable"
+    ));
     for s in &meta.sources {
-        let newest = s.newest_modified.map_or_else(|| "unknown".to_owned(), |t| format!("{} ({} days ago)", t.date(), now().hours_since(t) / 24));
-        print::line(&format!("{:<24} {:>8} {:>10} {:>11}  {newest}", s.name, s.records, s.withdrawn, s.unreadable));
+        let newest = s.newest_modified.map_or_else(
+            || "unknown".to_owned(),
+            |t| format!("{} ({} days ago)", t.date(), now().hours_since(t) / 24),
+        );
+        print::line(&format!(
+            "{:<24} {:>8} {:>10} {:>11}  {newest}",
+            s.name, s.records, s.withdrawn, s.unreadable
+        ));
     }
     if let Some(kev) = &meta.exploited {
-        print::line(&format!("{:<24} {:>8} {:>10} {:>11}  version {}", "known exploited", kev.entries, "", "", kev.version));
+        print::line(&format!(
+            "{:<24} {:>8} {:>10} {:>11}  version {}",
+            "known exploited", kev.entries, "", "", kev.version
+        ));
     }
     print::line(&format!("{} advisories about {} packages", meta.advisories, meta.packages));
     Ok(0)

@@ -37,11 +37,17 @@ pub async fn ledger(context: &Context, command: LedgerCommand) -> Result<u8, Fai
             for p in &report.problems {
                 print::error_line(&format!("countersign: {p}"));
             }
-            print::line(if report.is_clean() { "the ledger is consistent" } else { "the ledger is NOT consistent; keep this folder as it is and restore a copy" });
+            print::line(if report.is_clean() {
+                "the ledger is consistent"
+            } else {
+                "the ledger is NOT consistent; keep this folder as it is and restore a copy"
+            });
             Ok(u8::from(!report.is_clean()))
         }
         LedgerCommand::Key => {
-            let key = store.verifier_key().ok_or_else(|| Failed::usage("there is no ledger key; make one with `countersign init`"))?;
+            let key = store.verifier_key().ok_or_else(|| {
+                Failed::usage("there is no ledger key; make one with `countersign init`")
+            })?;
             print::line(&key.to_string());
             Ok(0)
         }
@@ -49,9 +55,16 @@ pub async fn ledger(context: &Context, command: LedgerCommand) -> Result<u8, Fai
 }
 
 fn text_line(d: &StoredDecision) -> String {
-    let why = d.decision.leading().map_or_else(String::new, |f| format!("  {}: {}", f.reason, f.detail));
+    let why =
+        d.decision.leading().map_or_else(String::new, |f| format!("  {}: {}", f.reason, f.detail));
     let digest = d.sha256.map_or_else(|| "-".repeat(12), |s| s.short());
-    format!("{:>6}  {}  {:<6}  {digest}  {}{why}", d.index, d.time, d.decision.verdict.to_string(), d.purl)
+    format!(
+        "{:>6}  {}  {:<6}  {digest}  {}{why}",
+        d.index,
+        d.time,
+        d.decision.verdict.to_string(),
+        d.purl
+    )
 }
 
 fn json_line(d: &StoredDecision) -> String {
@@ -76,7 +89,12 @@ pub fn describe(v: &VerifiedReceipt) -> Vec<String> {
     } else {
         out.push(format!("entry:      {}", v.statement().predicate_type()));
     }
-    out.push(format!("ledger:     entry {} of {} under {}", v.leaf_index(), v.checkpoint().size(), v.checkpoint().origin()));
+    out.push(format!(
+        "ledger:     entry {} of {} under {}",
+        v.leaf_index(),
+        v.checkpoint().size(),
+        v.checkpoint().origin()
+    ));
     out.push("checked:    statement signature, inclusion proof, checkpoint signature".to_owned());
     out
 }

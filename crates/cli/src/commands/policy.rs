@@ -36,7 +36,11 @@ fn explain(context: &Context, rule: Option<&str>, name: &str) -> Result<u8, Fail
     match rule {
         None => {
             for r in set.rules() {
-                let verdict = if r.effect == Effect::Permit { "permit".to_owned() } else { r.verdict.to_string() };
+                let verdict = if r.effect == Effect::Permit {
+                    "permit".to_owned()
+                } else {
+                    r.verdict.to_string()
+                };
                 print::line(&format!("{:<34} {:<8} {}", r.id, verdict, r.message));
             }
             Ok(0)
@@ -61,7 +65,10 @@ fn print_rule(r: &RuleInfo) {
         print::line(&format!("  verdict:    {}", r.verdict));
         print::line(&format!("  reason:     {} ({})", r.reason, r.reason.short()));
     }
-    print::line(&format!("  waivable:   {}", if r.waivable { "yes, with `countersign waive`" } else { "no" }));
+    print::line(&format!(
+        "  waivable:   {}",
+        if r.waivable { "yes, with `countersign waive`" } else { "no" }
+    ));
     print::line(&format!("  where:      {}:{}", r.file, r.line));
     print::line("");
     for l in r.text.lines() {
@@ -73,7 +80,9 @@ fn test(context: &Context, name: &str, files: Vec<PathBuf>) -> Result<u8, Failed
     let set = context.policy(name)?;
     let files = if files.is_empty() {
         if SHIPPED_SETS.contains(&name) {
-            return Err(Failed::usage("name the test files of a shipped policy, or give a folder as the policy"));
+            return Err(Failed::usage(
+                "name the test files of a shipped policy, or give a folder as the policy",
+            ));
         }
         vec![Path::new(name).join("tests")]
     } else {

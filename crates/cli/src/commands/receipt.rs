@@ -16,9 +16,16 @@ pub async fn receipt(context: &Context, args: ReceiptArgs) -> Result<u8, Failed>
     let text = String::from_utf8_lossy(&bytes).trim_end().to_owned();
     match args.output {
         Some(file) => {
-            std::fs::write(&file, format!("{text}\n"))
-                .map_err(|e| Failed::internal(format!("`{}` cannot be written: {e}", file.display())))?;
-            print::line(&format!("{}: {} {} (ledger entry {})", file.display(), decision.purl, decision.decision.verdict, decision.index));
+            std::fs::write(&file, format!("{text}\n")).map_err(|e| {
+                Failed::internal(format!("`{}` cannot be written: {e}", file.display()))
+            })?;
+            print::line(&format!(
+                "{}: {} {} (ledger entry {})",
+                file.display(),
+                decision.purl,
+                decision.decision.verdict,
+                decision.index
+            ));
         }
         None => print::line(&text),
     }
@@ -26,10 +33,18 @@ pub async fn receipt(context: &Context, args: ReceiptArgs) -> Result<u8, Failed>
 }
 
 async fn find(store: &Store, subject: &str) -> Result<StoredDecision, Failed> {
-    let none = |what: &str| Failed::usage(format!("the ledger holds no decision about {what}; run it through the gate first"));
+    let none = |what: &str| {
+        Failed::usage(format!(
+            "the ledger holds no decision about {what}; run it through the gate first"
+        ))
+    };
     if subject.starts_with("pkg:") {
         let purl: Purl = subject.parse().map_err(Failed::usage)?;
-        let found = if purl.version().is_some() { store.decisions_for_purl(&purl).await? } else { store.history(&purl, 1).await? };
+        let found = if purl.version().is_some() {
+            store.decisions_for_purl(&purl).await?
+        } else {
+            store.history(&purl, 1).await?
+        };
         return found.into_iter().next().ok_or_else(|| none(subject));
     }
     let sha256: Sha256Digest = match subject.parse() {
@@ -43,7 +58,8 @@ async fn find(store: &Store, subject: &str) -> Result<StoredDecision, Failed> {
 /// The SHA-256 of a file, read in pieces.
 pub fn digest_of(path: &Path) -> Result<Sha256Digest, Failed> {
     use sha2::Digest as _;
-    let fail = |e: std::io::Error| Failed::usage(format!("`{}` cannot be read: {e}", path.display()));
+    let fail =
+        |e: std::io::Error| Failed::usage(format!("`{}` cannot be read: {e}", path.display()));
     let mut file = std::fs::File::open(path).map_err(fail)?;
     let mut hasher = sha2::Sha256::new();
     std::io::copy(&mut file, &mut hasher).map_err(fail)?;

@@ -10,12 +10,15 @@ use std::path::Path;
 pub fn verify(command: VerifyCommand) -> Result<u8, Failed> {
     let VerifyCommand::Receipt { receipt, key, artifact } = command;
     let text = if Path::new(&key).is_file() {
-        std::fs::read_to_string(&key).map_err(|e| Failed::usage(format!("`{key}` cannot be read: {e}")))?
+        std::fs::read_to_string(&key)
+            .map_err(|e| Failed::usage(format!("`{key}` cannot be read: {e}")))?
     } else {
         key
     };
     let key: VerifierKey = text.trim().parse().map_err(|e| {
-        Failed::usage(format!("the ledger's public key cannot be read: {e}; `countersign ledger key` prints it"))
+        Failed::usage(format!(
+            "the ledger's public key cannot be read: {e}; `countersign ledger key` prints it"
+        ))
     })?;
     let bytes = std::fs::read(&receipt)
         .map_err(|e| Failed::usage(format!("`{}` cannot be read: {e}", receipt.display())))?;

@@ -34,7 +34,9 @@ async fn grant(store: &Store, args: WaiveArgs) -> Result<u8, Failed> {
         .filter(|r| !r.trim().is_empty())
         .ok_or_else(|| Failed::usage("a waiver needs a reason; give one with --reason"))?;
     if args.rule.is_empty() {
-        return Err(Failed::usage("a waiver names what it lifts; give --rule (a rule, reason or finding)"));
+        return Err(Failed::usage(
+            "a waiver names what it lifts; give --rule (a rule, reason or finding)",
+        ));
     }
     let until = match (&args.until, args.days) {
         (Some(text), _) => Timestamp::parse(text)
@@ -57,7 +59,10 @@ async fn grant(store: &Store, args: WaiveArgs) -> Result<u8, Failed> {
             until,
         };
         let recorded = store.add_waiver(waiver).await?;
-        print::line(&format!("{id}: {rule} is waived for {target} until {until} (ledger entry {})", recorded.index()));
+        print::line(&format!(
+            "{id}: {rule} is waived for {target} until {until} (ledger entry {})",
+            recorded.index()
+        ));
     }
     Ok(0)
 }
@@ -68,7 +73,9 @@ fn new_id(target: &str, rule: &str) -> String {
 }
 
 fn current_user() -> String {
-    std::env::var("SUDO_USER").or_else(|_| std::env::var("USER")).unwrap_or_else(|_| "unknown".to_owned())
+    std::env::var("SUDO_USER")
+        .or_else(|_| std::env::var("USER"))
+        .unwrap_or_else(|_| "unknown".to_owned())
 }
 
 async fn list(store: &Store) -> Result<u8, Failed> {
@@ -85,7 +92,15 @@ async fn list(store: &Store) -> Result<u8, Failed> {
             "ended"
         };
         let v = &w.waiver;
-        print::line(&format!("{}  {state:<7}  until {}  {}  {}  by {}: {}", v.id, v.until.date(), v.rule, v.target, v.owner, v.reason));
+        print::line(&format!(
+            "{}  {state:<7}  until {}  {}  {}  by {}: {}",
+            v.id,
+            v.until.date(),
+            v.rule,
+            v.target,
+            v.owner,
+            v.reason
+        ));
     }
     Ok(0)
 }

@@ -71,7 +71,10 @@ fn feeds_line(engine: &Engine, command: &Command) -> String {
     }
     match (known, newest) {
         (0, _) => format!("no feed covers {ours}: advisories are NOT checked"),
-        (n, Some(t)) => format!("{n} advisories for {ours}, newest {} days old", engine.now().hours_since(t) / 24),
+        (n, Some(t)) => format!(
+            "{n} advisories for {ours}, newest {} days old",
+            engine.now().hours_since(t) / 24
+        ),
         (n, None) => format!("{n} advisories for {ours} of unknown age"),
     }
 }
@@ -89,9 +92,10 @@ pub fn relevant_not_offered(engine: &Engine, client_code: Option<u8>) -> Vec<Not
     let newer = |n: &NotOffered| {
         let key = (n.purl.ecosystem(), n.purl.name().to_owned());
         let Some(versions) = taken.get(&key) else { return client_code != Some(0) };
-        versions.iter().all(|v| {
-            compare(key.0, n.purl.version().unwrap_or(""), v) != Some(Ordering::Less)
-        }) && !versions.iter().any(|v| Some(v.as_str()) == n.purl.version())
+        versions
+            .iter()
+            .all(|v| compare(key.0, n.purl.version().unwrap_or(""), v) != Some(Ordering::Less))
+            && !versions.iter().any(|v| Some(v.as_str()) == n.purl.version())
     };
     engine.report().not_offered().into_iter().filter(newer).collect()
 }
@@ -101,9 +105,12 @@ pub fn relevant_not_offered(engine: &Engine, client_code: Option<u8>) -> Vec<Not
 pub fn missing_for_want_of(engine: &Engine, _pins: &[Purl]) -> Option<Verdict> {
     let entries = engine.report().entries();
     let taken = |p: &Purl| {
-        entries.iter().any(|e| e.purl.as_ref().is_some_and(|x| x.ecosystem() == p.ecosystem() && x.name() == p.name()))
+        entries.iter().any(|e| {
+            e.purl.as_ref().is_some_and(|x| x.ecosystem() == p.ecosystem() && x.name() == p.name())
+        })
     };
-    let left: Vec<NotOffered> = engine.report().not_offered().into_iter().filter(|n| !taken(&n.purl)).collect();
+    let left: Vec<NotOffered> =
+        engine.report().not_offered().into_iter().filter(|n| !taken(&n.purl)).collect();
     left.iter().map(|n| n.verdict).min()
 }
 
@@ -146,7 +153,11 @@ impl Progress {
         }
         match &moment.oldest {
             Some((label, waited)) if *waited > Duration::from_millis(700) => {
-                let more = if moment.inspecting > 1 { format!(" and {} more", moment.inspecting - 1) } else { String::new() };
+                let more = if moment.inspecting > 1 {
+                    format!(" and {} more", moment.inspecting - 1)
+                } else {
+                    String::new()
+                };
                 let text = format!(
                     "countersign: inspecting {label}{more} · {} decided · {}",
                     moment.decided,
@@ -185,7 +196,8 @@ mod tests {
 
     #[test]
     fn sizes() {
-        for (n, want) in [(0, "0 B"), (2048, "2 KiB"), (1_572_864, "1.5 MiB"), (1 << 30, "1.0 GiB")] {
+        for (n, want) in [(0, "0 B"), (2048, "2 KiB"), (1_572_864, "1.5 MiB"), (1 << 30, "1.0 GiB")]
+        {
             assert_eq!(bytes(n), want);
         }
     }

@@ -2,7 +2,9 @@
 
 use super::{Summary, grouped, relevant_not_offered};
 use crate::print::{self, wrap};
-use countersign_core::{Evidence, EvidenceState, Finding, FindingKind, ProofClass, Severity, Verdict};
+use countersign_core::{
+    Evidence, EvidenceState, Finding, FindingKind, ProofClass, Severity, Verdict,
+};
 use countersign_engine::report::Entry;
 use owo_colors::{OwoColorize as _, Style};
 use std::fmt::Write as _;
@@ -13,7 +15,9 @@ const LISTED: usize = 30;
 /// The report as a table. Empty when it was asked to be quiet and has nothing bad to tell.
 pub fn table(s: &Summary<'_>, quiet: bool, to_terminal: bool) -> String {
     let entries = s.engine.report().entries();
-    let good = entries.iter().all(|e| e.decision.verdict == Verdict::Admit) && s.account.gaps.is_empty() && s.exit_code == 0;
+    let good = entries.iter().all(|e| e.decision.verdict == Verdict::Admit)
+        && s.account.gaps.is_empty()
+        && s.exit_code == 0;
     if quiet && good {
         return String::new();
     }
@@ -27,10 +31,20 @@ pub fn table(s: &Summary<'_>, quiet: bool, to_terminal: bool) -> String {
     write_not_offered(&mut out, s, width);
     let known = |what: &str| !quiet && s.announced.iter().any(|(w, _, _)| w == what);
     for d in s.engine.report().doors().into_iter().filter(|d| !known(&d.what)) {
-        let _ = writeln!(out, "{} {}", paint.warn("closed"), wrap(&format!("{}: {}", d.what, d.why), width - 7, 7));
+        let _ = writeln!(
+            out,
+            "{} {}",
+            paint.warn("closed"),
+            wrap(&format!("{}: {}", d.what, d.why), width - 7, 7)
+        );
     }
     for g in &s.account.gaps {
-        let _ = writeln!(out, "{} {}", paint.bad("UNGATED"), wrap(&format!("{}: {}", g.what, g.why), width - 8, 8));
+        let _ = writeln!(
+            out,
+            "{} {}",
+            paint.bad("UNGATED"),
+            wrap(&format!("{}: {}", g.what, g.why), width - 8, 8)
+        );
     }
     for l in &s.account.local {
         let _ = writeln!(out, "local   {}", wrap(l, width - 8, 8));
@@ -71,14 +85,17 @@ impl Paint {
 
 fn write_rows(out: &mut String, entries: &[Entry], paint: &Paint, width: usize, quiet: bool) {
     let mut order: Vec<&Entry> = entries.iter().collect();
-    order.sort_by(|a, b| b.decision.verdict.cmp(&a.decision.verdict).then_with(|| a.artifact.cmp(&b.artifact)));
+    order.sort_by(|a, b| {
+        b.decision.verdict.cmp(&a.decision.verdict).then_with(|| a.artifact.cmp(&b.artifact))
+    });
     if order.is_empty() {
         return;
     }
     let name = (width * 3 / 8).clamp(20, 40);
     let evidence = (width / 4).clamp(16, 30);
     let rest = width.saturating_sub(name + evidence + 11).max(12);
-    let head = format!("{:<name$} {:<7} {:<evidence$} {}", "artifact", "verdict", "evidence", "findings");
+    let head =
+        format!("{:<name$} {:<7} {:<evidence$} {}", "artifact", "verdict", "evidence", "findings");
     let _ = writeln!(out, "{}", paint.dim(&cut(&head, width)));
     let mut shown = 0;
     let mut hidden = 0;
@@ -92,9 +109,10 @@ fn write_rows(out: &mut String, entries: &[Entry], paint: &Paint, width: usize, 
         let facts = e.facts.as_ref();
         let without = if e.sha256.is_some() { "not looked for" } else { "not fetched" };
         let ev = facts.map_or_else(|| without.to_owned(), |f| evidence_cell(&f.evidence));
-        let found = facts.map_or_else(|| e.reason().map_or_else(String::new, |r| r.to_string()), |f| {
-            findings_cell(f.all_findings(), &f.not_done())
-        });
+        let found = facts.map_or_else(
+            || e.reason().map_or_else(String::new, |r| r.to_string()),
+            |f| findings_cell(f.all_findings(), &f.not_done()),
+        );
         let _ = writeln!(
             out,
             "{:<name$} {} {:<evidence$} {}",
@@ -111,7 +129,10 @@ fn write_rows(out: &mut String, entries: &[Entry], paint: &Paint, width: usize, 
 
 /// Whether an admitted row would tell nothing of its own.
 fn plain(e: &Entry) -> bool {
-    e.facts.as_ref().is_some_and(|f| f.all_findings().all(|x| x.severity <= Severity::Info) && f.evidence.iter().all(|v| v.claim().is_none()))
+    e.facts.as_ref().is_some_and(|f| {
+        f.all_findings().all(|x| x.severity <= Severity::Info)
+            && f.evidence.iter().all(|v| v.claim().is_none())
+    })
 }
 
 /// The state of evidence in a table cell.
@@ -125,7 +146,13 @@ fn evidence_cell(evidence: &[Evidence]) -> String {
                     (Some(r), _) => {
                         let name: Vec<&str> = r.trim_end_matches('/').rsplitn(3, '/').collect();
                         let path: Vec<&str> = name.iter().take(2).rev().copied().collect();
-                        let commit = claim.commit.as_deref().unwrap_or("").chars().take(7).collect::<String>();
+                        let commit = claim
+                            .commit
+                            .as_deref()
+                            .unwrap_or("")
+                            .chars()
+                            .take(7)
+                            .collect::<String>();
                         format!("✓ {} {commit}", path.join("/"))
                     }
                     (None, Some(i)) => format!("✓ signed, {i}"),
@@ -150,12 +177,20 @@ fn findings_cell<'f>(findings: impl Iterator<Item = &'f Finding>, not_done: &[&s
     let mut all: Vec<&Finding> = findings.collect();
     all.sort_by_key(|f| std::cmp::Reverse(f.severity));
     let mut parts = Vec::new();
-    let vulnerable: Vec<&&Finding> = all.iter().filter(|f| f.kind == FindingKind::Vulnerability).collect();
+    let vulnerable: Vec<&&Finding> =
+        all.iter().filter(|f| f.kind == FindingKind::Vulnerability).collect();
     if let Some(worst) = vulnerable.first() {
-        let more = if vulnerable.len() > 1 { format!(" +{}", vulnerable.len() - 1) } else { String::new() };
+        let more = if vulnerable.len() > 1 {
+            format!(" +{}", vulnerable.len() - 1)
+        } else {
+            String::new()
+        };
         parts.push(format!("{} {}{more}", worst.severity, worst.id));
     }
-    for f in all.iter().filter(|f| matches!(f.kind, FindingKind::Malicious | FindingKind::Structure) && f.severity > Severity::Info) {
+    for f in all.iter().filter(|f| {
+        matches!(f.kind, FindingKind::Malicious | FindingKind::Structure)
+            && f.severity > Severity::Info
+    }) {
         parts.push(f.id.clone());
     }
     if let Some(hook) = all.iter().find(|f| f.kind == FindingKind::InstallHook) {
@@ -163,7 +198,11 @@ fn findings_cell<'f>(findings: impl Iterator<Item = &'f Finding>, not_done: &[&s
     }
     for n in not_done.iter().filter(|n| **n != "evidence") {
         // Never shown as passed: the opening line says why.
-        parts.push(if *n == "advisories" { "CVEs unchecked".to_owned() } else { format!("{n} unchecked") });
+        parts.push(if *n == "advisories" {
+            "CVEs unchecked".to_owned()
+        } else {
+            format!("{n} unchecked")
+        });
     }
     if parts.is_empty() { "none".to_owned() } else { parts.join(", ") }
 }
@@ -209,7 +248,11 @@ fn write_recorded(out: &mut String, entries: &[Entry], paint: &Paint, width: usi
 /// What was refused or held, each with rule, reason and next step.
 fn write_stopped(out: &mut String, entries: &[Entry], paint: &Paint, width: usize) {
     for e in entries.iter().filter(|e| e.decision.verdict != Verdict::Admit) {
-        let word = if e.decision.verdict == Verdict::Hold { paint.warn("held") } else { paint.bad("refused") };
+        let word = if e.decision.verdict == Verdict::Hold {
+            paint.warn("held")
+        } else {
+            paint.bad("refused")
+        };
         let _ = writeln!(out, "\n{word} {}", e.artifact);
         for r in e.decision.fired.iter().filter(|r| r.verdict > Verdict::Admit) {
             let _ = writeln!(out, "  {}", wrap(&format!("{}: {}", r.rule, r.detail), width - 2, 4));
@@ -243,7 +286,8 @@ fn write_not_offered(out: &mut String, s: &Summary<'_>, width: usize) {
 
 fn write_counts(out: &mut String, s: &Summary<'_>, entries: &[Entry], paint: &Paint, width: usize) {
     let count = |v: Verdict| entries.iter().filter(|e| e.decision.verdict == v).count();
-    let (admitted, held, refused) = (count(Verdict::Admit), count(Verdict::Hold), count(Verdict::Refuse));
+    let (admitted, held, refused) =
+        (count(Verdict::Admit), count(Verdict::Hold), count(Verdict::Refuse));
     let mut parts = vec![format!("{admitted} admitted")];
     if held > 0 {
         parts.push(paint.warn(&format!("{held} held")));
@@ -257,7 +301,8 @@ fn write_counts(out: &mut String, s: &Summary<'_>, entries: &[Entry], paint: &Pa
         parts.push(format!("{} installed as admitted", s.account.matched));
     }
     let worked = s.engine.report().worked();
-    let audit = if entries.iter().any(|e| e.decision.audit_only) { " (audit: recorded only)" } else { "" };
+    let audit =
+        if entries.iter().any(|e| e.decision.audit_only) { " (audit: recorded only)" } else { "" };
     let text = format!(
         "countersign: {}{audit}; the gate worked {:.1} s of {:.1} s",
         parts.join(", "),

@@ -25,7 +25,10 @@ impl Engine {
             let (Some(source), Some(checksum)) = (&c.source, c.checksum) else {
                 if let Some(source) = c.source.as_ref().filter(|s| s.starts_with("git+")) {
                     let from = crate::shown_address(source);
-                    account.gap(format!("{} {}", c.name, c.version), format!("comes from {from}, which is no registry"));
+                    account.gap(
+                        format!("{} {}", c.name, c.version),
+                        format!("comes from {from}, which is no registry"),
+                    );
                 }
                 continue;
             };
@@ -44,7 +47,10 @@ impl Engine {
             if judged.contains(&checksum) {
                 account.matched += 1;
             } else if fetched {
-                account.gap(format!("{} {}", c.name, c.version), "lies in cargo's cache and was not admitted");
+                account.gap(
+                    format!("{} {}", c.name, c.version),
+                    "lies in cargo's cache and was not admitted",
+                );
             }
         }
         account
@@ -73,6 +79,11 @@ impl Engine {
             .flatten()
             .map(|d| d.path().join(&file_name))
             .find(|p| p.is_file())?;
-        Some(CachedFile { purl: Purl::new(Ecosystem::Cargo, name, Some(version)), file_name, checksum, path })
+        Some(CachedFile {
+            purl: Purl::new(Ecosystem::Cargo, name, Some(version)),
+            file_name,
+            checksum,
+            path,
+        })
     }
 }

@@ -149,7 +149,8 @@ impl Engine {
     pub(crate) fn admitted_now(&self, ecosystem: Ecosystem) -> AdmittedVersions {
         let mut out = AdmittedVersions::new();
         for e in self.report().entries() {
-            if let (Verdict::Admit, Some(purl), Some(sha256)) = (e.decision.verdict, e.purl, e.sha256)
+            if let (Verdict::Admit, Some(purl), Some(sha256)) =
+                (e.decision.verdict, e.purl, e.sha256)
                 && purl.ecosystem() == ecosystem
             {
                 out.entry(purl).or_default().push((e.file_name.unwrap_or_default(), sha256));
@@ -178,11 +179,15 @@ impl Engine {
                 continue;
             }
             let shown = path.display().to_string();
-            let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+            let name =
+                path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
             match crate::fetch::hash_file(path, Vec::new()).await {
                 Ok((d, _)) if admitted.contains(&d.sha256) => account.matched += 1,
-                Ok(_) if built_from_admitted(&name, &sources) => account.local.push(format!("{name}, built here from an admitted source archive")),
-                Ok(_) => account.gap(shown, "is in the download folder and is no artifact that was admitted"),
+                Ok(_) if built_from_admitted(&name, &sources) => account
+                    .local
+                    .push(format!("{name}, built here from an admitted source archive")),
+                Ok(_) => account
+                    .gap(shown, "is in the download folder and is no artifact that was admitted"),
                 Err(e) => account.gap(shown, format!("cannot be read: {e}")),
             }
         }

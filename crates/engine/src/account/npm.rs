@@ -53,7 +53,13 @@ pub(crate) fn look(modules: &Path) -> Tree {
     tree
 }
 
-fn walk(modules: &Path, root: &Path, listed: &HashMap<PathBuf, npm::LockedPackage>, depth: usize, tree: &mut Tree) {
+fn walk(
+    modules: &Path,
+    root: &Path,
+    listed: &HashMap<PathBuf, npm::LockedPackage>,
+    depth: usize,
+    tree: &mut Tree,
+) {
     if depth > MAX_DEPTH {
         tree.strangers.push(modules.to_path_buf());
         return;
@@ -122,16 +128,26 @@ impl Engine {
                 continue;
             }
             let purl = Purl::new(Ecosystem::Npm, &found.name, Some(&found.version));
-            let strong: Vec<_> = found.integrity.iter().filter(|i| !i.algorithm().is_weak()).collect();
+            let strong: Vec<_> =
+                found.integrity.iter().filter(|i| !i.algorithm().is_weak()).collect();
             let by_digest = strong.iter().any(|i| digests.get(*i).is_some_and(|p| *p == purl));
             // npm leaves the digest out for some layouts; then the version alone is to go by.
             let by_name = strong.is_empty() && admitted.contains_key(&purl);
             if by_digest || by_name {
                 account.matched += 1;
             } else if admitted.contains_key(&purl) {
-                account.gap(label, format!("{} has another digest than the tarball that was admitted", shown(path)));
+                account.gap(
+                    label,
+                    format!(
+                        "{} has another digest than the tarball that was admitted",
+                        shown(path)
+                    ),
+                );
             } else {
-                account.gap(label, format!("{} is installed and was not admitted in this run", shown(path)));
+                account.gap(
+                    label,
+                    format!("{} is installed and was not admitted in this run", shown(path)),
+                );
             }
         }
         for path in after.strangers.iter().filter(|p| !before.strangers.contains(p)) {
@@ -147,7 +163,9 @@ impl Engine {
             .entries()
             .into_iter()
             .filter(|e| e.decision.verdict == Verdict::Admit)
-            .filter_map(|e| Some((format!("{} {}", e.purl.as_ref()?, e.file_name.as_deref()?), e.purl.clone()?)))
+            .filter_map(|e| {
+                Some((format!("{} {}", e.purl.as_ref()?, e.file_name.as_deref()?), e.purl.clone()?))
+            })
             .collect();
         files
             .values()
@@ -172,15 +190,22 @@ fn bundles(outer: &Path, inner: &Path) -> bool {
     let text = std::fs::read(outer.join("package.json")).unwrap_or_default();
     let Ok(json) = serde_json::from_slice::<serde_json::Value>(&text) else { return false };
     let listed = json.get("bundleDependencies").or_else(|| json.get("bundledDependencies"));
-    let Some(first) = inner.strip_prefix(outer.join("node_modules")).ok().map(|p| p.to_string_lossy().into_owned()) else {
+    let Some(first) = inner
+        .strip_prefix(outer.join("node_modules"))
+        .ok()
+        .map(|p| p.to_string_lossy().into_owned())
+    else {
         return false;
     };
     match listed {
         Some(serde_json::Value::Bool(all)) => *all,
-        Some(serde_json::Value::Array(names)) => names
-            .iter()
-            .filter_map(|n| n.as_str())
-            .any(|n| first == n || first.starts_with(&format!("{n}/"))) || first.contains("/node_modules/"),
+        Some(serde_json::Value::Array(names)) => {
+            names
+                .iter()
+                .filter_map(|n| n.as_str())
+                .any(|n| first == n || first.starts_with(&format!("{n}/")))
+                || first.contains("/node_modules/")
+        }
         _ => false,
     }
 }

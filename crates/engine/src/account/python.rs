@@ -107,12 +107,18 @@ impl Engine {
                 .filter(|(path, stamp)| old.get(*path) != Some(stamp))
                 .map(|(path, _)| path.as_str())
                 .collect();
-            let dists: BTreeSet<&str> =
-                changed.iter().filter_map(|p| p.split('/').next()).filter(|d| d.ends_with(".dist-info")).collect();
+            let dists: BTreeSet<&str> = changed
+                .iter()
+                .filter_map(|p| p.split('/').next())
+                .filter(|d| d.ends_with(".dist-info"))
+                .collect();
             let mut explained = BTreeSet::new();
             for folder in dists {
                 let Some(purl) = dist_purl(folder) else {
-                    account.gap(format!("{}/{folder}", site.display()), "is no well-formed distribution");
+                    account.gap(
+                        format!("{}/{folder}", site.display()),
+                        "is no well-formed distribution",
+                    );
                     continue;
                 };
                 let installed = Installed { site: site.clone(), folder: folder.to_owned(), purl };
@@ -121,7 +127,10 @@ impl Engine {
                 self.account_dist(installed, &files, plan, &mut account).await;
             }
             for path in strangers(&changed, &explained, files) {
-                account.gap(format!("{}/{path}", site.display()), "was written and belongs to no distribution of this run");
+                account.gap(
+                    format!("{}/{path}", site.display()),
+                    "was written and belongs to no distribution of this run",
+                );
             }
         }
         account
@@ -161,7 +170,8 @@ impl Engine {
                 }
             };
             let (site, purl) = (dist.site.clone(), dist.purl.clone());
-            let compared = tokio::task::spawn_blocking(move || compare(&site, &purl, &manifest)).await;
+            let compared =
+                tokio::task::spawn_blocking(move || compare(&site, &purl, &manifest)).await;
             match compared {
                 Ok(None) => {
                     account.matched += 1;
@@ -175,9 +185,17 @@ impl Engine {
     }
 
     /// The manifest of an admitted artifact.
-    pub(crate) async fn manifest(&self, sha256: Sha256Digest) -> Result<Option<Vec<ManifestEntry>>, String> {
+    pub(crate) async fn manifest(
+        &self,
+        sha256: Sha256Digest,
+    ) -> Result<Option<Vec<ManifestEntry>>, String> {
         let bytes = self.inner.store.get_manifest(&sha256).await.map_err(|e| e.to_string())?;
-        bytes.map(|b| serde_json::from_slice(&b).map_err(|e| format!("a stored manifest cannot be read: {e}"))).transpose()
+        bytes
+            .map(|b| {
+                serde_json::from_slice(&b)
+                    .map_err(|e| format!("a stored manifest cannot be read: {e}"))
+            })
+            .transpose()
     }
 }
 
@@ -186,13 +204,22 @@ fn compare(site: &Path, purl: &Purl, manifest: &[ManifestEntry]) -> Option<Strin
     for entry in manifest {
         // Installers spread `.data` to other places and rewrite scripts and the RECORD itself.
         let first = entry.path.split('/').next().unwrap_or("");
-        if first.ends_with(".data") || entry.path.ends_with(".dist-info/RECORD") || entry.path.ends_with('/') {
+        if first.ends_with(".data")
+            || entry.path.ends_with(".dist-info/RECORD")
+            || entry.path.ends_with('/')
+        {
             continue;
         }
         let path = site.join(&entry.path);
         match std::fs::read(&path) {
             Ok(bytes) if Sha256Digest::of(&bytes) == entry.sha256 => {}
-            Ok(_) => return Some(format!("{} differs from the admitted wheel of {}", entry.path, purl.label())),
+            Ok(_) => {
+                return Some(format!(
+                    "{} differs from the admitted wheel of {}",
+                    entry.path,
+                    purl.label()
+                ));
+            }
             Err(_) => return Some(format!("{} of the admitted wheel is not there", entry.path)),
         }
     }
@@ -209,7 +236,8 @@ fn strangers(changed: &BTreeSet<&str>, explained: &BTreeSet<String>, files: &Fil
             || p.split('/').next().is_some_and(|top| top.ends_with(".dist-info"))
             || compiled_source(p).is_some_and(|source| files.contains_key(&source))
     };
-    let mut out: Vec<String> = changed.iter().filter(|p| !known(p)).map(|p| (*p).to_owned()).collect();
+    let mut out: Vec<String> =
+        changed.iter().filter(|p| !known(p)).map(|p| (*p).to_owned()).collect();
     if out.len() > NAMED {
         let more = out.len() - NAMED;
         out.truncate(NAMED);
@@ -232,7 +260,8 @@ fn compiled_source(path: &str) -> Option<String> {
 /// The files that a distribution's own RECORD accounts for. Those of an admitted wheel are compared
 /// with its manifest as well; those of a source archive that was built here are only listed.
 fn recorded(dist: &Installed) -> BTreeSet<String> {
-    let text = std::fs::read_to_string(dist.site.join(&dist.folder).join("RECORD")).unwrap_or_default();
+    let text =
+        std::fs::read_to_string(dist.site.join(&dist.folder).join("RECORD")).unwrap_or_default();
     text.lines()
         .filter_map(|l| match l.strip_prefix('"') {
             Some(quoted) => quoted.split_once('"').map(|(p, _)| p),
