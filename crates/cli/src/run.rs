@@ -53,7 +53,7 @@ pub async fn run(context: &Context, args: RunArgs) -> Result<u8, Failed> {
         roots: TrustRoots::embedded().map_err(Failed::internal)?,
         evidence,
         extra_roots: read_roots(&asked.roots)?,
-        upstreams: upstreams(&asked, &args.mirror),
+        upstreams: upstreams(&asked, &args.mirror)?,
         pins: asked.pins.clone(),
         locked: asked.locked.clone(),
         scopes: asked.scopes.clone(),
@@ -117,16 +117,25 @@ fn read_roots(files: &[PathBuf]) -> Result<Vec<Vec<u8>>, Failed> {
     files.iter().map(read).collect()
 }
 
-fn upstreams(asked: &Asked, mirrors: &[String]) -> Vec<(Upstream, Option<http::HeaderValue>)> {
+fn upstreams(
+    asked: &Asked,
+    mirrors: &[String],
+) -> Result<Vec<(Upstream, Option<http::HeaderValue>)>, Failed> {
     let mut out = Vec::new();
     for seed in &asked.upstreams {
-        let Some(mut upstream) = Upstream::new(seed.ecosystem, &seed.address) else { continue };
+        let Some(mut upstream) = Upstream::new(seed.ecosystem, &seed.address) else {
+            return Err(Failed::internal(format!(
+                "`{}` is an index that the gate cannot judge: it is not served over http or https; \
+                 take it out of the client's configuration for this run",
+                countersign_engine::shown_address(&seed.address)
+            )));
+        };
         upstream.keyring.clone_from(&seed.keyring);
         upstream.explicit = seed.explicit;
         upstream.mirror = mirrors.iter().any(|m| upstream.name.contains(m.as_str()));
         out.push((upstream, countersign_engine::credential_of(&seed.address)));
     }
-    out
+    Ok(out)
 }
 
 struct Run {
@@ -184,12 +193,10 @@ impl Run {
     }
 
     async fn prepare(&self, gateway: &Gateway, folder: &Path) -> Result<Prepared, Failed> {
-        let (certificate, bundle) = (folder.join("run-ca.pem"), folder.join("bundle.pem"));
+        let certificate = folder.join("run-ca.pem");
         std::fs::write(&certificate, gateway.certificate_pem()).map_err(Failed::internal)?;
-        std::fs::write(&bundle, bundle_text(gateway.certificate_pem(), &self.asked.roots))
-            .map_err(Failed::internal)?;
         let proxy = gateway.proxy_url();
-        let gate = Gate { proxy: &proxy, certificate: &certificate, bundle: &bundle, folder };
+        let gate = Gate { proxy: &proxy, certificate: &certificate, folder };
         // Crates that cargo would take from its own cache are judged before it starts.
         if !self.asked.cached.is_empty()
             && self.engine.judge_cached(self.asked.cached.clone()).await > 0
@@ -243,14 +250,12 @@ impl Run {
     /// Archives of this machine that the user names as what to install.
     fn local_dists(&self) -> Vec<PathBuf> {
         let Plan::Python(plan) = &self.asked.account else { return Vec::new() };
-        // Requirement files were read already; every other file that the user names is an archive,
-        // or is refused as something that cannot be judged.
-        let is_list = |p: &PathBuf| {
-            p.extension().is_some_and(|e| {
-                e == "txt" || e == "in" || e == "toml" || e == "cfg" || e == "lock" || e == "py"
-            })
+        let archive = |p: &&PathBuf| {
+            let name = p.to_string_lossy().to_ascii_lowercase();
+            let kinds = [".whl", ".zip", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar", ".egg"];
+            kinds.iter().any(|k| name.ends_with(k))
         };
-        plan.local.iter().filter(|p| p.is_file() && !is_list(p)).cloned().collect()
+        plan.local.iter().filter(|p| p.is_file()).filter(archive).cloned().collect()
     }
 
     /// Waits for the client, showing what is inspected when it takes long enough to wonder.
@@ -259,6 +264,7 @@ impl Run {
         // The terminal sends an interrupt to the client as well: the gate stays to reconcile.
         let mut interrupt = signal(SignalKind::interrupt()).map_err(Failed::internal)?;
         let mut terminate = signal(SignalKind::terminate()).map_err(Failed::internal)?;
+        let mut hangup = signal(SignalKind::hangup()).map_err(Failed::internal)?;
         let mut progress = render::Progress::new(!self.args.quiet);
         let mut tick = tokio::time::interval(std::time::Duration::from_millis(200));
         loop {
@@ -270,13 +276,8 @@ impl Run {
                     return Ok(u8::try_from(code).unwrap_or(1));
                 }
                 _ = interrupt.recv() => {}
-                _ = terminate.recv() => {
-                    let pid = child.id().and_then(|p| rustix::process::Pid::from_raw(p.cast_signed()));
-                    if let Some(pid) = pid {
-                        // A client that is gone already needs no signal.
-                        let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
-                    }
-                }
+                _ = terminate.recv() => end(child),
+                _ = hangup.recv() => end(child),
                 _ = tick.tick() => progress.show(&self.engine.report().progress()),
             }
         }
@@ -299,7 +300,7 @@ impl Run {
     }
 
     fn exit_code(&self, client: Option<u8>, account: &Account) -> u8 {
-        if !account.gaps.is_empty() {
+        if !account.gaps.is_empty() || (client == Some(0) && !account.not_done.is_empty()) {
             return exit::UNGATED;
         }
         if client == Some(0) {
@@ -364,29 +365,16 @@ impl Run {
     }
 }
 
+/// Asks the client to end. One that is gone already needs no signal.
+fn end(child: &tokio::process::Child) {
+    if let Some(pid) = child.id().and_then(|p| rustix::process::Pid::from_raw(p.cast_signed())) {
+        let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
+    }
+}
+
 enum Prepared {
     Ready(tokio::process::Child, Box<countersign_engine::account::Snapshot>),
     Stopped,
-}
-
-/// This run's certificate with the system's, for a client that knows one setting for all of TLS.
-fn bundle_text(own: &str, client_roots: &[PathBuf]) -> String {
-    let mut text = own.to_owned();
-    let named = std::env::var_os("SSL_CERT_FILE").map(PathBuf::from);
-    let usual = [
-        "/etc/ssl/certs/ca-certificates.crt",
-        "/etc/pki/tls/certs/ca-bundle.crt",
-        "/etc/ssl/cert.pem",
-    ];
-    let system =
-        named.into_iter().chain(usual.into_iter().map(PathBuf::from)).find(|p| p.is_file());
-    for file in system.iter().chain(client_roots) {
-        if let Ok(more) = std::fs::read_to_string(file) {
-            text.push('\n');
-            text.push_str(&more);
-        }
-    }
-    text
 }
 
 /// The time of a report.

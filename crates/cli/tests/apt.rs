@@ -312,9 +312,9 @@ fn an_index_that_stalls_does_not_hang_apt() {
     for path in ["/debian/dists/stable/InRelease", "/debian/dists/stable/main/binary-amd64/Packages"] {
         let Some(mut s) = start(&repository) else { return };
         s.config("[patience]\nconnect-seconds = 2\nread-seconds = 2\n");
+        s.deadline = Duration::from_secs(20);
         up.break_with(path, |reply| reply.fault(Fault::StallAfter(20)));
-        let run = s.gate(&["apt-get", "update"]);
-        assert!(run.took < Duration::from_secs(25), "{path} hung: {}", run.transcript());
+        s.gate(&["apt-get", "update"]);
         repository.publish(0);
     }
 }

@@ -65,25 +65,6 @@ impl Purl {
     }
 }
 
-impl Purl {
-    /// npm's purl, with the name as it is: old names differ by case alone (`JSONStream`), and one
-    /// text for two packages would let one stand for the other.
-    fn write_npm(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("pkg:npm/")?;
-        match self.name.split_once('/') {
-            Some((scope, name)) => write!(f, "{}/{}", escaped(scope), escaped(name))?,
-            None => write!(f, "{}", escaped(&self.name))?,
-        }
-        if let Some(v) = &self.version {
-            write!(f, "@{}", escaped(v))?;
-        }
-        for (i, (k, v)) in self.qualifiers.iter().enumerate() {
-            write!(f, "{}{k}={}", if i == 0 { '?' } else { '&' }, escaped(v))?;
-        }
-        Ok(())
-    }
-}
-
 /// Percent-encodes what a purl component may not hold as it is (ECMA-427, section 5.4).
 fn escaped(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
@@ -99,8 +80,8 @@ fn escaped(text: &str) -> String {
 
 /// The name of an npm purl as it is written, which the general parser lower-cases.
 fn npm_name(text: &str) -> Option<String> {
+    let text = text.split(['?', '#']).next()?;
     let path = text.strip_prefix("pkg:")?.trim_start_matches('/').split_once('/')?.1;
-    let path = path.split(['?', '#']).next()?;
     let name =
         path.rfind('@').filter(|at| *at > 0).map_or(path, |at| path.get(..at).unwrap_or(path));
     let mut out = Vec::new();
@@ -114,37 +95,36 @@ fn npm_name(text: &str) -> Option<String> {
             out.push(b);
         }
     }
-    String::from_utf8(out).ok()
+    let name = String::from_utf8(out).ok()?;
+    let parts: Vec<&str> = name.split('/').collect();
+    let sound = match parts.as_slice() {
+        [one] => !one.is_empty(),
+        [scope, one] => scope.len() > 1 && scope.starts_with('@') && !one.is_empty(),
+        _ => false,
+    };
+    sound.then_some(name)
 }
 
 impl fmt::Display for Purl {
+    /// Every part is encoded by itself, so that no character of a hostile name or version can begin
+    /// another part. Names stay as they are: old npm names differ by case alone (`JSONStream`), and
+    /// one text for two packages would let one stand for the other.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let ty = self.ecosystem.purl_type();
-        let (namespace, name) = match self.ecosystem {
-            Ecosystem::Debian => (Some("debian"), self.name.as_str()),
-            _ => (None, self.name.as_str()),
-        };
-        if self.ecosystem == Ecosystem::Npm {
-            return self.write_npm(f);
+        write!(f, "pkg:{}/", self.ecosystem.purl_type())?;
+        match (self.ecosystem, self.name.split_once('/')) {
+            (Ecosystem::Npm, Some((scope, name))) => {
+                write!(f, "{}/{}", escaped(scope), escaped(name))?;
+            }
+            (Ecosystem::Debian, _) => write!(f, "debian/{}", escaped(&self.name))?,
+            _ => write!(f, "{}", escaped(&self.name))?,
         }
-        let build = || -> Result<String, packageurl::Error> {
-            let mut p = packageurl::PackageUrl::new(ty, name)?;
-            if let Some(ns) = namespace {
-                p.with_namespace(ns)?;
-            }
-            if let Some(v) = &self.version {
-                p.with_version(v.as_str())?;
-            }
-            for (k, v) in &self.qualifiers {
-                p.add_qualifier(k.as_str(), v.as_str())?;
-            }
-            Ok(p.to_string())
-        };
-        match build() {
-            Ok(text) => f.write_str(&text),
-            // Only a name that the specification cannot carry comes here; it still has to be named.
-            Err(_) => write!(f, "pkg:{ty}/{}@{}", self.name, self.version.as_deref().unwrap_or("")),
+        if let Some(v) = &self.version {
+            write!(f, "@{}", escaped(v))?;
         }
+        for (i, (k, v)) in self.qualifiers.iter().enumerate() {
+            write!(f, "{}{k}={}", if i == 0 { '?' } else { '&' }, escaped(v))?;
+        }
+        Ok(())
     }
 }
 
@@ -231,6 +211,15 @@ mod tests {
         let scoped = Purl::new(Ecosystem::Npm, "@a/b", Some("1.0.0+x"));
         assert_eq!(scoped.to_string(), "pkg:npm/%40a/b@1.0.0%2Bx");
         assert_eq!(scoped.to_string().parse::<Purl>().unwrap(), scoped);
+    }
+
+    #[test]
+    fn no_part_can_begin_another() {
+        let evil = Purl::new(Ecosystem::Debian, "libc6", Some("2.36/evil?x=y#z@1"));
+        assert_eq!(evil.to_string().parse::<Purl>().unwrap(), evil);
+        for text in ["pkg:npm/#a/b@1", "pkg:npm/J20%2f", "pkg:npm/a/b@1", "pkg:npm/@1.0.0"] {
+            assert!(text.parse::<Purl>().is_err(), "{text}");
+        }
     }
 
     #[test]

@@ -57,8 +57,10 @@ impl Engine {
             for upstream in self.upstreams_of(Ecosystem::Pypi) {
                 let same = upstream.base.origin() == request.url.origin();
                 let headers = if same { &request.headers } else { &none };
-                let Ok(index) = self.package(&upstream, &dist.name, headers).await else {
-                    continue;
+                let index = match self.package(&upstream, &dist.name, headers).await {
+                    Ok(index) => index,
+                    Err(f) if f.says_absent() => continue,
+                    Err(f) => return self.index_failure(&request.url, f),
                 };
                 if let Some(file) = index.files.get(&file_name) {
                     return self.answer_file(file.clone(), request).await;

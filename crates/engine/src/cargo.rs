@@ -52,10 +52,8 @@ impl Engine {
         upstream: &Arc<Upstream>,
         request: &ClientRequest,
     ) -> Option<Answer> {
-        let config = match self.cargo_config(upstream, &request.headers).await {
-            Ok(config) => config,
-            Err(failure) => return Some(self.index_failure(&request.url, failure)),
-        };
+        // A registry that cannot say where its crates lie has none to give; another may.
+        let config = self.cargo_config(upstream, &request.headers).await.ok()?;
         let (name, version) = cargo::match_download(&config.dl, &request.url)?;
         let index = match self.package(upstream, &name, &request.headers).await {
             Ok(index) => index,
@@ -136,7 +134,7 @@ impl Engine {
                 digests: vec![l.cksum],
             })
             .collect();
-        let versions = self.judge_versions(upstream, name, candidates);
+        let versions = self.judge_versions(upstream, name, candidates)?;
         let mut files = HashMap::new();
         for l in &index.lines {
             let Some(judged) = versions.judged.get(&l.version) else { continue };

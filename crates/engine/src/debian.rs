@@ -104,7 +104,7 @@ impl Engine {
             Failure::new(ReasonCode::Internal, "the signed lists could not be read")
         })??;
         self.refuse_older_lists(&listed).await?;
-        Ok(self.debian_ref(upstream, listed))
+        self.debian_ref(upstream, listed)
     }
 
     fn lists_of(&self, upstream: &Upstream) -> Vec<ListFile> {
@@ -135,11 +135,11 @@ impl Engine {
         Ok(())
     }
 
-    fn debian_ref(&self, upstream: &Arc<Upstream>, listed: ListedDeb) -> FileRef {
+    fn debian_ref(&self, upstream: &Arc<Upstream>, listed: ListedDeb) -> Result<FileRef, Failure> {
         let r = &listed.record;
         let purl = Purl::new(Ecosystem::Debian, &r.package, Some(&r.version))
             .with_qualifier("arch", &r.architecture);
-        let feed = self.feed_package(Ecosystem::Debian, &r.source, listed.codename.as_deref());
+        let feed = self.feed_package(Ecosystem::Debian, &r.source, listed.codename.as_deref())?;
         // Advisories are about source packages and their versions.
         let source = Purl::new(Ecosystem::Debian, &r.source, Some(&r.source_version));
         let mut facts = self.version_facts(source, upstream, Age::Unknown, false, &feed);
@@ -153,7 +153,7 @@ impl Engine {
             .into_iter()
             .collect();
         let file_name = r.filename.rsplit('/').next().unwrap_or(&r.filename).to_owned();
-        FileRef {
+        Ok(FileRef {
             facts,
             url: upstream.base.join(&r.filename).unwrap_or_else(|_| upstream.base.clone()),
             file_name,
@@ -163,7 +163,7 @@ impl Engine {
             evidence: vec![listed.evidence],
             upstream: upstream.clone(),
             next_admissible: None,
-        }
+        })
     }
 
     /// A deb of this machine by its digest, from the verified lists of any repository.
@@ -182,7 +182,7 @@ impl Engine {
                 find_listed(&engine.inner.debian_lists, &lists, now, &name, &wanted)
             };
             if let Ok(Ok(listed)) = tokio::task::spawn_blocking(look).await {
-                return Some(self.debian_ref(&upstream, listed));
+                return self.debian_ref(&upstream, listed).ok();
             }
         }
         None
@@ -191,17 +191,20 @@ impl Engine {
 
 fn is_package(path: &str) -> bool {
     let lower = path.to_ascii_lowercase();
-    let index = lower.contains("dists/") && !lower.ends_with(".deb") && !lower.ends_with(".udeb");
+    if [".deb", ".udeb", ".ddeb"].iter().any(|e| lower.ends_with(e)) {
+        return true;
+    }
     // Whatever lies outside `dists/` and is no well-known index is taken for a package: unknown
     // things are looked up in the lists and closed, not passed on.
-    let flat_index = lower.rsplit('/').next().is_some_and(|n| {
-        ["inrelease", "release", "release.gpg"].contains(&n)
-            || n.starts_with("packages")
-            || n.starts_with("sources")
-            || n.starts_with("translation-")
-            || n.starts_with("contents-")
-    });
-    !(index || flat_index)
+    let name = lower.rsplit('/').next().unwrap_or("");
+    let stem = [".gz", ".xz", ".bz2", ".lzma", ".zst", ".lz4"]
+        .iter()
+        .find_map(|e| name.strip_suffix(e))
+        .unwrap_or(name);
+    let known = matches!(stem, "inrelease" | "release" | "release.gpg" | "packages" | "sources")
+        || stem.starts_with("translation-")
+        || stem.starts_with("contents-");
+    !(lower.contains("dists/") || known)
 }
 
 /// A Packages file whose chain up to a trusted key was verified, by the debs' paths.

@@ -1,13 +1,14 @@
 //! From an index's word and the feeds to facts that policy can judge.
 
 use crate::engine::Engine;
+use crate::http_client::Failure;
 use crate::upstream::Upstream;
 use countersign_core::{
-    Age, ArtifactFacts, Check, Decision, Ecosystem, Finding, FindingKind, Purl, Severity,
-    Sha256Digest, VersionFacts,
+    Age, ArtifactFacts, Check, Decision, Ecosystem, Finding, FindingKind, Purl, ReasonCode,
+    Severity, Sha256Digest, VersionFacts,
 };
 use countersign_policy::DecisionContext;
-use countersign_scan::advisory::PackageAdvisories;
+use countersign_scan::advisory::{FeedError, PackageAdvisories};
 use std::sync::Arc;
 
 /// What the feeds know of one package, asked once for all its versions.
@@ -44,19 +45,24 @@ impl FeedPackage {
 }
 
 impl Engine {
-    /// Asks the feeds about a package.
+    /// Asks the feeds about a package. That no feed covers it is an answer; that a feed which is
+    /// there cannot be read is not.
     pub(crate) fn feed_package(
         &self,
         ecosystem: Ecosystem,
         name: &str,
         release: Option<&str>,
-    ) -> FeedPackage {
+    ) -> Result<FeedPackage, Failure> {
         let Some(feeds) = self.feeds() else {
-            return FeedPackage::NotAsked("no feed is configured".to_owned());
+            return Ok(FeedPackage::NotAsked("no feed is configured".to_owned()));
         };
         match feeds.package(ecosystem, name, release) {
-            Ok(package) => FeedPackage::Known(package),
-            Err(e) => FeedPackage::NotAsked(e.to_string()),
+            Ok(package) => Ok(FeedPackage::Known(package)),
+            Err(e @ FeedError::NotCovered { .. }) => Ok(FeedPackage::NotAsked(e.to_string())),
+            Err(e) => Err(Failure::new(
+                ReasonCode::Internal,
+                format!("the advisory feeds cannot be read: {e}; run `countersign feed list`"),
+            )),
         }
     }
 
@@ -96,6 +102,9 @@ impl Engine {
             matches!(f.kind, FindingKind::Vulnerability | FindingKind::Malicious)
                 && f.severity > Severity::Info
         };
+        if own.iter().any(|f| serious(&f)) {
+            return Vec::new();
+        }
         let mut fixed: Vec<String> = versions
             .iter()
             .flat_map(|v| feed.of_version(v).0)

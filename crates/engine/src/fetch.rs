@@ -51,6 +51,7 @@ impl Staged {
 pub(crate) struct Hashers {
     sha256: sha2::Sha256,
     sha512: Option<sha2::Sha512>,
+    sha384: Option<sha2::Sha384>,
     sha1: Option<sha1::Sha1>,
     size: u64,
 }
@@ -60,6 +61,7 @@ impl Hashers {
         Self {
             sha256: sha2::Sha256::new(),
             sha512: wanted.contains(&Algorithm::Sha512).then(sha2::Sha512::new),
+            sha384: wanted.contains(&Algorithm::Sha384).then(sha2::Sha384::new),
             sha1: wanted.contains(&Algorithm::Sha1).then(sha1::Sha1::new),
             size: 0,
         }
@@ -71,6 +73,9 @@ impl Hashers {
         if let Some(h) = &mut self.sha512 {
             h.update(bytes);
         }
+        if let Some(h) = &mut self.sha384 {
+            h.update(bytes);
+        }
         if let Some(h) = &mut self.sha1 {
             h.update(bytes);
         }
@@ -80,6 +85,9 @@ impl Hashers {
         let mut others = Vec::new();
         if let Some(h) = self.sha512 {
             others.extend(ExpectedDigest::from_bytes(Algorithm::Sha512, h.finalize().to_vec()));
+        }
+        if let Some(h) = self.sha384 {
+            others.extend(ExpectedDigest::from_bytes(Algorithm::Sha384, h.finalize().to_vec()));
         }
         if let Some(h) = self.sha1 {
             others.extend(ExpectedDigest::from_bytes(Algorithm::Sha1, h.finalize().to_vec()));

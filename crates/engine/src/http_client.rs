@@ -26,6 +26,11 @@ impl Failure {
         Self { reason, detail: detail.into(), status: None }
     }
 
+    /// Whether the upstream said that there is no such thing; anything else leaves it open.
+    pub(crate) fn says_absent(&self) -> bool {
+        self.status.is_some_and(|s| matches!(s.as_u16(), 404 | 410))
+    }
+
     /// The failure of an upstream that answered with `status`.
     pub(crate) fn answered(url: &Url, status: StatusCode) -> Self {
         let detail = format!("{} answered {status}", redacted(url));
@@ -111,6 +116,15 @@ impl Http {
         limit: usize,
     ) -> Result<Fetched, Failure> {
         let response = self.send(&self.documents, url, &headers, &[]).await?;
+        self.read_document(response, url, limit).await
+    }
+
+    async fn read_document(
+        &self,
+        response: reqwest::Response,
+        url: &Url,
+        limit: usize,
+    ) -> Result<Fetched, Failure> {
         let (status, headers) = (response.status(), response.headers().clone());
         let shown = redacted(url);
         let mut body = Vec::new();
@@ -125,6 +139,22 @@ impl Http {
             body.extend_from_slice(&chunk);
         }
         Ok(Fetched { status, headers, body: body.into() })
+    }
+
+    /// Asks a small question of an API and reads the answer under a limit.
+    ///
+    /// # Errors
+    /// When the upstream cannot be reached, stalls or sends too much.
+    pub(crate) async fn ask(
+        &self,
+        method: http::Method,
+        url: &Url,
+        headers: HeaderMap,
+        body: Bytes,
+        limit: usize,
+    ) -> Result<Fetched, Failure> {
+        let response = self.pass_on(method, url, headers, body).await?;
+        self.read_document(response, url, limit).await
     }
 
     /// Sends a client's request on as it is, and hands its answer back as it is.

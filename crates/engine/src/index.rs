@@ -65,7 +65,7 @@ pub(crate) struct Judged {
 }
 
 impl Judged {
-    fn admissible(&self) -> bool {
+    pub(crate) fn admissible(&self) -> bool {
         self.decision.verdict == Verdict::Admit
     }
 }
@@ -119,6 +119,23 @@ impl Versions {
     }
 }
 
+/// A security fix may pass early, and every later version "fixes" the same: only the nearest one
+/// does, or whoever takes over a package could jump the queue with the newest.
+fn keep_nearest_fix(ecosystem: Ecosystem, all: &mut [(Candidate, VersionFacts)]) {
+    let nearest = all
+        .iter()
+        .filter(|(c, f)| {
+            !f.fixes_installed.is_empty() && !version::is_prerelease(ecosystem, &c.version)
+        })
+        .map(|(c, _)| c.version.clone())
+        .min_by(|a, b| version::compare(ecosystem, a, b).unwrap_or(Ordering::Equal));
+    for (c, facts) in all {
+        if Some(&c.version) != nearest.as_ref() {
+            facts.fixes_installed.clear();
+        }
+    }
+}
+
 impl Engine {
     /// Judges the versions of one package by metadata alone, and notes what is left out.
     pub(crate) fn judge_versions(
@@ -126,13 +143,32 @@ impl Engine {
         upstream: &Upstream,
         name: &str,
         candidates: Vec<Candidate>,
-    ) -> Versions {
+    ) -> Result<Versions, Failure> {
+        let all = self.judge_each(upstream, name, candidates)?;
+        Ok(Versions {
+            judged: all.into_iter().map(|(c, judged)| (c.version, judged)).collect(),
+        })
+    }
+
+    /// Judges each candidate, in order; a version may be there more than once.
+    pub(crate) fn judge_each(
+        &self,
+        upstream: &Upstream,
+        name: &str,
+        candidates: Vec<Candidate>,
+    ) -> Result<Vec<(Candidate, Judged)>, Failure> {
         let ecosystem = upstream.ecosystem;
-        let feed = self.feed_package(ecosystem, name, None);
-        let mut judged = BTreeMap::new();
-        for c in candidates {
-            let purl = Purl::new(ecosystem, name, Some(&c.version));
-            let facts = self.version_facts(purl, upstream, c.age, c.yanked, &feed);
+        let feed = self.feed_package(ecosystem, name, None)?;
+        let mut all: Vec<(Candidate, VersionFacts)> = candidates
+            .into_iter()
+            .map(|c| {
+                let purl = Purl::new(ecosystem, name, Some(&c.version));
+                let facts = self.version_facts(purl, upstream, c.age, c.yanked, &feed);
+                (c, facts)
+            })
+            .collect();
+        keep_nearest_fix(ecosystem, &mut all);
+        let judge = |(c, facts): (Candidate, VersionFacts)| {
             let decision = self.decide_version(&facts, &c.digests);
             if decision.verdict != Verdict::Admit
                 && let Some(first) = decision.leading()
@@ -144,9 +180,9 @@ impl Engine {
                     detail: first.detail.clone(),
                 });
             }
-            judged.insert(c.version, Judged { facts, decision });
-        }
-        Versions { judged }
+            (c, Judged { facts, decision })
+        };
+        Ok(all.into_iter().map(judge).collect())
     }
 
     /// Loads a package's index once, however many ask for it at the same time.
@@ -174,7 +210,8 @@ impl Engine {
                 };
                 let mut files = self.inner.files.lock();
                 for f in index.files.values() {
-                    files.insert(f.url.to_string(), f.clone());
+                    // The first index that lists an address says what it is.
+                    files.entry(f.url.to_string()).or_insert_with(|| f.clone());
                 }
                 drop(files);
                 Ok(Arc::new(index))

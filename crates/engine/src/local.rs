@@ -96,7 +96,7 @@ impl Engine {
                 .into_iter()
                 .find(|u| u.name == old.upstream)
         {
-            let feed = self.feed_package(cached.purl.ecosystem(), cached.purl.name(), None);
+            let feed = self.feed_package(cached.purl.ecosystem(), cached.purl.name(), None)?;
             let facts =
                 self.version_facts(cached.purl.clone(), &upstream, old.age, old.yanked, &feed);
             return Ok(self.local_ref(facts, &cached.file_name, upstream, expected));
@@ -110,7 +110,7 @@ impl Engine {
                         return Ok(file);
                     }
                 }
-                Err(f) if f.status.is_some() => {}
+                Err(f) if f.says_absent() => {}
                 Err(f) => return Err(f),
             }
         }
@@ -230,7 +230,7 @@ impl Engine {
         let purl =
             Purl::new(Ecosystem::Debian, &name, Some(&version)).with_qualifier("arch", &arch);
         let upstream = Arc::new(local_upstream(Ecosystem::Debian).map_err(|f| f.detail)?);
-        let feed = self.feed_package(Ecosystem::Debian, &name, None);
+        let feed = self.feed_package(Ecosystem::Debian, &name, None).map_err(|f| f.detail)?;
         let facts = self.version_facts(purl, &upstream, Age::Unknown, false, &feed);
         Ok(self.local_ref(facts, file_name, upstream, Vec::new()))
     }
@@ -248,7 +248,13 @@ impl Engine {
         };
         let purl = Purl::new(Ecosystem::Pypi, &dist.name, Some(&dist.version));
         let Ok(upstream) = local_upstream(Ecosystem::Pypi).map(Arc::new) else { return false };
-        let feed = self.feed_package(Ecosystem::Pypi, &dist.name, None);
+        let feed = match self.feed_package(Ecosystem::Pypi, &dist.name, None) {
+            Ok(feed) => feed,
+            Err(failure) => {
+                self.report_failure(&purl, &file_name, &failure);
+                return false;
+            }
+        };
         let facts = self.version_facts(purl, &upstream, Age::Unknown, false, &feed);
         let file = self.local_ref(facts, &file_name, upstream, Vec::new());
         matches!(self.admit_local(Arc::new(file), path).await, Outcome::Admitted(_))

@@ -21,8 +21,8 @@ impl Engine {
         rest: &str,
         request: &ClientRequest,
     ) -> Answer {
-        if rest.starts_with("-/") {
-            return self.pass_npm_api(request).await;
+        if let Some(api) = rest.strip_prefix("-/") {
+            return self.answer_npm_api(api, request).await;
         }
         let path = rest.replace("%2f", "/").replace("%2F", "/").replace("%40", "@");
         if let Some((name, _)) = npm::name_from_tarball_path(&format!("/{path}")) {
@@ -63,24 +63,29 @@ impl Engine {
         }
     }
 
-    /// The registry's API beside packages (ping, audit, whoami): no artifact lies there.
-    async fn pass_npm_api(&self, request: &ClientRequest) -> Answer {
-        if !matches!(request.method, Method::GET | Method::HEAD | Method::POST) {
-            return self.closed(&request.url, "changes the registry; the gate is for installing");
+    /// The registry's API beside packages: a closed list of questions, whose answers are read as
+    /// JSON and written anew, so that nothing else can come this way.
+    async fn answer_npm_api(&self, api: &str, request: &ClientRequest) -> Answer {
+        if !is_npm_question(api, &request.method) {
+            return self.closed(&request.url, "is no question that installing needs");
         }
-        let body = request.body.clone();
-        match self.pass_on(request, body).await {
-            Ok(passed) => {
-                let json = passed
-                    .headers
-                    .get(header::CONTENT_TYPE)
-                    .and_then(|t| t.to_str().ok())
-                    .is_some_and(|t| t.contains("json"));
-                if passed.status.is_success() && !json {
-                    return self.closed(&request.url, "answers with something else than JSON");
+        let mut headers = request.headers.clone();
+        for hop in [header::HOST, header::CONNECTION, header::CONTENT_LENGTH, header::TRANSFER_ENCODING] {
+            headers.remove(hop);
+        }
+        headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        let (method, body) = (request.method.clone(), request.body.clone());
+        match self.inner.http.ask(method, &request.url, headers, body, MAX_ANSWER).await {
+            Ok(got) => match serde_json::from_slice::<serde_json::Value>(&got.body) {
+                Ok(value) => {
+                    let doc = Document::ok("application/json", value.to_string().into_bytes());
+                    Answer::Document(Document { status: got.status, ..doc })
                 }
-                Answer::Stream(passed)
-            }
+                Err(_) if !got.status.is_success() => {
+                    Answer::Document(Document::error(got.status, "the registry answers without JSON\n"))
+                }
+                Err(_) => self.closed(&request.url, "answers with something else than JSON"),
+            },
             Err(failure) => self.index_failure(&request.url, failure),
         }
     }
@@ -117,10 +122,30 @@ impl Engine {
                 digests: Vec::new(),
             })
             .collect();
-        let versions = self.judge_versions(upstream, name, candidates);
+        let versions = self.judge_versions(upstream, name, candidates)?;
         let files = npm_files(upstream, name, &url, &listed, &versions);
         packument.retain(|v| versions.offered(self, v));
         Ok(PackageIndex { documents: Documents::Npm { json: packument.to_bytes().into() }, files })
+    }
+}
+
+/// Largest answer to a question of the API, in bytes.
+const MAX_ANSWER: usize = 32 << 20;
+
+/// Whether a question of npm's API is one that installing needs.
+fn is_npm_question(api: &str, method: &Method) -> bool {
+    let audits = [
+        "npm/v1/security/advisories/bulk",
+        "npm/v1/security/audits/quick",
+        "npm/v1/security/audits",
+    ];
+    let asked = matches!(api, "ping" | "whoami" | "npm/v1/keys")
+        || api.starts_with("npm/v1/attestations/")
+        || (api.starts_with("package/") && api.ends_with("/dist-tags"));
+    match *method {
+        Method::POST => audits.contains(&api),
+        Method::GET | Method::HEAD => asked,
+        _ => false,
     }
 }
 

@@ -104,12 +104,14 @@ impl Engine {
     /// Judges a file, fetching it if it is not known. However many ask, one fetch runs; it goes on
     /// when the asker leaves.
     pub(crate) async fn admit(&self, file: Arc<FileRef>, headers: HeaderMap) -> Outcome {
-        let key = file.url.to_string();
+        // One address may be listed for several packages; each is judged for what it is said to be.
+        let key = format!("{} {} {:?}", file.url, file.purl(), file.expected);
         let flight = {
             let mut flights = self.inner.flights.lock();
             match flights.get(&key) {
                 Some(flight) => flight.clone(),
                 None => {
+                    let label = file.purl().label();
                     let (engine, file) = (self.clone(), file.clone());
                     let task = tokio::spawn(async move { engine.judge(file, headers).await });
                     let engine = self.clone();
@@ -119,7 +121,7 @@ impl Engine {
                     let flight = async move {
                         let outcome = match task.await {
                             Ok(outcome) => outcome,
-                            Err(_) => engine.internal_refusal(&missed, &lost),
+                            Err(_) => engine.internal_refusal(&label, &lost),
                         };
                         // An upstream's failure may pass: the next one who asks tries again.
                         if matches!(&outcome, Outcome::Refused(r) if r.reason().is_upstream() || r.reason() == ReasonCode::Internal) {
@@ -201,19 +203,9 @@ impl Engine {
         }
         let sha256 = staged.digests.sha256;
         let purl = file.purl().to_string();
-        let pinned =
-            self.inner.store.pin_identity(&purl, &file.file_name, &sha256, self.now()).await;
+        let pinned = self.inner.store.check_identity(&purl, &file.file_name, &sha256).await;
         if let PinOutcome::Changed { first, first_seen } = pinned.map_err(store_failure)? {
-            let detail = format!(
-                "{} was seen with sha256 {} on {}, now it has {}",
-                file.file_name,
-                first.short(),
-                first_seen.date(),
-                sha256.short()
-            );
-            let decision =
-                Decision::refused_by_gate(ReasonCode::DigestChanged, detail, self.policy_digest());
-            return self.refuse(file, Some(&staged.digests), decision, None).await;
+            return self.refuse_changed(file, &staged.digests, first, first_seen).await;
         }
         let facts = self.gather_facts(file, &staged).await?;
         let decision = self.decide_artifact(&facts);
@@ -221,6 +213,25 @@ impl Engine {
             return self.refuse(file, Some(&staged.digests), decision, Some(facts)).await;
         }
         self.release(file, staged, decision, facts).await
+    }
+
+    async fn refuse_changed(
+        &self,
+        file: &Arc<FileRef>,
+        digests: &Digests,
+        first: Sha256Digest,
+        first_seen: Timestamp,
+    ) -> Result<Outcome, Failure> {
+        let detail = format!(
+            "{} was admitted with sha256 {} on {}, now it has {}",
+            file.file_name,
+            first.short(),
+            first_seen.date(),
+            digests.sha256.short()
+        );
+        let decision =
+            Decision::refused_by_gate(ReasonCode::DigestChanged, detail, self.policy_digest());
+        self.refuse(file, Some(digests), decision, None).await
     }
 
     async fn gather_facts(
@@ -259,6 +270,12 @@ impl Engine {
     ) -> Result<Outcome, Failure> {
         let (sha256, size) = (staged.digests.sha256, staged.size);
         let digests = staged.digests.clone();
+        // Pinned before it is recorded: of two that race with other bytes, one is refused.
+        let (purl, now) = (file.purl().to_string(), self.now());
+        let pinned = self.inner.store.pin_identity(&purl, &file.file_name, &sha256, now).await;
+        if let PinOutcome::Changed { first, first_seen } = pinned.map_err(store_failure)? {
+            return self.refuse_changed(file, &digests, first, first_seen).await;
+        }
         // The blob is durable before the record that speaks of it; a crash between the two leaves
         // a blob that nothing names, never a record without its blob.
         let blob = staged.keep(&self.inner.store).await.map_err(store_failure)?;
@@ -418,7 +435,7 @@ fn digest_contradiction(
     locked: &[ExpectedDigest],
     staged: &Staged,
 ) -> Option<(ReasonCode, String)> {
-    if let Some(wrong) = locked.iter().find(|e| staged.digests.matches(e) == Some(false)) {
+    if let Some(wrong) = contradicted(locked, &staged.digests) {
         let detail = format!(
             "{} is not the file that the lock file names ({}:{}…)",
             file.file_name,
@@ -427,7 +444,7 @@ fn digest_contradiction(
         );
         return Some((ReasonCode::DigestMismatch, detail));
     }
-    let wrong = file.expected.iter().find(|e| staged.digests.matches(e) == Some(false))?;
+    let wrong = contradicted(&file.expected, &staged.digests)?;
     let reason = if staged.looks_like_a_page {
         ReasonCode::UpstreamType
     } else if file.size.is_some_and(|s| s != staged.size) {
@@ -445,6 +462,16 @@ fn digest_contradiction(
         file.size.map_or_else(String::new, |s| format!(", {s} bytes"))
     );
     Some((reason, detail))
+}
+
+/// The first digest of a list that contradicts the computed ones. Several of one algorithm are
+/// alternatives, of which one must match (W3C Subresource Integrity, section 3.3.4).
+fn contradicted<'e>(list: &'e [ExpectedDigest], digests: &Digests) -> Option<&'e ExpectedDigest> {
+    list.iter().find(|e| {
+        let same = |o: &&ExpectedDigest| o.algorithm() == e.algorithm();
+        digests.matches(e) == Some(false)
+            && !list.iter().filter(same).any(|o| digests.matches(o) == Some(true))
+    })
 }
 
 fn evidence_check(evidence: &[Evidence]) -> Check {
@@ -492,7 +519,7 @@ pub fn evidence_words(evidence: &[Evidence]) -> String {
 /// The digests that are computed beside SHA-256, in one pass over the bytes.
 pub(crate) fn wanted_algorithms(expected: &[ExpectedDigest]) -> Vec<Algorithm> {
     let mut out = vec![Algorithm::Sha512];
-    out.extend(expected.iter().map(|e| e.algorithm()).filter(|a| *a == Algorithm::Sha1));
+    out.extend(expected.iter().map(|e| e.algorithm()).filter(|a| matches!(a, Algorithm::Sha1 | Algorithm::Sha384)));
     out.sort();
     out.dedup();
     out

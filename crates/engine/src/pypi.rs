@@ -2,15 +2,16 @@
 
 use crate::engine::Engine;
 use crate::http_client::{Failure, redacted};
-use crate::index::{Candidate, Documents, FileRef, PackageIndex};
+use crate::index::{Candidate, Documents, FileRef, PackageIndex, Versions};
 use crate::request::{Answer, ClientRequest, Document};
 use crate::upstream::Upstream;
 use countersign_core::{
-    Age, Algorithm, Ecosystem, Evidence, EvidenceState, ReasonCode, normalize_pypi_name,
+    Age, Algorithm, Ecosystem, Evidence, EvidenceState, ExpectedDigest, ReasonCode,
+    normalize_pypi_name,
 };
 use countersign_ecosystem::pypi::{self, ProjectPage};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use url::Url;
 
@@ -29,8 +30,15 @@ impl Engine {
         let (Some(project), None) = (parts.next().filter(|p| !p.is_empty()), parts.next()) else {
             return self.closed(&request.url, "is no project page of the index");
         };
+        if !pypi::validate_name(project) {
+            return self.closed(&request.url, "is no project page of the index");
+        }
         let name = normalize_pypi_name(project);
-        if let Some(owner) = self.owner_elsewhere(&upstream, &name, &request.headers).await {
+        let owner = match self.owner_elsewhere(&upstream, &name, &request.headers).await {
+            Ok(owner) => owner,
+            Err(failure) => return self.index_failure(&request.url, failure),
+        };
+        if let Some(owner) = owner {
             self.report().add_door(
                 &format!("{name} from {}", upstream.name),
                 &format!("the name belongs to {owner}; one upstream a name"),
@@ -59,29 +67,38 @@ impl Engine {
         }
     }
 
-    /// The earlier upstream that owns a name, when `upstream` is not the first that offers it.
+    /// The earlier upstream that owns a name, when `upstream` is not the first that offers it. An
+    /// upstream that cannot be asked may own it: then nobody else may offer it.
     async fn owner_elsewhere(
         &self,
         upstream: &Arc<Upstream>,
         name: &str,
         headers: &HeaderMap,
-    ) -> Option<String> {
+    ) -> Result<Option<String>, Failure> {
         if upstream.explicit {
-            return None;
+            return Ok(None);
         }
         for earlier in self.upstreams_of(Ecosystem::Pypi).into_iter().filter(|u| !u.explicit) {
             if earlier.base == upstream.base {
-                return None;
+                return Ok(None);
             }
             // Credentials for one origin are not shown to another.
             let same = earlier.base.origin() == upstream.base.origin();
             let none = HeaderMap::new();
-            let known = self.package(&earlier, name, if same { headers } else { &none }).await;
-            if known.is_ok() {
-                return Some(earlier.name.clone());
+            match self.package(&earlier, name, if same { headers } else { &none }).await {
+                Ok(_) => return Ok(Some(earlier.name.clone())),
+                Err(f) if f.says_absent() => {}
+                Err(f) => {
+                    let detail = format!(
+                        "cannot tell whether {name} belongs to {}: {}; give its credentials in the \
+                         client's configuration, or reserve the name in countersign.toml",
+                        earlier.name, f.detail
+                    );
+                    return Err(Failure::new(ReasonCode::UpstreamFailed, detail));
+                }
             }
         }
-        None
+        Ok(None)
     }
 
     pub(crate) async fn load_pypi(
@@ -101,7 +118,7 @@ impl Engine {
         let mut page =
             pypi::parse_project(content_type, &got.body, &page_url, &self.inner.index_limits)
                 .map_err(|e| malformed(&page_url, &e))?;
-        Ok(self.judge_page(upstream, name, &mut page))
+        self.judge_page(upstream, name, &mut page)
     }
 
     fn judge_page(
@@ -109,75 +126,29 @@ impl Engine {
         upstream: &Arc<Upstream>,
         name: &str,
         page: &mut ProjectPage,
-    ) -> PackageIndex {
-        // A file may be added to an old version later: the age that counts is the file's own. Files
-        // of a version that went up on one day are judged together.
-        let key = |f: &pypi::IndexFile| -> Option<(String, String)> {
-            let version = f.version.clone()?;
-            let day = f.upload_time.map_or_else(String::new, |t| t.date());
-            Some((format!("{version} {day} {}", f.yanked.is_some()), version))
-        };
-        let mut groups: HashMap<String, Vec<usize>> = HashMap::new();
-        for (i, f) in page.files.iter().enumerate() {
-            if let Some((k, _)) = key(f) {
-                groups.entry(k).or_default().push(i);
+    ) -> Result<PackageIndex, Failure> {
+        let (groups, candidates): (Vec<Vec<usize>>, Vec<Candidate>) =
+            group_files(upstream, page).into_iter().unzip();
+        let each = self.judge_each(upstream, name, candidates)?;
+        let mut judged = BTreeMap::new();
+        for (c, j) in &each {
+            // A version is admissible when any of its files is.
+            if j.admissible() || !judged.contains_key(&c.version) {
+                judged.insert(c.version.clone(), j.clone());
             }
         }
+        let all = Versions { judged };
         let mut offered = vec![false; page.files.len()];
         let mut files = HashMap::new();
-        // The youngest group of a version stands for it where only one answer can be given.
-        let mut candidates: HashMap<String, Candidate> = HashMap::new();
-        let mut judged_groups = Vec::new();
-        for members in groups.into_values() {
-            let newest = members
-                .iter()
-                .filter_map(|i| page.files.get(*i))
-                .max_by_key(|f| f.upload_time)
-                .cloned();
-            let Some(first) = newest else { continue };
-            let Some(version) = first.version.clone() else { continue };
-            let age = match first.upload_time {
-                Some(published) if !upstream.mirror => Age::Known { published },
-                _ => Age::Unknown,
-            };
-            let digests = members
-                .iter()
-                .filter_map(|i| page.files.get(*i))
-                .flat_map(|f| crate::pipeline::sha256_digests(&f.digests))
-                .collect();
-            let candidate = Candidate {
-                version: version.clone(),
-                age,
-                yanked: first.yanked.is_some(),
-                digests,
-            };
-            let one = self.judge_versions(upstream, name, vec![candidate.clone()]);
-            let ok = one.offered(self, &version);
-            let admissible = one
-                .judged
-                .get(&version)
-                .is_some_and(|j| j.decision.verdict == countersign_core::Verdict::Admit);
-            if !candidates.contains_key(&version) || admissible {
-                candidates.insert(version.clone(), candidate);
-            }
-            judged_groups.push((members, version, one, ok));
-        }
-        let all = crate::index::Versions {
-            judged: judged_groups
-                .iter()
-                .flat_map(|(_, v, one, _)| one.judged.get(v).map(|j| (v.clone(), j.clone())))
-                .collect(),
-        };
-        for (members, version, one, ok) in &judged_groups {
-            let Some(judged) = one.judged.get(version) else { continue };
-            let next = all.next_admissible(Ecosystem::Pypi, version);
+        for (members, (c, j)) in groups.iter().zip(&each) {
+            let next = all.next_admissible(Ecosystem::Pypi, &c.version);
             for i in members {
                 let Some(f) = page.files.get(*i) else { continue };
                 if let Some(slot) = offered.get_mut(*i) {
-                    *slot = *ok;
+                    *slot = j.admissible() || self.is_pinned(&j.facts.purl);
                 }
                 let file = FileRef {
-                    facts: judged.facts.clone(),
+                    facts: j.facts.clone(),
                     file_name: f.file_name.clone(),
                     url: f.url.clone(),
                     expected: f.digests.clone(),
@@ -190,12 +161,19 @@ impl Engine {
                 files.insert(f.file_name.clone(), Arc::new(file));
             }
         }
+        // Separate metadata that no strong digest vouches for is not offered (PEP 658).
+        for f in &mut page.files {
+            let weak = |d: &Vec<ExpectedDigest>| crate::pipeline::sha256_digests(d).is_empty();
+            if f.core_metadata.as_ref().is_some_and(weak) {
+                f.core_metadata = None;
+            }
+        }
         self.remember_metadata(page);
         let mut keep = offered.into_iter();
         page.files.retain(|_| keep.next().unwrap_or(false));
         let documents =
             Documents::Pypi { json: page.to_json().into(), html: page.to_html().into() };
-        PackageIndex { documents, files }
+        Ok(PackageIndex { documents, files })
     }
 
     /// Remembers where the separate metadata files lie (PEP 658) and which digests they have.
@@ -249,6 +227,28 @@ impl Engine {
             state: EvidenceState::Unreachable { because },
         })
     }
+}
+
+/// Groups a page's files for judging. A file may be added to an old version later, so the age that
+/// counts is the file's own; files of a version that went up on one day are judged together, by the
+/// youngest of them.
+fn group_files(upstream: &Upstream, page: &ProjectPage) -> Vec<(Vec<usize>, Candidate)> {
+    let mut groups: BTreeMap<(String, String, bool), Vec<usize>> = BTreeMap::new();
+    for (i, f) in page.files.iter().enumerate() {
+        let Some(version) = f.version.clone() else { continue };
+        let day = f.upload_time.map_or_else(String::new, |t| t.date());
+        groups.entry((version, day, f.yanked.is_some())).or_default().push(i);
+    }
+    let candidate = |((version, _, yanked), members): ((String, String, bool), Vec<usize>)| {
+        let files = || members.iter().filter_map(|i| page.files.get(*i));
+        let age = match files().filter_map(|f| f.upload_time).max() {
+            Some(published) if !upstream.mirror => Age::Known { published },
+            _ => Age::Unknown,
+        };
+        let digests = files().flat_map(|f| crate::pipeline::sha256_digests(&f.digests)).collect();
+        (members, Candidate { version, age, yanked, digests })
+    };
+    groups.into_iter().map(candidate).collect()
 }
 
 pub(crate) fn malformed(url: &Url, error: &dyn std::fmt::Display) -> Failure {

@@ -146,8 +146,7 @@ impl Report {
         self.bytes.fetch_add(n, Ordering::Relaxed);
     }
 
-    /// Adds an artifact; a later decision on the same file of the same version replaces the
-    /// earlier one unless it is milder.
+    /// Adds an artifact; a later decision on the same bytes replaces the earlier one.
     pub fn add(&self, entry: Entry) {
         let key = format!(
             "{}|{}",
@@ -155,7 +154,17 @@ impl Report {
             entry.file_name.as_deref().unwrap_or("")
         );
         self.decided.fetch_add(1, Ordering::Relaxed);
-        self.entries.lock().insert(key, entry);
+        let mut entries = self.entries.lock();
+        match entries.get(&key) {
+            Some(old) if old.decision.verdict > entry.decision.verdict && old.sha256 != entry.sha256 => {
+                // Other bytes of the same name were refused before: both are told.
+                let more = format!("{key}|{}", entry.sha256.map(|d| d.to_hex()).unwrap_or_default());
+                entries.insert(more, entry);
+            }
+            _ => {
+                entries.insert(key, entry);
+            }
+        }
     }
 
     /// Adds a version that was left out of an index.

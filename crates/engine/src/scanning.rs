@@ -29,7 +29,7 @@ impl Engine {
     ) -> Result<StructureResult, Failure> {
         let sha256 = staged.digests.sha256;
         // The name and version that the archive should declare are part of what is scanned for.
-        let kind = format!("structure {}", file.purl());
+        let kind = format!("structure {} {}", file.purl(), file.file_name);
         let kept =
             self.inner.store.get_result(&sha256, &kind, SCANNER).await.map_err(store_failure)?;
         if let Some(result) = kept.and_then(|json| serde_json::from_value(json).ok()) {

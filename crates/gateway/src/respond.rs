@@ -129,6 +129,8 @@ pub(crate) async fn artifact(admitted: &Admitted, wants: &Wants) -> Response<Bod
     let size = admitted.size();
     let (start, end, status) = match wants.range.as_deref().map(|r| parse_range(r, size)) {
         Some(Some((start, end))) => (start, end, StatusCode::PARTIAL_CONTENT),
+        // A form that is not served counts as no range at all (RFC 9110, section 14.2).
+        Some(None) if !is_one_range(wants.range.as_deref()) => (0, size, StatusCode::OK),
         Some(None) => {
             let mut r = plain(StatusCode::RANGE_NOT_SATISFIABLE, "that range is not in the file\n");
             if let Ok(v) = HeaderValue::from_str(&format!("bytes */{size}")) {
@@ -191,6 +193,12 @@ fn file_body(file: std::fs::File, length: u64) -> Body {
         Ok::<_, io::Error>(Some((Bytes::from(buffer), (file, left))))
     });
     UnsyncBoxBody::new(StreamBody::new(chunks.map_ok(Frame::data)))
+}
+
+fn is_one_range(text: Option<&str>) -> bool {
+    text.and_then(|t| t.strip_prefix("bytes=")).is_some_and(|s| {
+        !s.contains(',') && s.contains('-') && s.chars().all(|c| c.is_ascii_digit() || "- ".contains(c))
+    })
 }
 
 /// One range of RFC 9110, section 14.1.2, as (start, end exclusive). `None`: not satisfiable, or a

@@ -59,6 +59,21 @@ impl Store {
         Ok(compare(pinned, sha256))
     }
 
+    /// Compares the digest of a file of a version with the one pinned before, and pins nothing: what
+    /// is not admitted must not decide what the genuine file is.
+    ///
+    /// # Errors
+    /// When the database fails; then nothing is known, and nothing may be released.
+    pub async fn check_identity(
+        &self,
+        purl: &str,
+        file_name: &str,
+        sha256: &Sha256Digest,
+    ) -> Result<PinOutcome, StoreError> {
+        let pinned = self.pinned(&mut *self.reader().await?, purl, file_name).await?;
+        Ok(pinned.map_or(PinOutcome::New, |p| compare(p, sha256)))
+    }
+
     async fn pinned(
         &self,
         conn: &mut SqliteConnection,

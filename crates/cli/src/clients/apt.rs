@@ -15,7 +15,15 @@ pub fn ask(command: &Command) -> Result<Asked, String> {
     let args = command.texts();
     let led_away = |a: &&String| {
         let a = a.to_ascii_lowercase();
-        a.contains("acquire::") || a.contains("pre-install-pkgs") || a.contains("dir::")
+        a.contains("acquire::")
+            || a.contains("pre-install-pkgs")
+            || a.contains("dir::")
+            || a.starts_with("dir=")
+            || a.starts_with("-odir=")
+            || a.contains("rootdir")
+            || a == "-c"
+            || a.starts_with("-c=")
+            || a.starts_with("--config")
     };
     if let Some(bad) = args.iter().find(led_away) {
         return Err(format!(
@@ -151,6 +159,12 @@ pub fn equip(asked: &Asked, gate: &Gate<'_>, e: &mut Equipment) -> Result<(), St
     // apt's methods run as another user and have to reach the archives; the secret stays in a file
     // that only this user reads.
     std::fs::set_permissions(gate.folder, std::fs::Permissions::from_mode(0o711)).map_err(fail)?;
+    // Whatever the umask says: apt's user has to get through, and nobody else to the socket.
+    for folder in [gate.folder.join("archives"), partial.clone()] {
+        std::fs::set_permissions(&folder, std::fs::Permissions::from_mode(0o755)).map_err(fail)?;
+    }
+    std::fs::set_permissions(gate.certificate, std::fs::Permissions::from_mode(0o644))
+        .map_err(fail)?;
     if let Some(uid) = user_id("_apt") {
         // Not being root, apt runs its methods as this very user and needs no other owner.
         let _ = std::os::unix::fs::chown(&partial, Some(uid), None);
@@ -172,6 +186,12 @@ fn configuration(asked: &Asked, gate: &Gate<'_>) -> Result<String, String> {
         .map_err(|e| format!("the gate's own program cannot be found: {e}"))?;
     let mut text = String::new();
     let proxy = gate.proxy;
+    for cleared in ["http::Proxy", "https::Proxy"] {
+        let _ = writeln!(text, "#clear Acquire::{cleared};");
+    }
+    for method in ["cdrom", "ssh", "rsh", "ftp"] {
+        let _ = writeln!(text, "Dir::Bin::Methods::{method} \"/bin/false\";");
+    }
     let _ = writeln!(text, "#clear Acquire::http::Proxy-Auto-Detect;");
     let _ = writeln!(text, "#clear Acquire::http::ProxyAutoDetect;");
     for scheme in ["http", "https"] {

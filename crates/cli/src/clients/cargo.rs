@@ -136,7 +136,7 @@ fn read_config(table: &toml::Table, file: &Path, asked: &mut Asked) -> bool {
                 if let Some(path) = text(value, local) {
                     asked.doors.push((
                         format!("source.{name}.{local} = {path}"),
-                        "a folder of crates; they are checked against what was admitted when the run ends".to_owned(), false));
+                        "a folder of crates, which no registry vouches for; they are not judged".to_owned(), false));
                 }
             }
         }
@@ -220,10 +220,16 @@ fn read_lock(text: &str, home: &Path, asked: &mut Asked) {
             asked.locked.entry(purl.clone()).or_default().extend(digest);
         }
         let file = format!("{}-{}.crate", c.name, c.version);
-        if let (Some(checksum), Some(path)) =
-            (c.checksum, caches.iter().map(|d| d.join(&file)).find(|p| p.is_file()))
-        {
-            asked.cached.push(CachedFile { purl: purl.clone(), file_name: file, checksum, path });
+        if let Some(checksum) = c.checksum {
+            // Which of several caches cargo takes it from is not known: all are judged.
+            for path in caches.iter().map(|d| d.join(&file)).filter(|p| p.is_file()) {
+                asked.cached.push(CachedFile {
+                    purl: purl.clone(),
+                    file_name: file.clone(),
+                    checksum,
+                    path,
+                });
+            }
         }
         asked.pins.push(purl);
     }
@@ -256,7 +262,7 @@ fn watch_cargo(program: &Path) -> std::io::Result<Option<String>> {
     let listener = std::net::TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, 0))?;
     listener.set_nonblocking(true)?;
     let mut command = std::process::Command::new(program);
-    command.arg("fetch").current_dir(folder.path()).env("CARGO_HOME", folder.path().join("home"));
+    command.args(["fetch", "--manifest-path"]).arg(folder.path().join("Cargo.toml")).current_dir("/").env("CARGO_HOME", folder.path().join("home"));
     for (name, _) in std::env::vars() {
         if name.starts_with("CARGO_REGISTR")
             || name.starts_with("CARGO_SOURCE")
@@ -309,6 +315,8 @@ pub fn equip(command: &Command, gate: &Gate<'_>, e: &mut Equipment) -> Result<()
     e.set("CARGO_HTTP_PROXY", gate.proxy);
     e.set("CARGO_HTTP_CAINFO", gate.certificate);
     e.set("CARGO_HTTP_TIMEOUT", "900");
+    // Cargo's own git would not heed what closes the program's transports.
+    e.set("CARGO_NET_GIT_FETCH_WITH_CLI", "true");
     e.set("CARGO_HTTP_LOW_SPEED_LIMIT", "0");
     if command.subcommand().as_deref() == Some("install") {
         private_home(gate, e).map_err(|e| format!("a folder for cargo cannot be made: {e}"))?;

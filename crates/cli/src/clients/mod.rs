@@ -101,9 +101,19 @@ impl Command {
         self.args.iter().map(|a| a.to_string_lossy().into_owned()).collect()
     }
 
-    /// The first argument that is no option: the subcommand.
+    /// The subcommand: the first argument that is one of the client's. An option's value that looks
+    /// like one comes later or not at all.
     pub fn subcommand(&self) -> Option<String> {
-        self.texts().into_iter().find(|a| !a.starts_with('-') && !a.starts_with('+'))
+        let known: &[&str] = match self.client {
+            Client::Pip => &["install", "download", "wheel"],
+            Client::Uv => &["pip", "add", "sync", "lock", "remove", "run", "tool", "export", "tree", "venv", "init", "build", "publish", "python", "help", "version", "cache", "self", "auth", "format"],
+            Client::Npm => &["install", "i", "add", "ci", "clean-install", "update", "up", "install-test", "it", "install-ci-test", "cit", "in", "ins", "isntall"],
+            Client::Cargo => &["fetch", "build", "b", "install", "check", "c", "test", "t", "run", "r", "add", "update", "bench", "doc", "d", "clippy", "tree", "metadata", "generate-lockfile", "vendor", "package", "rustc"],
+            Client::Apt => &["install", "download", "update", "upgrade", "dist-upgrade", "full-upgrade", "remove", "source", "build-dep", "reinstall", "satisfy"],
+        };
+        let texts = self.texts();
+        let found = texts.iter().take_while(|a| *a != "--").find(|a| known.contains(&a.as_str()));
+        found.cloned().or_else(|| texts.into_iter().find(|a| !a.starts_with(['-', '+'])))
     }
 }
 
@@ -148,6 +158,8 @@ pub struct Asked {
     pub account: AccountPlan,
     /// The client's arguments, where the gate had to take something out.
     pub args: Option<Vec<OsString>>,
+    /// Something that the command names and that cannot be led through the gate.
+    pub refused: Option<String>,
     /// The folder of npm's own cache, in which its logs stay.
     pub npm_cache: Option<PathBuf>,
     /// Whether a configuration file of pip names find-links.
@@ -164,8 +176,6 @@ pub struct Gate<'g> {
     pub proxy: &'g str,
     /// The certificate of this run alone, as a file.
     pub certificate: &'g Path,
-    /// That certificate together with the system's, as a file.
-    pub bundle: &'g Path,
     /// The folder of this run.
     pub folder: &'g Path,
 }
@@ -213,7 +223,7 @@ pub fn equip(command: &Command, asked: &Asked, gate: &Gate<'_>) -> Result<Equipm
     let mut e = Equipment::default();
     e.common();
     match command.client {
-        Client::Pip => pip::equip(command, asked, gate, &mut e),
+        Client::Pip => pip::equip(asked, gate, &mut e),
         Client::Uv => uv::equip(gate, &mut e),
         Client::Npm => npm::equip(asked, gate, &mut e),
         Client::Cargo => cargo::equip(command, gate, &mut e),
@@ -307,8 +317,16 @@ mod tests {
 
     #[test]
     fn the_subcommand_is_found_behind_options() {
-        let c = Command::detect(&words("cargo +stable --offline fetch")).unwrap();
-        assert_eq!(c.subcommand().as_deref(), Some("fetch"));
+        for (text, want) in [
+            ("cargo +stable --offline fetch", "fetch"),
+            ("cargo --color always install ripgrep", "install"),
+            ("uv --directory d sync", "sync"),
+            ("npm --prefix d ci", "ci"),
+            ("npm ls", "ls"),
+        ] {
+            let c = Command::detect(&words(text)).unwrap();
+            assert_eq!(c.subcommand().as_deref(), Some(want), "{text}");
+        }
     }
 
     #[test]

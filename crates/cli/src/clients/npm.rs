@@ -53,7 +53,15 @@ pub fn ask(command: &Command) -> Result<Asked, String> {
         .then(|| config.get("prefix").and_then(|p| p.as_str()).map(PathBuf::from))
         .flatten();
     let named = read_specs(command, &args, &mut asked);
-    read_project(&root, named, &mut asked);
+    let sub = command.subcommand().unwrap_or_default();
+    let lock_driven = matches!(sub.as_str(), "install" | "i" | "ci" | "clean-install" | "add");
+    read_project(&root, lock_driven, named, &mut asked);
+    if let Some(what) = asked.refused.as_ref().filter(|_| lock_driven) {
+        return Err(format!(
+            "`{what}` is an archive of this machine, which no registry vouches for; publish it to a \
+             registry, or unpack it and name the folder"
+        ));
+    }
     let modules = match global {
         Some(prefix) => prefix.join("lib/node_modules"),
         None => root.join("node_modules"),
@@ -80,6 +88,9 @@ fn leads_away(word: &str) -> bool {
         || begins("proxy", 3)
         || begins("noproxy", 3)
         || begins("cafile", 3)
+        || (begins("cache", 3) && name != "ca")
+        || begins("offline", 3)
+        || begins("prefer-offline", 8)
         || name == "ca"
 }
 
@@ -117,6 +128,13 @@ fn read_kind(name: Option<&str>, kind: &SpecKind, text: &str, asked: &mut Asked)
         SpecKind::Exact(version) => {
             asked.pins.extend(name.map(|n| Purl::new(Ecosystem::Npm, n, Some(version))));
         }
+        SpecKind::LocalPath(path) => {
+            // A folder is the user's own project; an archive is somebody's package.
+            let path = Path::new(path.strip_prefix("file:").unwrap_or(path));
+            if !path.is_dir() {
+                asked.refused.get_or_insert(text.to_owned());
+            }
+        }
         SpecKind::Alias { name, kind } => read_kind(Some(name), kind, text, asked),
         SpecKind::Url(_) | SpecKind::Git(_) => asked.doors.push((
             countersign_engine::shown_address(text),
@@ -128,13 +146,16 @@ fn read_kind(name: Option<&str>, kind: &SpecKind, text: &str, asked: &mut Asked)
 }
 
 /// Pins of the project's lock file, and direct addresses among its dependencies.
-fn read_project(root: &Path, named: bool, asked: &mut Asked) {
+fn read_project(root: &Path, lock_driven: bool, named: bool, asked: &mut Asked) {
     for name in ["npm-shrinkwrap.json", "package-lock.json"] {
         let Some(text) = find_upwards(root, name).and_then(|p| std::fs::read(p).ok()) else {
             continue;
         };
         let Ok(packages) = npm::parse_package_lock(&text) else { continue };
         for p in packages.iter().filter(|p| !p.link) {
+            if p.resolved.as_deref().is_some_and(|r| r.starts_with("file:")) && !p.in_bundle {
+                asked.refused.get_or_insert(format!("{} from {}", p.name, p.resolved.as_deref().unwrap_or("")));
+            }
             if let Some(version) = &p.version {
                 let purl = Purl::new(Ecosystem::Npm, &p.name, Some(version));
                 if !p.in_bundle && !p.is_local() {
@@ -143,7 +164,7 @@ fn read_project(root: &Path, named: bool, asked: &mut Asked) {
                 }
                 // Without packages on the command line, npm takes what the lock file names; what is
                 // optional may be for another machine.
-                if !named && !p.optional && !p.in_bundle && !p.is_local() {
+                if !named && lock_driven && !p.optional && !p.in_bundle && !p.is_local() {
                     asked.ahead.push(purl.clone());
                 }
                 asked.pins.push(purl);

@@ -9,7 +9,10 @@ use std::path::{Path, PathBuf};
 
 /// Asks pip's own option parser; runs in pip's own interpreter and prints one JSON object.
 const ASK: &str = r#"
-import json, os, sys, sysconfig, site
+import sys
+# What lies in the current folder is not to be imported by a question.
+sys.path[:] = [p for p in sys.path if p]
+import json, os, sysconfig, site
 args = sys.argv[1:]
 # Without this, pip starts another interpreter while it reads `--python`, and does the real work.
 os.environ['_PIP_RUNNING_IN_SUBPROCESS'] = '1'
@@ -82,8 +85,12 @@ pub fn ask(command: &Command) -> Result<Asked, String> {
     let text = String::from_utf8_lossy(&output.stdout);
     let answer = text.lines().rev().find_map(|l| serde_json::from_str::<Answer>(l).ok());
     let Some(answer) = answer else {
-        // `pip --help`, a misspelt option: nothing will be fetched, and pip explains it best.
-        return Ok(asked);
+        // `pip --help`, a misspelt option, another subcommand: pip explains it best.
+        if matches!(output.status.code(), Some(0 | 2)) {
+            return Ok(asked);
+        }
+        let why = String::from_utf8_lossy(&output.stderr);
+        return Err(format!("pip cannot be asked where it fetches from: {}", why.lines().last().unwrap_or("it says nothing")));
     };
     read_answer(answer, command, &mut asked)?;
     Ok(asked)
@@ -128,7 +135,7 @@ fn read_answer(answer: Answer, command: &Command, asked: &mut Asked) -> Result<(
     }
     let mut local = Vec::new();
     for spec in &answer.given {
-        read_spec(&pypi::classify_spec(spec), spec, asked, &mut local);
+        read_spec(&pypi::classify_spec(spec), spec, asked, &mut local)?;
     }
     for e in &answer.editables {
         local.push(PathBuf::from(e.split('[').next().unwrap_or(e)));
@@ -155,12 +162,19 @@ fn read_answer(answer: Answer, command: &Command, asked: &mut Asked) -> Result<(
     Ok(())
 }
 
-fn read_spec(spec: &pypi::Spec, text: &str, asked: &mut Asked, local: &mut Vec<PathBuf>) {
+fn read_spec(spec: &pypi::Spec, text: &str, asked: &mut Asked, local: &mut Vec<PathBuf>) -> Result<(), String> {
     match spec {
         pypi::Spec::Pinned { name, version, .. } => {
-            asked.pins.push(Purl::new(Ecosystem::Pypi, name, Some(version)));
+            let version = countersign_ecosystem::version::normalize_pypi(version);
+            asked.pins.push(Purl::new(Ecosystem::Pypi, name, Some(&version)));
         }
         pypi::Spec::Url { url, .. } if url.starts_with("file:") => local.extend(file_path(url)),
+        pypi::Spec::Vcs { url, .. } if !url.starts_with("git") => {
+            return Err(format!(
+                "`{}` would be fetched past the gate; name a release of an index instead",
+                countersign_engine::shown_address(url)
+            ));
+        }
         pypi::Spec::Url { .. } | pypi::Spec::Vcs { .. } => {
             asked.doors.push((
                 countersign_engine::shown_address(text),
@@ -171,12 +185,18 @@ fn read_spec(spec: &pypi::Spec, text: &str, asked: &mut Asked, local: &mut Vec<P
         pypi::Spec::LocalPath { path, .. } => local.extend(file_path(path)),
         _ => {}
     }
+    Ok(())
 }
 
 /// Whether a word is an option that takes pip past the gate. pip takes any unambiguous beginning of
 /// an option's name for the option; `--find-links` is taken out, which needs its whole name.
 fn leads_away(word: &str) -> bool {
-    let Some(name) = word.strip_prefix("--") else { return false };
+    let Some(name) = word.strip_prefix("--") else {
+        // Short options in one word (`-Uf DIR`): what is hidden in it cannot be taken out.
+        let flags = word.strip_prefix('-').unwrap_or("");
+        let before = flags.split('f').next().unwrap_or("");
+        return flags.contains('f') && !before.is_empty() && before.chars().all(|c| "UqvIh".contains(c));
+    };
     let name = name.split('=').next().unwrap_or(name);
     let begins = |full: &str, least: usize| name.len() >= least && full.starts_with(name);
     begins("proxy", 4)
@@ -198,6 +218,10 @@ pub fn file_path(text: &str) -> Option<PathBuf> {
     Some(PathBuf::from(plain.split('[').next().unwrap_or(plain)))
 }
 
+fn seed(address: String) -> Seed {
+    Seed { ecosystem: Ecosystem::Pypi, address, keyring: None, explicit: false }
+}
+
 /// Reads a requirements file for pins and for side doors, and the files that it includes.
 fn read_requirements(
     file: &Path,
@@ -216,20 +240,17 @@ fn read_requirements(
         match line.kind {
             pypi::RequirementKind::Requirement { spec, .. } => {
                 let shown = format!("`{}` line {}", file.display(), line.line);
-                read_spec(&spec, &shown, asked, local);
+                read_spec(&spec, &shown, asked, local)?;
             }
             pypi::RequirementKind::Include { path, .. } => {
                 read_requirements(&here.join(path), asked, local, seen)?;
             }
-            pypi::RequirementKind::IndexUrl(address)
-            | pypi::RequirementKind::ExtraIndexUrl(address) => {
-                asked.upstreams.push(Seed {
-                    ecosystem: Ecosystem::Pypi,
-                    address,
-                    keyring: None,
-                    explicit: false,
-                });
+            pypi::RequirementKind::IndexUrl(address) => {
+                // It takes the place of the default, which comes last.
+                asked.upstreams.pop();
+                asked.upstreams.push(seed(address));
             }
+            pypi::RequirementKind::ExtraIndexUrl(address) => asked.upstreams.insert(0, seed(address)),
             pypi::RequirementKind::FindLinks(link) => {
                 return Err(format!(
                     "`{}` line {} opens a side door, `--find-links {}`; the gate cannot judge files there, so \
@@ -284,18 +305,19 @@ fn interpreter(command: &Command) -> Result<PathBuf, String> {
 
 /// Leads pip to the gate.
 pub fn equip(
-    command: &Command,
     asked: &Asked,
     gate: &Gate<'_>,
     e: &mut Equipment,
 ) -> Result<(), String> {
     e.set("PIP_PROXY", gate.proxy);
     e.set("PIP_CERT", gate.certificate);
-    // Where these are set, they come before pip's own setting.
-    for name in ["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"] {
-        if std::env::var_os(name).is_some() {
-            e.set(name, gate.bundle);
-        }
+    // Older pips ask the general variables first, and so do the build back ends that pip starts,
+    // which find the same gate.
+    for name in ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"] {
+        e.set(name, gate.proxy);
+    }
+    for name in ["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"] {
+        e.set(name, gate.certificate);
     }
     // Its cache would be taken without passing the gate; the gate keeps what it admitted.
     e.set("PIP_NO_CACHE_DIR", "1");
@@ -309,14 +331,6 @@ pub fn equip(
         e.set("PIP_FIND_LINKS", none);
     } else {
         e.remove.push("PIP_FIND_LINKS".to_owned());
-    }
-    if command.texts().iter().any(|a| a == "--isolated") {
-        // Isolated, pip ignores its own variables but not the general ones.
-        for name in ["HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"] {
-            e.set(name, gate.proxy);
-        }
-        e.set("REQUESTS_CA_BUNDLE", gate.bundle);
-        e.set("SSL_CERT_FILE", gate.bundle);
     }
     Ok(())
 }

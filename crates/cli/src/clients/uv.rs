@@ -10,7 +10,10 @@ use std::path::{Path, PathBuf};
 pub fn ask(command: &Command, memory: &mut dyn probe::Memory) -> Result<Asked, String> {
     let mut asked = Asked::default();
     let program = command.program.first().cloned().unwrap_or_default();
-    let settings = settings(command);
+    if let Some(other) = command.subcommand().filter(|s| matches!(s.as_str(), "run" | "tool" | "python" | "self" | "build" | "publish")) {
+        return Err(format!("`uv {other}` cannot be gated yet; the gate knows uv pip, add, sync, lock and remove"));
+    }
+    let settings = settings(command)?;
     // The proxies that the question itself was asked with are the ones that lead nowhere.
     let own = settings.replace("127.0.0.1:9", "");
     for key in ["http_proxy: Some", "https_proxy: Some", "no_proxy: Some"] {
@@ -51,13 +54,26 @@ pub fn ask(command: &Command, memory: &mut dyn probe::Memory) -> Result<Asked, S
     }
     let mut local = Vec::new();
     read_words(command, &mut asked, &mut local);
-    let here = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("."));
+    if let Some(what) = &asked.refused {
+        return Err(format!(
+            "`{}` would be fetched past the gate; take it out for this run",
+            countersign_engine::shown_address(what)
+        ));
+    }
+    let mut here = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("."));
+    for option in ["--directory", "--project"] {
+        if let Some(other) = super::option_values(&command.texts(), option, None).pop() {
+            here = here.join(other);
+        }
+    }
     if let Some(text) = find_upwards(&here, "uv.lock").and_then(|p| std::fs::read_to_string(p).ok())
     {
         read_lock(&text, &mut asked);
     }
     read_sources(&here, &mut local);
+    // The project and its workspace are the user's own.
     local.push(here.clone());
+    local.extend(here.ancestors().filter(|d| d.join("pyproject.toml").is_file()).map(Path::to_path_buf));
     let sites = sites(command, &here);
     asked.installed = countersign_engine::account::installed_python(&sites);
     asked.account = Plan::Python(PythonPlan { sites, downloads: Vec::new(), local });
@@ -65,16 +81,22 @@ pub fn ask(command: &Command, memory: &mut dyn probe::Memory) -> Result<Asked, S
 }
 
 /// The settings that uv itself resolves from arguments, environment and files.
-fn settings(command: &Command) -> String {
+fn settings(command: &Command) -> Result<String, String> {
     let program = command.program.first().cloned().unwrap_or_default();
-    std::process::Command::new(&program)
-        .args(&command.args)
+    let output = std::process::Command::new(&program)
         .arg("--show-settings")
+        .args(&command.args)
         .envs(probe::NO_NETWORK)
         .stdin(std::process::Stdio::null())
         .output()
-        .map(|o| String::from_utf8_lossy(&o.stdout).into_owned())
-        .unwrap_or_default()
+        .map_err(|e| format!("`{}` cannot be started: {e}", program.to_string_lossy()))?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    // Subcommands that take no index print none; what they would fetch stays closed.
+    if output.status.success() {
+        return Ok(text);
+    }
+    let why = String::from_utf8_lossy(&output.stderr);
+    Err(format!("uv cannot be asked for its settings: {}", why.lines().next().unwrap_or("it says nothing")))
 }
 
 /// An index of uv's resolved settings.
@@ -174,12 +196,15 @@ fn read_words(command: &Command, asked: &mut Asked, local: &mut Vec<PathBuf>) {
         }
         match pypi::classify_spec(word) {
             pypi::Spec::Pinned { name, version, .. } => {
-                asked.pins.push(Purl::new(Ecosystem::Pypi, &name, Some(&version)));
+                asked.pins.push(pin(&name, &version));
             }
             pypi::Spec::Url { url, .. } if url.starts_with("file:") => {
                 local.extend(super::pip::file_path(&url));
             }
             pypi::Spec::LocalPath { path, .. } => local.extend(super::pip::file_path(&path)),
+            pypi::Spec::Vcs { url, .. } if !url.starts_with("git") => {
+                asked.refused.get_or_insert(url);
+            }
             pypi::Spec::Url { .. } | pypi::Spec::Vcs { .. } => asked.doors.push((
                 countersign_engine::shown_address(word),
                 "a direct address, known to no index".to_owned(),
@@ -203,7 +228,7 @@ fn read_path(path: &Path, asked: &mut Asked, local: &mut Vec<PathBuf>, depth: us
         match line.kind {
             pypi::RequirementKind::Requirement { spec, .. } => match spec {
                 pypi::Spec::Pinned { name, version, .. } => {
-                    asked.pins.push(Purl::new(Ecosystem::Pypi, &name, Some(&version)));
+                    asked.pins.push(pin(&name, &version));
                 }
                 pypi::Spec::Url { url, .. } if url.starts_with("file:") => {
                     local.extend(super::pip::file_path(&url));
@@ -213,6 +238,9 @@ fn read_path(path: &Path, asked: &mut Asked, local: &mut Vec<PathBuf>, depth: us
                 }
                 _ => {}
             },
+            pypi::RequirementKind::FindLinks(link) => {
+                asked.refused.get_or_insert(format!("--find-links {link}"));
+            }
             pypi::RequirementKind::Include { path, .. } => {
                 read_path(&here.join(path), asked, local, depth + 1);
             }
@@ -240,11 +268,16 @@ fn read_sources(here: &Path, local: &mut Vec<PathBuf>) {
     }
 }
 
+fn pin(name: &str, version: &str) -> Purl {
+    let version = countersign_ecosystem::version::normalize_pypi(version);
+    Purl::new(Ecosystem::Pypi, name, Some(&version))
+}
+
 fn read_lock(text: &str, asked: &mut Asked) {
     let Ok(packages) = pypi::parse_uv_lock(text) else { return };
     for p in packages {
         if let (Some(version), pypi::SourceKind::Registry) = (&p.version, p.source) {
-            asked.pins.push(Purl::new(Ecosystem::Pypi, &p.name, Some(version)));
+            asked.pins.push(pin(&p.name, version));
         }
     }
 }
@@ -264,7 +297,8 @@ fn sites(command: &Command, here: &Path) -> Vec<PathBuf> {
     let active = std::env::var_os("VIRTUAL_ENV").map(PathBuf::from);
     let own = std::env::var_os("UV_PROJECT_ENVIRONMENT").map(PathBuf::from);
     let nearest = here.ancestors().map(|d| d.join(".venv")).find(|d| d.is_dir());
-    let by_python = named.map(|p| {
+    // A version such as `3.12` names no environment; a path does.
+    let by_python = named.filter(|p| p.exists() && p.components().count() > 1).map(|p| {
         if p.is_dir() {
             p
         } else {
@@ -280,8 +314,14 @@ fn sites(command: &Command, here: &Path) -> Vec<PathBuf> {
                 .and_then(|p| p.parent().map(|d| d.join(".venv")))
                 .unwrap_or_else(|| here.join(".venv"))
         })]
+    } else if let Some(p) = active.or(nearest) {
+        vec![p]
     } else {
-        active.or(nearest).into_iter().collect()
+        // `--system` and the like: uv says which interpreter it means.
+        let program = command.program.first().cloned().unwrap_or_default();
+        let found = probe::output(&program, &["python", "find", "--system"]).unwrap_or_default();
+        let python = PathBuf::from(found.trim());
+        python.parent().and_then(Path::parent).map(Path::to_path_buf).into_iter().collect()
     };
     roots
         .into_iter()
@@ -296,7 +336,7 @@ pub fn equip(gate: &Gate<'_>, e: &mut Equipment) -> Result<(), String> {
     {
         e.set(name, gate.proxy);
     }
-    e.set("SSL_CERT_FILE", gate.bundle);
+    e.set("SSL_CERT_FILE", gate.certificate);
     e.remove.push("SSL_CERT_DIR".to_owned());
     e.set("UV_NO_CACHE", "1");
     e.set("UV_HTTP_TIMEOUT", "900");

@@ -17,6 +17,7 @@ pub fn table(s: &Summary<'_>, quiet: bool, to_terminal: bool) -> String {
     let entries = s.engine.report().entries();
     let good = entries.iter().all(|e| e.decision.verdict == Verdict::Admit)
         && s.account.gaps.is_empty()
+        && s.account.not_done.is_empty()
         && s.exit_code == 0;
     if quiet && good {
         return String::new();
@@ -45,6 +46,9 @@ pub fn table(s: &Summary<'_>, quiet: bool, to_terminal: bool) -> String {
             paint.bad("UNGATED"),
             wrap(&format!("{}: {}", g.what, g.why), width - 8, 8)
         );
+    }
+    for n in &s.account.not_done {
+        let _ = writeln!(out, "{} {}", paint.bad("NOT RECONCILED"), wrap(n, width - 15, 15));
     }
     for l in &s.account.local {
         let _ = writeln!(out, "local   {}", wrap(l, width - 8, 8));

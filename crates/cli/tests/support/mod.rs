@@ -13,7 +13,7 @@ use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-/// A run that takes longer hangs.
+/// A run that takes longer hangs, unless a test says otherwise.
 const DEADLINE: Duration = Duration::from_secs(75);
 
 /// Says that a test was skipped, and why; true when the client is not there.
@@ -122,6 +122,33 @@ impl Venv {
         all.sort();
         all
     }
+}
+
+/// A client of the test's own in pip's place: a script that speaks to the gate as it likes.
+///
+/// `ask(url, headers, method)` gives status, headers and body; `PROXY` is the gate's address and
+/// `SECRET` what it wants to be shown.
+pub fn scripted_pip(venv: &Venv, script: &str) {
+    let helpers = r#"
+import base64, http.client, os, socket, sys, threading, time, json
+from urllib.parse import urlsplit
+_p = urlsplit(os.environ["PIP_PROXY"])
+PROXY, SECRET = (_p.hostname, _p.port), base64.b64encode(("%s:%s" % (_p.username, _p.password)).encode()).decode()
+def ask(url, headers=None, method="GET", body=None):
+    c = http.client.HTTPConnection(*PROXY, timeout=30)
+    c.putrequest(method, url, skip_host=True, skip_accept_encoding=True)
+    sent = {"Host": urlsplit(url).netloc, "Proxy-Authorization": "Basic " + SECRET, **(headers or {})}
+    for name, value in sent.items():
+        if value is not None:
+            c.putheader(name, value)
+    if body is not None:
+        c.putheader("Content-Length", str(len(body)))
+    c.endheaders(body)
+    r = c.getresponse()
+    return r.status, {k.lower(): v for k, v in r.getheaders()}, r.read()
+"#;
+    let python = venv.root.join("bin/python");
+    write_program(&venv.root.join("bin/pip"), &format!("#!{}\n{helpers}\n{script}\n", python.display()));
 }
 
 /// Writes an executable script.
@@ -252,6 +279,8 @@ pub struct Sandbox {
     path: Vec<PathBuf>,
     /// Options of `countersign run` that every run gets.
     pub options: Vec<String>,
+    /// A run that takes longer hangs.
+    pub deadline: Duration,
     count: std::cell::Cell<u32>,
 }
 
@@ -267,7 +296,7 @@ impl Sandbox {
         let shared = std::fs::Permissions::from_mode(0o1777);
         std::fs::set_permissions(folder.path().join("tmp"), shared).unwrap();
         let path = std::env::split_paths(&std::env::var_os("PATH").unwrap()).collect();
-        Self { folder, env: Vec::new(), path, options: Vec::new(), count: std::cell::Cell::new(0) }
+        Self { folder, env: Vec::new(), path, options: Vec::new(), deadline: DEADLINE, count: std::cell::Cell::new(0) }
     }
 
     /// A place in the sandbox.
@@ -351,7 +380,7 @@ impl Sandbox {
 
     /// Runs `countersign …`.
     pub fn countersign(&self, args: &[&str]) -> Run {
-        finish(self.countersign_command(args), b"", DEADLINE)
+        finish(self.countersign_command(args), b"", self.deadline)
     }
 
     /// Where the report of the next [`Sandbox::gate`] goes.
@@ -374,7 +403,7 @@ impl Sandbox {
         args.extend(options);
         args.push("--");
         args.extend(client);
-        let mut run = finish(self.countersign_command(&args), input, DEADLINE);
+        let mut run = finish(self.countersign_command(&args), input, self.deadline);
         let text = std::fs::read(&file).unwrap_or_default();
         run.report = serde_json::from_slice(&text).unwrap_or(Value::Null);
         run

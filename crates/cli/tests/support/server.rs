@@ -145,8 +145,8 @@ type Handler = Arc<dyn Fn(&Seen) -> Reply + Send + Sync>;
 struct Shared {
     routes: Mutex<HashMap<String, Handler>>,
     seen: Mutex<Vec<Seen>>,
-    /// `user:password` that every request must carry, if any.
-    login: Mutex<Option<String>>,
+    /// The `Authorization` that every request must carry, if any.
+    authorization: Mutex<Option<String>>,
     stopped: AtomicBool,
 }
 
@@ -208,7 +208,14 @@ impl Upstream {
 
     /// From now on answers only who carries this login (RFC 7617).
     pub fn require_login(&self, user_and_password: &str) {
-        *self.shared.login.lock().unwrap() = Some(user_and_password.to_owned());
+        use base64::Engine as _;
+        let token = base64::engine::general_purpose::STANDARD.encode(user_and_password);
+        self.require_authorization(&format!("Basic {token}"));
+    }
+
+    /// From now on answers only who carries this `Authorization`.
+    pub fn require_authorization(&self, value: &str) {
+        *self.shared.authorization.lock().unwrap() = Some(value.to_owned());
     }
 
     /// All requests so far.
@@ -282,12 +289,9 @@ fn read_request(reader: &mut BufReader<TcpStream>) -> std::io::Result<Option<See
 }
 
 fn answer(seen: &Seen, shared: &Shared) -> Reply {
-    if let Some(login) = shared.login.lock().unwrap().as_ref() {
-        use base64::Engine as _;
-        let want = format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(login));
-        if seen.header("authorization") != Some(&want) {
-            return Reply::error(401).header("www-authenticate", "Basic realm=\"test\"");
-        }
+    let wanted = shared.authorization.lock().unwrap().clone();
+    if wanted.is_some() && seen.header("authorization") != wanted.as_deref() {
+        return Reply::error(401).header("www-authenticate", "Basic realm=\"test\"");
     }
     let path = seen.path.split('?').next().unwrap_or("");
     let handler = shared.routes.lock().unwrap().get(path).cloned();

@@ -44,7 +44,12 @@ impl ProjectPage {
             "<title>Links for {name}</title>\n</head>\n<body>\n<h1>Links for {name}</h1>\n"
         );
         for file in &self.files {
-            file_html(&mut out, file);
+            // A client may take the name from the address (PEP 503): where the two differ, it would
+            // see another file than the one that was judged.
+            let last = file.url.path_segments().and_then(|mut s| s.next_back()).unwrap_or("");
+            if crate::text::percent_decode(last).as_deref() == Some(file.file_name.as_str()) {
+                file_html(&mut out, file);
+            }
         }
         out.push_str("</body>\n</html>\n");
         out.into_bytes()

@@ -11,7 +11,12 @@ impl Engine {
     pub(crate) async fn account_cargo(&self, plan: &CargoPlan) -> Account {
         let mut account = Account::default();
         let Some(lock) = &plan.lock else { return account };
-        let Ok(text) = tokio::fs::read_to_string(lock).await else { return account };
+        let Ok(text) = tokio::fs::read_to_string(lock).await else {
+            if !self.judged_crates().is_empty() {
+                account.not_done.push(format!("`{}` cannot be read", lock.display()));
+            }
+            return account;
+        };
         let crates = match cargo::parse_lock(&text) {
             Ok(crates) => crates,
             Err(e) => {

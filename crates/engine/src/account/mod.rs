@@ -88,6 +88,8 @@ pub struct Account {
     pub local: Vec<String>,
     /// What was not admitted.
     pub gaps: Vec<Gap>,
+    /// What could not be compared, and why: never to be taken for reconciled.
+    pub not_done: Vec<String>,
 }
 
 impl Account {
@@ -102,6 +104,7 @@ pub struct Snapshot {
     python: python::Sites,
     files: HashMap<PathBuf, (u64, i64)>,
     npm: npm::Tree,
+    failed: bool,
 }
 
 /// Admitted artifacts of one version: their digests.
@@ -115,7 +118,7 @@ impl Engine {
             Plan::Python(p) => Snapshot {
                 python: python::look(&p.sites),
                 files: list_files(&p.downloads),
-                npm: npm::Tree::default(),
+                ..Snapshot::default()
             },
             Plan::Npm(p) => Snapshot { npm: npm::look(&p.modules), ..Snapshot::default() },
             Plan::Debian(p) => {
@@ -123,12 +126,15 @@ impl Engine {
             }
             Plan::Cargo(_) | Plan::Nothing => Snapshot::default(),
         };
-        tokio::task::spawn_blocking(look).await.unwrap_or_default()
+        match tokio::task::spawn_blocking(look).await {
+            Ok(snapshot) => snapshot,
+            Err(_) => Snapshot { failed: true, ..Snapshot::default() },
+        }
     }
 
     /// Reconciles what is there now with what was admitted.
     pub async fn account(&self, plan: &Plan, before: &Snapshot) -> Account {
-        match plan {
+        let mut account = match plan {
             Plan::Nothing => Account::default(),
             Plan::Python(p) => {
                 let mut account = self.account_python(p, &before.python).await;
@@ -142,7 +148,11 @@ impl Engine {
                 self.account_downloads(p.downloads.as_slice(), &before.files, &mut account).await;
                 account
             }
+        };
+        if before.failed {
+            account.not_done.push("what was there before could not be looked at".to_owned());
         }
+        account
     }
 
     /// What this run admitted, by version.

@@ -14,7 +14,6 @@ pub(crate) struct Found {
     version: String,
     /// The digests that npm's own hidden lock file gives.
     integrity: Vec<ExpectedDigest>,
-    bundled: bool,
     local: bool,
 }
 
@@ -101,7 +100,6 @@ fn read_package(
         name: word("name")?,
         version: word("version").unwrap_or_default(),
         integrity: entry.map(|e| e.integrity.clone()).unwrap_or_default(),
-        bundled: entry.is_some_and(|e| e.in_bundle),
         local: link,
     })
 }
@@ -110,7 +108,10 @@ impl Engine {
     pub(crate) async fn account_npm(&self, plan: &NpmPlan, before: &Tree) -> Account {
         let mut account = Account::default();
         let modules = plan.modules.clone();
-        let after = tokio::task::spawn_blocking(move || look(&modules)).await.unwrap_or_default();
+        let Ok(after) = tokio::task::spawn_blocking(move || look(&modules)).await else {
+            account.not_done.push("node_modules could not be looked at".to_owned());
+            return account;
+        };
         let admitted = self.admitted_now(Ecosystem::Npm);
         let digests = self.admitted_integrity();
         let shown = |p: &Path| p.strip_prefix(&plan.root).unwrap_or(p).display().to_string();
@@ -123,7 +124,7 @@ impl Engine {
                 account.local.push(format!("{label}, linked at {}", shown(path)));
                 continue;
             }
-            if found.bundled || inside_admitted(path, &after, &admitted) {
+            if inside_admitted(path, &after, &admitted) {
                 account.matched += 1;
                 continue;
             }

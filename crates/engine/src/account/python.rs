@@ -33,7 +33,9 @@ pub fn installed(sites: &[PathBuf]) -> Vec<Purl> {
 /// `Name-1.0.dist-info` (PyPA, "recording installed projects") as a purl.
 fn dist_purl(folder: &str) -> Option<Purl> {
     let (name, version) = folder.strip_suffix(".dist-info")?.split_once('-')?;
-    Some(Purl::new(Ecosystem::Pypi, name, Some(version)))
+    // The index's versions are in PEP 440's normal form, a wheel's own may not be.
+    let version = countersign_ecosystem::version::normalize_pypi(version);
+    Some(Purl::new(Ecosystem::Pypi, name, Some(&version)))
 }
 
 /// Resolves `python*` in a path to the folders that are there.
@@ -99,7 +101,14 @@ impl Engine {
         let mut account = Account::default();
         let admitted = self.admitted_now(Ecosystem::Pypi);
         let sites = plan.sites.clone();
-        let after = tokio::task::spawn_blocking(move || look(&sites)).await.unwrap_or_default();
+        let looked = tokio::task::spawn_blocking(move || look(&sites)).await;
+        let Ok(after) = looked else {
+            account.not_done.push("the environment could not be looked at".to_owned());
+            return account;
+        };
+        if after.is_empty() && !plan.sites.is_empty() && !admitted.is_empty() {
+            account.not_done.push("no environment was found where the client installs to".to_owned());
+        }
         for (site, files) in &after {
             let old = before.get(site).cloned().unwrap_or_default();
             let changed: BTreeSet<&str> = files
@@ -122,9 +131,11 @@ impl Engine {
                     continue;
                 };
                 let installed = Installed { site: site.clone(), folder: folder.to_owned(), purl };
-                explained.extend(recorded(&installed));
                 let files = admitted.get(&installed.purl).cloned().unwrap_or_default();
-                self.account_dist(installed, &files, plan, &mut account).await;
+                // An admitted wheel's manifest says what came with it; a RECORD on disk is only asked
+                // for what was built here.
+                let by_manifest = self.account_dist(&installed, &files, plan, &mut account).await;
+                explained.extend(by_manifest.unwrap_or_else(|| recorded(&installed)));
             }
             for path in strangers(&changed, &explained, files) {
                 account.gap(
@@ -138,23 +149,23 @@ impl Engine {
 
     async fn account_dist(
         &self,
-        dist: Installed,
+        dist: &Installed,
         files: &[(String, Sha256Digest)],
         plan: &PythonPlan,
         account: &mut Account,
-    ) {
+    ) -> Option<BTreeSet<String>> {
         let label = dist.purl.label();
         if files.is_empty() {
-            match local_source(&dist, plan) {
+            match local_source(dist, plan) {
                 Some(source) => account.local.push(format!("{label}, from {source}")),
                 None => account.gap(label, "is installed and was not admitted in this run"),
             }
-            return;
+            return None;
         }
         let wheels: Vec<_> = files.iter().filter(|(f, _)| f.ends_with(".whl")).collect();
         if wheels.is_empty() {
             account.local.push(format!("{label}, built here from an admitted source archive"));
-            return;
+            return None;
         }
         let mut because = String::new();
         for (_, sha256) in wheels {
@@ -170,18 +181,21 @@ impl Engine {
                 }
             };
             let (site, purl) = (dist.site.clone(), dist.purl.clone());
+            let installed: BTreeSet<String> =
+                manifest.iter().filter_map(|e| installed_path(&e.path)).collect();
             let compared =
                 tokio::task::spawn_blocking(move || compare(&site, &purl, &manifest)).await;
             match compared {
                 Ok(None) => {
                     account.matched += 1;
-                    return;
+                    return Some(installed);
                 }
                 Ok(Some(difference)) => because = difference,
                 Err(_) => because = "the comparison ended unexpectedly".to_owned(),
             }
         }
         account.gap(label, because);
+        None
     }
 
     /// The manifest of an admitted artifact.
@@ -199,28 +213,30 @@ impl Engine {
     }
 }
 
+/// Where a wheel's file comes to lie below `site-packages` (PyPA binary distribution format, "spread"):
+/// `None` for scripts and data, which go elsewhere, and for the RECORD, which installers write anew.
+fn installed_path(path: &str) -> Option<String> {
+    if path.ends_with(".dist-info/RECORD") || path.ends_with('/') {
+        return None;
+    }
+    let (first, rest) = path.split_once('/').unwrap_or((path, ""));
+    if !first.ends_with(".data") {
+        return Some(path.to_owned());
+    }
+    let (kind, rest) = rest.split_once('/')?;
+    matches!(kind, "purelib" | "platlib").then(|| rest.to_owned())
+}
+
 /// Compares what lies in `site` with a wheel's manifest; says the first difference.
 fn compare(site: &Path, purl: &Purl, manifest: &[ManifestEntry]) -> Option<String> {
     for entry in manifest {
-        // Installers spread `.data` to other places and rewrite scripts and the RECORD itself.
-        let first = entry.path.split('/').next().unwrap_or("");
-        if first.ends_with(".data")
-            || entry.path.ends_with(".dist-info/RECORD")
-            || entry.path.ends_with('/')
-        {
-            continue;
-        }
-        let path = site.join(&entry.path);
-        match std::fs::read(&path) {
+        let Some(path) = installed_path(&entry.path) else { continue };
+        match std::fs::read(site.join(&path)) {
             Ok(bytes) if Sha256Digest::of(&bytes) == entry.sha256 => {}
             Ok(_) => {
-                return Some(format!(
-                    "{} differs from the admitted wheel of {}",
-                    entry.path,
-                    purl.label()
-                ));
+                return Some(format!("{path} differs from the admitted wheel of {}", purl.label()));
             }
-            Err(_) => return Some(format!("{} of the admitted wheel is not there", entry.path)),
+            Err(_) => return Some(format!("{path} of the admitted wheel is not there")),
         }
     }
     None
@@ -233,6 +249,8 @@ const NAMED: usize = 10;
 fn strangers(changed: &BTreeSet<&str>, explained: &BTreeSet<String>, files: &Files) -> Vec<String> {
     let known = |p: &str| {
         explained.contains(p)
+            // `pip install --target` puts the scripts that it generates below the same folder.
+            || p.starts_with("bin/")
             || p.split('/').next().is_some_and(|top| top.ends_with(".dist-info"))
             || compiled_source(p).is_some_and(|source| files.contains_key(&source))
     };

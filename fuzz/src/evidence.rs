@@ -1,0 +1,68 @@
+//! Attestations and signatures.
+
+use crate::{SEPARATOR, split};
+use countersign_core::{Evidence, EvidenceState, Sha256Digest, Timestamp};
+use countersign_evidence::sigstore::TrustRoots;
+use countersign_evidence::{Context, npm, openpgp, pep740};
+use std::sync::LazyLock;
+
+/// The time of every verification: all that the seeds hold is older.
+pub const NOW: Timestamp = Timestamp(1_780_000_000);
+
+static ROOTS: LazyLock<TrustRoots> =
+    LazyLock::new(|| TrustRoots::embedded().expect("the embedded roots are read"));
+
+fn context() -> Context<'static> {
+    Context { roots: &ROOTS, now: NOW, source: "fuzz" }
+}
+
+/// npm's attestations, and behind [`SEPARATOR`] the registry's keys.
+pub fn npm_attestations(data: &[u8]) {
+    let (document, keys) = split(data);
+    let artifact = npm::NpmArtifact {
+        name: "@scope/example",
+        version: "1.0.0",
+        sha512: &[7; 64],
+        sha256: Some(&[7; 32]),
+        registry: None,
+    };
+    let keys = Some(keys).filter(|k| !k.is_empty());
+    none_verified(&npm::verify_attestations(document, &artifact, keys, &context()));
+}
+
+/// A provenance object or an attestation object of PEP 740.
+pub fn pep740(data: &[u8]) {
+    let file = "example-1.0-py3-none-any.whl";
+    none_verified(&pep740::verify_provenance(data, file, &Sha256Digest([7; 32]), &context()));
+}
+
+/// Nobody signed anything about bytes with these digests.
+fn none_verified(evidence: &[Evidence]) {
+    assert!(!evidence.is_empty(), "no evidence is an answer too, and must be said");
+    for e in evidence {
+        assert!(!matches!(e.state, EvidenceState::Verified { .. }), "forged: {e:?}");
+    }
+}
+
+/// A `trusted_root.json`.
+pub fn trusted_root(data: &[u8]) {
+    let _ = TrustRoots::from_trusted_root_json(data);
+}
+
+/// An `InRelease` file, and behind [`SEPARATOR`] the keyring.
+pub fn inrelease(data: &[u8]) {
+    let (file, keyring) = split(data);
+    let Ok(verified) = openpgp::verify_inrelease(file, keyring, NOW) else { return };
+    assert!(!verified.get().signatures.is_empty(), "nobody signed it");
+    let _ = verified.claim();
+}
+
+/// A `Release` file, its detached signatures and the keyring, with [`SEPARATOR`] between them.
+pub fn release_gpg(data: &[u8]) {
+    let (release, rest) = split(data);
+    let (signature, keyring) = split(rest);
+    let Ok(verified) = openpgp::verify_detached(release, signature, keyring, NOW) else { return };
+    assert!(!verified.get().signatures.is_empty(), "nobody signed it");
+    let both = [release, SEPARATOR, signature].concat();
+    assert!(openpgp::verify_inrelease(&both, keyring, NOW).is_err(), "it is no `InRelease` file");
+}

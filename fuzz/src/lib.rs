@@ -1,0 +1,73 @@
+//! Fuzzers for every parser of foreign bytes.
+//!
+//! Each target is a function from bytes that must return whatever they are: no panic, no hang, no
+//! memory beyond the limits. Where a value that was read can be written again, the target also
+//! checks that it is read back the same. `fuzz_targets` hands the functions to libFuzzer;
+//! `tests/smoke.rs` runs them for a moment each with any toolchain.
+
+mod ecosystem;
+mod evidence;
+mod ledger;
+mod policy;
+mod scan;
+
+pub use ecosystem::*;
+pub use evidence::*;
+pub use ledger::*;
+pub use policy::*;
+pub use scan::*;
+
+/// A function that must return, whatever it is given.
+pub type Target = fn(&[u8]);
+
+/// Every target by its name.
+pub const TARGETS: &[(&str, Target)] = &[
+    ("archive", archive),
+    ("cargo_config", cargo_config),
+    ("cargo_index", cargo_index),
+    ("cargo_lock", cargo_lock),
+    ("checkpoint", checkpoint),
+    ("deb822", deb822),
+    ("dsse", dsse),
+    ("feed_index", feed_index),
+    ("index_compressed", index_compressed),
+    ("index_targets", index_targets),
+    ("inrelease", inrelease),
+    ("npm_attestations", npm_attestations),
+    ("npm_spec", npm_spec),
+    ("osv_record", osv_record),
+    ("package_lock", package_lock),
+    ("packages", packages),
+    ("packument", packument),
+    ("pep740", pep740),
+    ("policy_load", policy_load),
+    ("proofs", proofs),
+    ("purl", purl),
+    ("purl_pattern", purl_pattern),
+    ("pypi_project", pypi_project),
+    ("receipt", receipt),
+    ("release", release),
+    ("release_gpg", release_gpg),
+    ("requirements", requirements),
+    ("structure", structure),
+    ("trusted_root", trusted_root),
+    ("uv_lock", uv_lock),
+    ("version_order", version_order),
+];
+
+/// The bytes as text; what is no UTF-8 is replaced, so that no input is lost.
+fn text(data: &[u8]) -> std::borrow::Cow<'_, str> {
+    String::from_utf8_lossy(data)
+}
+
+/// The first part up to [`SEPARATOR`], and the rest.
+fn split(data: &[u8]) -> (&[u8], &[u8]) {
+    let at = data.windows(SEPARATOR.len()).position(|w| w == SEPARATOR);
+    match at {
+        Some(at) => (&data[..at], &data[at + SEPARATOR.len()..]),
+        None => (data, &[]),
+    }
+}
+
+/// What stands between the parts of an input that has several.
+pub const SEPARATOR: &[u8] = b"\n\0\n";

@@ -1,0 +1,60 @@
+//! Advisories, and the structure of artifacts.
+
+use crate::ecosystem::LIMITS;
+use countersign_core::{Ecosystem, Outcome, Timestamp};
+use countersign_scan::advisory::{FeedIndex, IndexBuilder, parse_record};
+use countersign_scan::structure::{Expected, scan_archive};
+use std::io::Cursor;
+
+/// An artifact: the first byte chooses the ecosystem and the file's name, the rest is the file.
+pub fn structure(data: &[u8]) {
+    let Some((choice, file)) = data.split_first() else { return };
+    let (name, ecosystem) = match choice % 6 {
+        0 => ("example-1.0-py3-none-any.whl", Ecosystem::Pypi),
+        1 => ("example-1.0.tar.gz", Ecosystem::Pypi),
+        2 => ("example-1.0.tgz", Ecosystem::Npm),
+        3 => ("example-1.0.crate", Ecosystem::Cargo),
+        4 => ("example_1.0_amd64.deb", Ecosystem::Debian),
+        _ => ("example-1.0.zip", Ecosystem::Pypi),
+    };
+    let expected = Expected { name: "example".to_owned(), version: "1.0".to_owned() };
+    let report = scan_archive(name, ecosystem, Some(&expected), Cursor::new(file), &LIMITS);
+    assert!(
+        !matches!(report.check.outcome, Outcome::NotDone { .. }),
+        "bytes in memory can be read"
+    );
+}
+
+/// An OSV record, and an index made of it alone.
+pub fn osv_record(data: &[u8]) {
+    let Ok(record) = parse_record(data) else { return };
+    let mut builder = IndexBuilder::new();
+    builder.begin_source("fuzz");
+    builder.add_record(&record);
+    let Ok(bytes) = builder.finish(Timestamp(1_700_000_000)) else { return };
+    let index = FeedIndex::open(bytes).expect("an index that was made is opened");
+    ask(&index);
+    for package in record.affected.iter().filter_map(|a| a.package.as_ref()).take(4) {
+        for ecosystem in Ecosystem::ALL {
+            let _ = index.lookup(ecosystem, &package.name, "1.0", Some("12"));
+        }
+    }
+}
+
+/// The file of an index.
+pub fn feed_index(data: &[u8]) {
+    let Ok(index) = FeedIndex::open(data.to_vec()) else { return };
+    ask(&index);
+}
+
+fn ask(index: &FeedIndex<Vec<u8>>) {
+    let _ = index.meta().newest_modified();
+    for ecosystem in Ecosystem::ALL {
+        for name in ["example", "@scope/example", ""] {
+            for version in ["1.0", "1.0.0-rc.1", "1:1.0-1", ""] {
+                let _ = index.lookup(ecosystem, name, version, Some("12"));
+            }
+            let _ = index.advisories_for(ecosystem, name, None);
+        }
+    }
+}

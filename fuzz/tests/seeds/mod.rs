@@ -1,0 +1,52 @@
+//! Sound examples of what each target reads, minted here; the smoke test breaks them. Where the
+//! shared vectors lie beside the checkout, real attestations are added.
+
+mod archives;
+mod documents;
+mod signed;
+
+use std::path::PathBuf;
+
+/// The examples of a target.
+pub fn of(target: &str) -> Vec<Vec<u8>> {
+    let texts = |texts: &[&str]| texts.iter().map(|t| t.as_bytes().to_vec()).collect();
+    match target {
+        "archive" => archives::plain(),
+        "structure" => archives::artifacts(),
+        "index_compressed" => archives::compressed(),
+        "inrelease" => vec![signed::inrelease()],
+        "release_gpg" => vec![signed::release_gpg()],
+        "receipt" => vec![signed::receipt()],
+        "dsse" => signed::envelopes(),
+        "checkpoint" => signed::checkpoints(),
+        "proofs" => vec![signed::proofs()],
+        "npm_attestations" => [vec![documents::npm_attestations()], real_npm()].concat(),
+        "pep740" => [vec![documents::pep740()], real_pep740()].concat(),
+        "trusted_root" => vec![documents::trusted_root()],
+        "feed_index" => documents::feed_indexes(),
+        _ => texts(documents::of(target)),
+    }
+}
+
+fn shared(path: &str) -> Option<Vec<u8>> {
+    let root = std::env::var_os("COUNTERSIGN_SHARED").map_or_else(
+        || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../shared"),
+        PathBuf::from,
+    );
+    std::fs::read(root.join(path)).ok()
+}
+
+fn real_npm() -> Vec<Vec<u8>> {
+    let parts =
+        [shared("vectors/npm/sigstore-2.3.1.attestations.json"), shared("vectors/npm/keys.json")];
+    let [Some(document), Some(keys)] = parts else { return Vec::new() };
+    vec![[document.as_slice(), countersign_fuzz::SEPARATOR, &keys].concat()]
+}
+
+fn real_pep740() -> Vec<Vec<u8>> {
+    let names = [
+        "vectors/pypi/pypi_attestations-0.0.19.tar.gz.provenance",
+        "vectors/pypi/rfc8785-0.1.2-py3-none-any.whl.publish.attestation",
+    ];
+    names.into_iter().filter_map(shared).collect()
+}
