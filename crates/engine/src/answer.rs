@@ -124,6 +124,14 @@ impl Engine {
         answer
     }
 
+    /// Puts an upstream's failure into the report under its address.
+    pub(crate) fn report_address(&self, shown: &str, failure: &Failure) {
+        let decision =
+            Decision::refused_by_gate(failure.reason, &failure.detail, self.policy_digest());
+        let refusal = Refusal::unrecorded(shown, decision, self.now());
+        self.report().add(Entry::of_refusal(&refusal, None));
+    }
+
     fn refuse_address(&self, url: &Url, reason: ReasonCode, detail: &str) -> Answer {
         let decision = Decision::refused_by_gate(reason, detail, self.policy_digest());
         Answer::Refused(Arc::new(Refusal::unrecorded(&redacted(url), decision, self.now())))

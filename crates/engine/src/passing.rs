@@ -10,7 +10,7 @@ use crate::request::{ClientRequest, PassedOn};
 use bytes::{Bytes, BytesMut};
 use countersign_core::ReasonCode;
 use countersign_ecosystem::archive::ArchiveKind;
-use futures_util::{StreamExt as _, TryStreamExt as _};
+use futures_util::StreamExt as _;
 use http::header;
 
 /// How many bytes tell what kind of file it is.
@@ -40,7 +40,7 @@ impl Engine {
         // A part of a file does not tell what it is part of.
         headers.remove(header::RANGE);
         headers.remove(header::IF_RANGE);
-        let mut response =
+        let response =
             self.inner.http.pass_on(request.method.clone(), &request.url, headers, body).await?;
         let status = response.status();
         let mut headers = response.headers().clone();
@@ -49,15 +49,10 @@ impl Engine {
         }
         headers.remove("keep-alive");
         let shown = redacted(&request.url);
-        let broken = |_| {
-            Failure::new(
-                ReasonCode::UpstreamTruncated,
-                format!("{shown} ended before its announced length"),
-            )
-        };
+        let mut stream = Box::pin(response.bytes_stream());
         let mut first = BytesMut::new();
         while first.len() < TELLING {
-            match response.chunk().await.map_err(broken)? {
+            match self.inner.http.next_chunk(&mut stream, &shown).await? {
                 Some(chunk) => first.extend_from_slice(&chunk),
                 None => break,
             }
@@ -68,8 +63,20 @@ impl Engine {
                 format!("{shown} is an archive where metadata was expected"),
             ));
         }
-        let rest = response.bytes_stream().map_err(move |_| {
-            std::io::Error::other(format!("{shown} ended before its announced length"))
+        let engine = self.clone();
+        let rest = futures_util::stream::try_unfold(stream, move |mut stream| {
+            let (engine, shown) = (engine.clone(), shown.clone());
+            async move {
+                match engine.inner.http.next_chunk(&mut stream, &shown).await {
+                    Ok(Some(chunk)) => Ok(Some((chunk, stream))),
+                    Ok(None) => Ok(None),
+                    Err(failure) => {
+                        // The client only sees its connection end: the report says why.
+                        engine.report_address(&shown, &failure);
+                        Err(std::io::Error::other(failure.detail))
+                    }
+                }
+            }
         });
         let whole = futures_util::stream::once(async move { Ok(first.freeze()) }).chain(rest);
         Ok(PassedOn { status, headers, body: Box::pin(whole) })

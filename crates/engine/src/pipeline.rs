@@ -447,7 +447,7 @@ fn digest_contradiction(
     let wrong = contradicted(&file.expected, &staged.digests)?;
     let reason = if staged.looks_like_a_page {
         ReasonCode::UpstreamType
-    } else if file.size.is_some_and(|s| s != staged.size) {
+    } else if file.size.is_some_and(|s| s > staged.size) {
         ReasonCode::UpstreamTruncated
     } else {
         ReasonCode::DigestMismatch

@@ -99,7 +99,7 @@ impl Refusal {
             phrase.push_str(&format!("; ends {until}"));
         }
         let clean = |c: char| if c.is_ascii_graphic() || c == ' ' { c } else { '?' };
-        let mut phrase: String = phrase.chars().map(clean).take(300).collect();
+        let mut phrase: String = phrase.replace('…', "...").chars().map(clean).take(300).collect();
         phrase.truncate(phrase.trim_end().len());
         phrase
     }

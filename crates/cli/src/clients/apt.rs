@@ -21,9 +21,7 @@ pub fn ask(command: &Command) -> Result<Asked, String> {
             || a.starts_with("dir=")
             || a.starts_with("-odir=")
             || a.contains("rootdir")
-            || a == "-c"
-            || a.starts_with("-c=")
-            || a.starts_with("--config")
+            || names_a_file(&a)
     };
     if let Some(bad) = args.iter().find(led_away) {
         return Err(format!(
@@ -74,6 +72,17 @@ pub fn ask(command: &Command) -> Result<Asked, String> {
         deliver: keep.then(archives),
     });
     Ok(asked)
+}
+
+/// Whether a word names a configuration file, which apt would read after the gate's: `-c`, also in
+/// one word with other short options (`-yc FILE`), or `--config-file`.
+fn names_a_file(word: &str) -> bool {
+    if word.starts_with("--") {
+        return word.starts_with("--config");
+    }
+    let Some(flags) = word.strip_prefix('-') else { return false };
+    let before = flags.split('c').next().unwrap_or("");
+    flags.contains('c') && before.chars().all(|f| "yqsdfmubvhv".contains(f))
 }
 
 fn targets(words: &[&str]) -> Result<Vec<IndexTarget>, String> {
@@ -229,6 +238,16 @@ fn user_id(name: &str) -> Option<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn configuration_files_are_seen_in_every_spelling() {
+        for word in ["-c", "-c=x", "-cx", "-yc", "-qqyc", "--config-file", "--config-file=x"] {
+            assert!(names_a_file(word), "{word}");
+        }
+        for word in ["install", "-y", "-oAPT::X=c", "-t=backports", "--no-install-recommends", "-qq"] {
+            assert!(!names_a_file(word), "{word}");
+        }
+    }
 
     #[test]
     fn keyrings_of_both_forms_are_found() {

@@ -2,7 +2,8 @@
 
 use super::{Account, NpmPlan};
 use crate::engine::Engine;
-use countersign_core::{Ecosystem, ExpectedDigest, Purl, Verdict};
+use countersign_core::{Ecosystem, ExpectedDigest, FindingKind, Purl, Sha256Digest, Verdict};
+use countersign_ecosystem::archive::ManifestEntry;
 use countersign_ecosystem::npm;
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
@@ -21,6 +22,8 @@ pub(crate) struct Found {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Tree {
     packages: BTreeMap<PathBuf, Found>,
+    /// When anything in a package's own folder last changed.
+    stamps: BTreeMap<PathBuf, i64>,
     /// Entries that hold no package.
     strangers: Vec<PathBuf>,
 }
@@ -67,6 +70,9 @@ fn walk(
         let name = entry.file_name().to_string_lossy().into_owned();
         let path = entry.path();
         if name.starts_with('.') {
+            if !is_npms_own(&name, &path) {
+                tree.strangers.push(path);
+            }
             continue;
         }
         if name.starts_with('@') && path.is_dir() {
@@ -77,6 +83,7 @@ fn walk(
         match read_package(&path, root, listed, link) {
             Some(found) => {
                 tree.packages.insert(path.clone(), found);
+                tree.stamps.insert(path.clone(), newest_change(&path, 0));
                 if !link {
                     walk(&path.join("node_modules"), root, listed, depth + 1, tree);
                 }
@@ -84,6 +91,35 @@ fn walk(
             None => tree.strangers.push(path),
         }
     }
+}
+
+/// Whether a hidden entry of `node_modules` is one that npm itself or a well-known tool's cache makes.
+/// Programs in `.bin` are links into the tree; a file there is somebody else's.
+fn is_npms_own(name: &str, path: &Path) -> bool {
+    match name {
+        ".bin" => std::fs::read_dir(path)
+            .into_iter()
+            .flatten()
+            .flatten()
+            .all(|e| e.file_type().is_ok_and(|t| t.is_symlink())),
+        ".package-lock.json" | ".cache" | ".prisma" | ".vite" => true,
+        _ => false,
+    }
+}
+
+/// The newest change of anything in a package's own folder; no program can set this time.
+fn newest_change(folder: &Path, depth: usize) -> i64 {
+    use std::os::unix::fs::MetadataExt as _;
+    let mut newest = 0;
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        let Ok(meta) = entry.metadata() else { continue };
+        newest = newest.max(meta.ctime().wrapping_mul(1_000_000_000).wrapping_add(meta.ctime_nsec()));
+        let own = !(depth == 0 && entry.file_name() == "node_modules");
+        if meta.is_dir() && own && depth < MAX_DEPTH {
+            newest = newest.max(newest_change(&entry.path(), depth + 1));
+        }
+    }
+    newest
 }
 
 fn read_package(
@@ -132,29 +168,74 @@ impl Engine {
             let strong: Vec<_> =
                 found.integrity.iter().filter(|i| !i.algorithm().is_weak()).collect();
             let by_digest = strong.iter().any(|i| digests.get(*i).is_some_and(|p| *p == purl));
-            // npm leaves the digest out for some layouts; then the version alone is to go by.
+            // npm leaves the digest out for some layouts; then the contents alone are to go by.
             let by_name = strong.is_empty() && admitted.contains_key(&purl);
             if by_digest || by_name {
-                account.matched += 1;
+                match self.compare_package(path, &purl, &admitted).await {
+                    None => account.matched += 1,
+                    Some(difference) => account.gap(label, format!("{}: {difference}", shown(path))),
+                }
             } else if admitted.contains_key(&purl) {
-                account.gap(
-                    label,
-                    format!(
-                        "{} has another digest than the tarball that was admitted",
-                        shown(path)
-                    ),
-                );
+                let why = "has another digest than the tarball that was admitted";
+                account.gap(label, format!("{} {why}", shown(path)));
             } else {
-                account.gap(
-                    label,
-                    format!("{} is installed and was not admitted in this run", shown(path)),
-                );
+                let why = "is installed and was not admitted in this run";
+                account.gap(label, format!("{} {why}", shown(path)));
+            }
+        }
+        // A hook may have changed a package that was there before: its files tell.
+        for (path, found) in &after.packages {
+            let purl = Purl::new(Ecosystem::Npm, &found.name, Some(&found.version));
+            let same = before.packages.get(path) == Some(found);
+            let stamps = (before.stamps.get(path), after.stamps.get(path));
+            if same && stamps.0 != stamps.1 && !found.local && !inside_admitted(path, &after, &admitted) {
+                match self.compare_package(path, &purl, &admitted).await {
+                    None => account.matched += 1,
+                    Some(difference) => account.gap(purl.label(), format!("{}: {difference}", shown(path))),
+                }
             }
         }
         for path in after.strangers.iter().filter(|p| !before.strangers.contains(p)) {
             account.gap(shown(path), "came with no package that was admitted");
         }
         account
+    }
+
+    /// Compares a package's folder with the tarball that was admitted; says the first difference. A
+    /// package whose tarball runs code when it is installed may build in its own folder.
+    async fn compare_package(
+        &self,
+        folder: &Path,
+        purl: &Purl,
+        admitted: &super::AdmittedVersions,
+    ) -> Option<String> {
+        let hooked = self.report().entries().iter().any(|e| {
+            e.purl.as_ref() == Some(purl)
+                && e.facts.as_ref().is_some_and(|f| {
+                    f.findings.iter().any(|x| x.kind == FindingKind::InstallHook)
+                })
+        });
+        if hooked {
+            return None;
+        }
+        let mut because = Some("was not admitted in this run".to_owned());
+        for (_, sha256) in admitted.get(purl).into_iter().flatten() {
+            let manifest = match self.manifest(*sha256).await {
+                Ok(Some(manifest)) => manifest,
+                Ok(None) => continue,
+                Err(e) => {
+                    because = Some(e);
+                    continue;
+                }
+            };
+            let folder = folder.to_path_buf();
+            match tokio::task::spawn_blocking(move || differs(&folder, &manifest)).await {
+                Ok(None) => return None,
+                Ok(difference) => because = difference,
+                Err(_) => because = Some("the comparison ended unexpectedly".to_owned()),
+            }
+        }
+        because
     }
 
     fn admitted_integrity(&self) -> HashMap<ExpectedDigest, Purl> {
@@ -174,6 +255,58 @@ impl Engine {
             .flat_map(|(f, p)| f.expected.iter().map(|e| (e.clone(), p.clone())))
             .collect()
     }
+}
+
+/// The first difference between a package's folder and its tarball's manifest.
+fn differs(folder: &Path, manifest: &[ManifestEntry]) -> Option<String> {
+    let mut wanted: BTreeMap<String, Sha256Digest> = BTreeMap::new();
+    for entry in manifest {
+        // npm drops the first folder, whatever its name, and renames .gitignore (npm-packlist).
+        let Some((_, path)) = entry.path.split_once('/') else { continue };
+        if let Some(stem) = path.strip_suffix(".gitignore") {
+            wanted.entry(format!("{stem}.npmignore")).or_insert(entry.sha256);
+        } else {
+            wanted.insert(path.to_owned(), entry.sha256);
+        }
+    }
+    for (path, digest) in &wanted {
+        let Ok(bytes) = std::fs::read(folder.join(path)) else {
+            return Some(format!("{path} of the admitted tarball is not there"));
+        };
+        if Sha256Digest::of(&bytes) != *digest && with_carriage_return(&bytes) != Some(*digest) {
+            return Some(format!("{path} differs from the admitted tarball"));
+        }
+    }
+    let extra = files_below(folder, "", 0).into_iter().find(|f| !wanted.contains_key(f));
+    extra.map(|f| format!("{f} is not in the admitted tarball"))
+}
+
+/// The digest of a program as it was before npm took the carriage return out of its first line.
+fn with_carriage_return(bytes: &[u8]) -> Option<Sha256Digest> {
+    let end = bytes.iter().position(|b| *b == b'\n')?;
+    if !bytes.starts_with(b"#!") {
+        return None;
+    }
+    let (line, rest) = bytes.split_at(end);
+    Some(Sha256Digest::of(&[line, b"\r", rest].concat()))
+}
+
+/// The files of a package's own folder, without the packages that lie below it.
+fn files_below(folder: &Path, prefix: &str, depth: usize) -> Vec<String> {
+    let mut out = Vec::new();
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let kind = entry.file_type();
+        if kind.as_ref().is_ok_and(std::fs::FileType::is_dir) && depth < MAX_DEPTH {
+            if prefix.is_empty() && name == "node_modules" {
+                continue;
+            }
+            out.extend(files_below(&entry.path(), &format!("{prefix}{name}/"), depth + 1));
+        } else {
+            out.push(format!("{prefix}{name}"));
+        }
+    }
+    out
 }
 
 /// Whether a package lies inside the folder of an admitted one and came with its tarball: bundled

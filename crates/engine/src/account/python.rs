@@ -137,7 +137,7 @@ impl Engine {
                 let by_manifest = self.account_dist(&installed, &files, plan, &mut account).await;
                 explained.extend(by_manifest.unwrap_or_else(|| recorded(&installed)));
             }
-            for path in strangers(&changed, &explained, files) {
+            for path in strangers(&changed, &explained, files, &old) {
                 account.gap(
                     format!("{}/{path}", site.display()),
                     "was written and belongs to no distribution of this run",
@@ -246,13 +246,26 @@ fn compare(site: &Path, purl: &Purl, manifest: &[ManifestEntry]) -> Option<Strin
 const NAMED: usize = 10;
 
 /// Files that were written and that no distribution of this run accounts for.
-fn strangers(changed: &BTreeSet<&str>, explained: &BTreeSet<String>, files: &Files) -> Vec<String> {
+fn strangers(
+    changed: &BTreeSet<&str>,
+    explained: &BTreeSet<String>,
+    files: &Files,
+    old: &Files,
+) -> Vec<String> {
+    // Byte code comes to be when its source does; one that changes while its source stays is not
+    // Python's doing.
+    let compiled = |p: &str| {
+        compiled_source(p).is_some_and(|source| {
+            files.contains_key(&source)
+                && (!old.contains_key(p) || changed.contains(source.as_str()))
+        })
+    };
     let known = |p: &str| {
         explained.contains(p)
             // `pip install --target` puts the scripts that it generates below the same folder.
             || p.starts_with("bin/")
             || p.split('/').next().is_some_and(|top| top.ends_with(".dist-info"))
-            || compiled_source(p).is_some_and(|source| files.contains_key(&source))
+            || compiled(p)
     };
     let mut out: Vec<String> =
         changed.iter().filter(|p| !known(p)).map(|p| (*p).to_owned()).collect();
@@ -329,6 +342,6 @@ mod tests {
         assert_ne!(before[&root]["pkg/a.py"], after[&root]["pkg/a.py"]);
         let files = &after[&root];
         let changed: BTreeSet<&str> = files.keys().map(String::as_str).collect();
-        assert_eq!(strangers(&changed, &BTreeSet::new(), files), ["pkg/a.py"]);
+        assert_eq!(strangers(&changed, &BTreeSet::new(), files, &Files::new()), ["pkg/a.py"]);
     }
 }
