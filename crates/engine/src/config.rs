@@ -137,7 +137,10 @@ impl Config {
             Lists { deny: patterns(&config.deny)?, allow: patterns(&config.allow)?, reserve };
         for u in &config.upstream {
             if crate::upstream::Upstream::new(u.ecosystem, &u.url).is_none() {
-                return Err(err(format!("upstream `{}` is not an http or https address", u.url)));
+                return Err(err(format!(
+                    "upstream `{}` is not an http or https address",
+                    crate::shown_address(&u.url)
+                )));
             }
         }
         Ok((config, lists))

@@ -36,7 +36,10 @@ pub fn ask(command: &Command, memory: &mut dyn probe::Memory) -> Result<Asked, S
     for file in config_files(&home) {
         let Ok(text) = std::fs::read_to_string(&file) else { continue };
         let table: toml::Table =
-            text.parse().map_err(|e| format!("`{}` cannot be read: {e}", file.display()))?;
+            text.parse().map_err(|e: toml::de::Error| {
+            // The line itself may hold a token.
+            format!("`{}` cannot be read: {}", file.display(), e.message())
+        })?;
         replaced |= read_config(&table, &file, &mut asked);
     }
     for (name, value) in std::env::vars() {

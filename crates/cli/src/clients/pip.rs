@@ -19,7 +19,11 @@ os.environ['_PIP_RUNNING_IN_SUBPROCESS'] = '1'
 from pip._internal.cli.main_parser import parse_command, create_main_parser
 general, _ = create_main_parser().parse_args(args)
 from pip._internal.commands import create_command
-name, rest = parse_command(args)
+try:
+    name, rest = parse_command(args)
+except Exception as problem:
+    # An unknown subcommand: pip says so itself, and nothing is fetched.
+    sys.exit(2 if type(problem).__name__ == 'CommandError' else repr(problem))
 command = create_command(name, isolated='--isolated' in rest)
 opts, given = command.parse_args(rest)
 get = lambda k, d=None: getattr(opts, k, d)
@@ -233,7 +237,10 @@ fn read_requirements(
         return Ok(());
     }
     seen.push(file.to_path_buf());
-    // A file that cannot be read is pip's to complain about.
+    // What is no file can be read once, and that is pip's to do (`-r /dev/stdin`); so are complaints.
+    if !file.is_file() {
+        return Ok(());
+    }
     let Ok(text) = std::fs::read_to_string(file) else { return Ok(()) };
     let here = file.parent().unwrap_or(Path::new("."));
     for line in pypi::parse_requirements(&text) {

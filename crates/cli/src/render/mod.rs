@@ -89,7 +89,12 @@ pub fn relevant_not_offered(engine: &Engine, client_code: Option<u8>) -> Vec<Not
             versions.extend(p.version().map(str::to_owned));
         }
     }
+    let entries = engine.report().entries();
     let newer = |n: &NotOffered| {
+        // What was asked for by its exact version is told as a refusal already.
+        if entries.iter().any(|e| e.purl.as_ref() == Some(&n.purl)) {
+            return false;
+        }
         let key = (n.purl.ecosystem(), n.purl.name().to_owned());
         let Some(versions) = taken.get(&key) else { return client_code != Some(0) };
         versions

@@ -277,6 +277,8 @@ pub struct Sandbox {
     folder: tempfile::TempDir,
     env: Vec<(String, OsString)>,
     path: Vec<PathBuf>,
+    /// Whether the machine's own environment and home apply: its configured registries.
+    inherit: bool,
     /// Options of `countersign run` that every run gets.
     pub options: Vec<String>,
     /// A run that takes longer hangs.
@@ -296,7 +298,12 @@ impl Sandbox {
         let shared = std::fs::Permissions::from_mode(0o1777);
         std::fs::set_permissions(folder.path().join("tmp"), shared).unwrap();
         let path = std::env::split_paths(&std::env::var_os("PATH").unwrap()).collect();
-        Self { folder, env: Vec::new(), path, options: Vec::new(), deadline: DEADLINE, count: std::cell::Cell::new(0) }
+        Self { folder, env: Vec::new(), path, inherit: false, options: Vec::new(), deadline: DEADLINE, count: std::cell::Cell::new(0) }
+    }
+
+    /// A sandbox in which the clients keep the machine's own configuration.
+    pub fn with_the_machines_own_registries() -> Self {
+        Self { inherit: true, ..Self::new() }
     }
 
     /// A place in the sandbox.
@@ -363,9 +370,13 @@ impl Sandbox {
     /// A command in this sandbox's environment and nobody else's.
     pub fn command(&self, program: &Path, args: &[&str]) -> Command {
         let mut c = Command::new(program);
-        c.args(args).current_dir(self.work()).env_clear();
+        c.args(args).current_dir(self.work());
+        if self.inherit {
+            c.env_remove("COUNTERSIGN_CONFIG");
+        } else {
+            c.env_clear().env("HOME", self.at("home"));
+        }
         c.env("PATH", std::env::join_paths(&self.path).unwrap())
-            .env("HOME", self.at("home"))
             .env("TMPDIR", self.at("tmp"))
             .env("LANG", "C.UTF-8")
             .env("COUNTERSIGN_STATE", self.state())
