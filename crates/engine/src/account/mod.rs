@@ -101,6 +101,7 @@ impl Account {
 /// What was there before the client started.
 #[derive(Debug, Clone, Default)]
 pub struct Snapshot {
+    /// Files of Python environments, or of the crates that cargo unpacked.
     python: python::Sites,
     files: HashMap<PathBuf, (u64, i64)>,
     npm: npm::Tree,
@@ -124,7 +125,10 @@ impl Engine {
             Plan::Debian(p) => {
                 Snapshot { files: list_files(p.downloads.as_slice()), ..Snapshot::default() }
             }
-            Plan::Cargo(_) | Plan::Nothing => Snapshot::default(),
+            Plan::Cargo(p) => {
+                Snapshot { python: python::look(&cargo::sources(p)), ..Snapshot::default() }
+            }
+            Plan::Nothing => Snapshot::default(),
         };
         match tokio::task::spawn_blocking(look).await {
             Ok(snapshot) => snapshot,
@@ -142,7 +146,7 @@ impl Engine {
                 account
             }
             Plan::Npm(p) => self.account_npm(p, &before.npm).await,
-            Plan::Cargo(p) => self.account_cargo(p).await,
+            Plan::Cargo(p) => self.account_cargo(p, &before.python).await,
             Plan::Debian(p) => {
                 let mut account = Account::default();
                 self.account_downloads(p.downloads.as_slice(), &before.files, &mut account).await;
