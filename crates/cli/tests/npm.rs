@@ -321,3 +321,80 @@ fn a_global_install_is_reconciled_where_it_lands() {
     assert_eq!(run.report["account"]["matched"], 1, "{}", run.transcript());
     assert!(s.at("global/lib/node_modules/tool").exists());
 }
+
+/// The client's own cache, filled without the gate and named on the command line.
+#[test]
+fn a_cache_on_the_command_line_is_no_way_round_the_gate() {
+    let up = Upstream::start();
+    let registry = Npm::new(&up);
+    registry.add("lib", "1.0.0", OLD, json!({"scripts": {"postinstall": "node hook.js"}}), &[("hook.js", b"require('fs').writeFileSync(process.env.INIT_CWD + '/ran', '')")]);
+    let Some(mut s) = start(&registry) else { return };
+    let cache = s.at("npm-cache").display().to_string();
+    lock(&s, &[("lib", registry.lock_entry("lib", "1.0.0"))]);
+    let fill = s.command(npm().unwrap(), &["ci", "--ignore-scripts", "--cache", &cache]);
+    support::finish(fill, b"", std::time::Duration::from_secs(60)).expect(0);
+    std::fs::remove_dir_all(s.work().join("node_modules")).unwrap();
+    s.advisory(&advisory("MAL-2024-6", "npm", "lib", &[], ""));
+    for words in [vec!["--cache", &cache, "--prefer-offline"], vec!["--cache", &cache, "--offline"], vec!["--offline"]] {
+        let run = s.gate(&[&["npm", "ci"][..], &words].concat());
+        assert_ne!(run.code, 0, "{}", run.transcript());
+        assert!(!installed(&s, "lib") && !s.work().join("ran").exists(), "it was installed: {}", run.transcript());
+    }
+}
+
+#[test]
+fn a_local_tarball_is_judged_before_its_scripts_run() {
+    let up = Upstream::start();
+    let registry = Npm::new(&up);
+    let Some(s) = start(&registry) else { return };
+    let hook = b"require('fs').writeFileSync(process.env.INIT_CWD + '/ran', '')";
+    let evil = npm_tarball("evil", "1.0.0", json!({"scripts": {"postinstall": "node hook.js"}}), &[("hook.js", hook)]);
+    let path = s.write("evil.tgz", evil).display().to_string();
+    for word in ["./evil.tgz".to_owned(), format!("file:{path}"), path.clone(), format!("evil@file:{path}")] {
+        let run = s.gate(&["npm", "install", &word]);
+        assert!(run.code >= 90, "`{word}`: {}", run.transcript());
+        assert!(!installed(&s, "evil") && !s.work().join("ran").exists(), "`{word}` was installed: {}", run.transcript());
+    }
+    s.write("package.json", json!({"name": "p", "version": "1.0.0", "dependencies": {"evil": "file:evil.tgz"}}).to_string());
+    let run = s.gate(&["npm", "install"]);
+    assert!(run.code >= 90, "{}", run.transcript());
+    assert!(!installed(&s, "evil") && !s.work().join("ran").exists(), "it was installed: {}", run.transcript());
+}
+
+#[test]
+fn a_git_dependency_is_closed_and_its_server_hears_nothing() {
+    let (up, elsewhere) = (Upstream::start(), Upstream::start());
+    let registry = Npm::new(&up);
+    let git = format!("git+{}", elsewhere.url("/evil.git"));
+    registry.add("app", "1.0.0", OLD, json!({"dependencies": {"evil": git}}), &[]);
+    let Some(s) = start(&registry) else { return };
+    for word in [git.as_str(), "app"] {
+        let run = s.gate(&["npm", "install", word]);
+        assert_ne!(run.code, 0, "{}", run.transcript());
+    }
+    assert!(elsewhere.seen().is_empty(), "{:?}", elsewhere.seen());
+}
+
+#[test]
+fn a_project_of_workspaces_is_no_gap() {
+    let up = Upstream::start();
+    let registry = Npm::new(&up);
+    registry.add("lib", "1.0.0", OLD, json!({}), &[]);
+    let Some(s) = start(&registry) else { return };
+    s.write("package.json", json!({"name": "project", "version": "1.0.0", "workspaces": ["packages/*"]}).to_string());
+    s.write("packages/one/package.json", json!({"name": "one", "version": "1.0.0", "dependencies": {"lib": "1.0.0"}}).to_string());
+    s.gate(&["npm", "install"]).expect(0).expect_admitted(&["lib 1.0.0"]);
+    assert!(installed(&s, "lib"));
+}
+
+#[test]
+fn an_alias_is_reconciled_with_what_it_stands_for() {
+    let up = Upstream::start();
+    let registry = Npm::new(&up);
+    registry.add("lib", "1.0.0", OLD, json!({}), &[]);
+    let Some(s) = start(&registry) else { return };
+    let run = s.gate(&["npm", "install", "other@npm:lib@1.0.0"]);
+    run.expect(0).expect_admitted(&["lib 1.0.0"]);
+    assert_eq!(run.report["account"]["matched"], 1, "{}", run.transcript());
+    assert!(installed(&s, "other"));
+}

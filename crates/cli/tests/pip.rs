@@ -461,3 +461,67 @@ fn an_archive_that_attacks_is_refused() {
     s.gate(&["pip", "install", "lib"]).expect(90).expect_stopped(&[("lib 1.0.0", "archive-unsafe")]);
     assert!(venv.names().is_empty());
 }
+
+#[test]
+fn the_age_that_counts_is_the_files_own() {
+    let up = Upstream::start();
+    let index = Pypi::new(&up);
+    // The wheel joined its version long after the source archive did.
+    index.sdist("lib", "1.0.0", "pass").wheel("lib", "1.0.0", 1);
+    let Some((s, _venv)) = start(&index) else { return };
+    let run = s.gate(&["pip", "download", "--no-deps", "-d", "out", "lib"]);
+    run.expect(0);
+    assert_eq!(run.artifact("lib 1.0.0")["file"], "lib-1.0.0.tar.gz", "{}", run.transcript());
+}
+
+#[test]
+fn a_time_in_the_future_is_young_and_a_missing_one_unknown() {
+    let up = Upstream::start();
+    let index = Pypi::new(&up);
+    index.wheel("future", "1.0.0", -48);
+    let file = PyFile { age: None, ..PyFile::new(&wheel_name("timeless", "1.0.0"), wheel("timeless", "1.0.0"), OLD) };
+    index.add("timeless", file);
+    let Some((s, _venv)) = start(&index) else { return };
+    s.gate(&["pip", "install", "future"]).expect(91);
+    s.gate(&["pip", "install", "timeless"]).expect(0).expect_admitted(&["timeless 1.0.0"]);
+    let run = s.gate_with(&["--policy", "strict"], &["pip", "install", "--force-reinstall", "timeless"], b"");
+    assert!(run.code == 90 || run.code == 91, "strict wants to know the age: {}", run.transcript());
+}
+
+/// Other version control systems than git would fetch by themselves.
+#[test]
+fn a_requirement_under_version_control_starts_no_program() {
+    let (up, elsewhere) = (Upstream::start(), Upstream::start());
+    let index = Pypi::new(&up);
+    let Some((s, venv)) = start(&index) else { return };
+    let ran = s.at("ran");
+    for program in ["hg", "svn", "bzr"] {
+        let script = format!("#!/bin/sh\ncase \"$1\" in --version|version) exit 0;; esac\necho $0 \"$@\" >> {}\nexit 1\n", ran.display());
+        support::write_program(&venv.root.join("bin").join(program), &script);
+        let run = s.gate(&["pip", "install", &format!("{program}+{}", elsewhere.url("/repo"))]);
+        assert!(run.code >= 90, "{}", run.transcript());
+        s.write("requirements.txt", format!("evil @ {program}+{}\n", elsewhere.url("/repo")));
+        let run = s.gate(&["pip", "install", "-r", "requirements.txt"]);
+        assert!(run.code >= 90, "{}", run.transcript());
+    }
+    s.gate(&["pip", "install", &format!("git+{}", elsewhere.url("/repo.git"))]).expect(90).expect_door(&elsewhere.host());
+    assert!(!ran.exists(), "{}", std::fs::read_to_string(&ran).unwrap());
+    assert!(elsewhere.seen().is_empty(), "{:?}", elsewhere.seen());
+}
+
+/// The client's own cache, filled without the gate and named on the command line.
+#[test]
+fn a_cache_on_the_command_line_is_no_way_round_the_gate() {
+    let up = Upstream::start();
+    let index = Pypi::new(&up);
+    index.wheel("lib", "1.0.0", OLD);
+    up.break_with(&index.file_path(&wheel_name("lib", "1.0.0")), |r| r.header("cache-control", "max-age=365000000, immutable"));
+    let Some((mut s, venv)) = start(&index) else { return };
+    let cache = s.at("pip-cache").display().to_string();
+    let fill = s.command(&venv.root.join("bin/pip"), &["download", "--cache-dir", &cache, "--no-deps", "-d", "filled", "lib"]);
+    support::finish(fill, b"", std::time::Duration::from_secs(60)).expect(0);
+    s.advisory(&advisory("MAL-2024-6", "PyPI", "lib", &[], ""));
+    let run = s.gate(&["pip", "install", "--cache-dir", &cache, "lib==1.0.0"]);
+    assert!(run.code >= 90, "{}", run.transcript());
+    assert!(venv.names().is_empty(), "it was installed: {}", run.transcript());
+}

@@ -77,6 +77,14 @@ pub fn ask(command: &Command, memory: &mut dyn probe::Memory) -> Result<Asked, S
         return Ok(asked);
     }
     let lock = lock_file(&program, &args);
+    let manifest = lock.as_ref().map(|l| l.with_file_name("Cargo.toml"));
+    let manifests = option_values(&args, "--manifest-path", None).into_iter().map(PathBuf::from);
+    for file in manifests.chain(manifest).chain([PathBuf::from("Cargo.toml")]) {
+        let text = std::fs::read_to_string(&file).unwrap_or_default();
+        if let Ok(table) = text.parse::<toml::Table>() {
+            name_git_dependencies(&toml::Value::Table(table), 0, &mut asked);
+        }
+    }
     if let Some(text) = lock.as_ref().and_then(|l| std::fs::read_to_string(l).ok()) {
         read_lock(&text, &home, &mut asked);
     }
@@ -199,6 +207,21 @@ fn lock_file(program: &OsStr, args: &[String]) -> Option<PathBuf> {
     }
     let found = probe::output(program, &words).ok()?;
     Some(Path::new(found.trim()).with_file_name("Cargo.lock"))
+}
+
+/// Names the git repositories of a manifest's dependencies, wherever in it they stand.
+fn name_git_dependencies(value: &toml::Value, depth: usize, asked: &mut Asked) {
+    let Some(table) = value.as_table().filter(|_| depth < 8) else { return };
+    if let Some(address) = table.get("git").and_then(|g| g.as_str()) {
+        let shown = countersign_engine::shown_address(address);
+        if !asked.doors.iter().any(|d| d.0 == shown) {
+            let why = "a git dependency, known to no registry";
+            asked.doors.push((shown, why.to_owned(), true));
+        }
+    }
+    for inner in table.values() {
+        name_git_dependencies(inner, depth + 1, asked);
+    }
 }
 
 /// Pins, side doors and cached crates of a lock file.

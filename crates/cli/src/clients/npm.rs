@@ -225,7 +225,6 @@ mod tests {
         }
         for word in [
             "--save",
-            "--cache=x",
             "--production",
             "--prefix",
             "install",

@@ -76,7 +76,13 @@ pub fn ask(command: &Command, memory: &mut dyn probe::Memory) -> Result<Asked, S
     local.extend(here.ancestors().filter(|d| d.join("pyproject.toml").is_file()).map(Path::to_path_buf));
     let sites = sites(command, &here);
     asked.installed = countersign_engine::account::installed_python(&sites);
-    asked.account = Plan::Python(PythonPlan { sites, downloads: Vec::new(), local });
+    // Locking and compiling read metadata and install nothing.
+    let texts = command.texts();
+    let only_reads = command.subcommand().is_some_and(|s| matches!(s.as_str(), "lock" | "export" | "tree"))
+        || texts.iter().any(|a| a == "compile");
+    if !only_reads {
+        asked.account = Plan::Python(PythonPlan { sites, downloads: Vec::new(), local });
+    }
     Ok(asked)
 }
 

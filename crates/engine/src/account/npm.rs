@@ -70,9 +70,7 @@ fn walk(
         let name = entry.file_name().to_string_lossy().into_owned();
         let path = entry.path();
         if name.starts_with('.') {
-            if !is_npms_own(&name, &path) {
-                tree.strangers.push(path);
-            }
+            tree.strangers.extend(hidden_strangers(&name, &path));
             continue;
         }
         if name.starts_with('@') && path.is_dir() {
@@ -93,17 +91,20 @@ fn walk(
     }
 }
 
-/// Whether a hidden entry of `node_modules` is one that npm itself or a well-known tool's cache makes.
-/// Programs in `.bin` are links into the tree; a file there is somebody else's.
-fn is_npms_own(name: &str, path: &Path) -> bool {
+/// What does not belong in a hidden entry of `node_modules`: programs in `.bin` are links into the
+/// tree, and a file there is somebody else's; npm's record and the caches of well-known tools are
+/// none of the packages'.
+fn hidden_strangers(name: &str, path: &Path) -> Vec<PathBuf> {
     match name {
         ".bin" => std::fs::read_dir(path)
             .into_iter()
             .flatten()
             .flatten()
-            .all(|e| e.file_type().is_ok_and(|t| t.is_symlink())),
-        ".package-lock.json" | ".cache" | ".prisma" | ".vite" => true,
-        _ => false,
+            .filter(|e| !e.file_type().is_ok_and(|t| t.is_symlink()))
+            .map(|e| e.path())
+            .collect(),
+        ".package-lock.json" | ".cache" | ".prisma" | ".vite" => Vec::new(),
+        _ => vec![path.to_path_buf()],
     }
 }
 
