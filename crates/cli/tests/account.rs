@@ -1,7 +1,16 @@
 //! The reconciliation at the end: what lies there is what was admitted, or the run says so.
 
-#![allow(clippy::unwrap_used, clippy::print_stderr, reason = "tests say why they were skipped, and fail by panicking")]
-#![allow(dead_code, missing_docs, unreachable_pub, reason = "each test uses a part of the shared support")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "tests say why they were skipped, and fail by panicking"
+)]
+#![allow(
+    dead_code,
+    missing_docs,
+    unreachable_pub,
+    reason = "each test uses a part of the shared support"
+)]
 
 mod support;
 
@@ -18,7 +27,9 @@ fn pip(index: &Pypi<'_>) -> Option<(Sandbox, Venv)> {
     let mut s = Sandbox::new();
     let venv = s.venv(python()?);
     s.env("PIP_INDEX_URL", index.url()).env("UV_DEFAULT_INDEX", index.url());
-    s.env("VIRTUAL_ENV", &venv.root).env("UV_PYTHON_DOWNLOADS", "never").env("UV_HTTP_RETRIES", "0");
+    s.env("VIRTUAL_ENV", &venv.root)
+        .env("UV_PYTHON_DOWNLOADS", "never")
+        .env("UV_HTTP_RETRIES", "0");
     Some((s, venv))
 }
 
@@ -28,7 +39,11 @@ fn build(before: bool, payload: &str) -> Option<(Sandbox, Venv, Run)> {
     let index = Pypi::new(&up);
     index.wheel("lib", "1.0.0", OLD);
     let (s, venv) = pip(&index)?;
-    index.sdist("src", "1.0.0", &payload.replace("SITE", &format!("{:?}", venv.site.display().to_string())));
+    index.sdist(
+        "src",
+        "1.0.0",
+        &payload.replace("SITE", &format!("{:?}", venv.site.display().to_string())),
+    );
     if before {
         s.gate(&["pip", "install", "lib"]).expect(0);
     }
@@ -38,7 +53,10 @@ fn build(before: bool, payload: &str) -> Option<(Sandbox, Venv, Run)> {
 
 #[test]
 fn a_stray_pth_file_is_named() {
-    let Some((_s, _venv, run)) = build(false, "open(SITE + '/stray.pth', 'w').write('import os')") else { return };
+    let Some((_s, _venv, run)) = build(false, "open(SITE + '/stray.pth', 'w').write('import os')")
+    else {
+        return;
+    };
     run.expect_gap("stray.pth");
 }
 
@@ -61,13 +79,20 @@ fn a_stray_distribution_with_records_of_its_own_is_named() {
 
 #[test]
 fn a_change_to_what_was_installed_before_is_named() {
-    let Some((_s, _venv, run)) = build(true, "open(SITE + '/lib/__init__.py', 'a').write('import os')") else { return };
+    let Some((_s, _venv, run)) =
+        build(true, "open(SITE + '/lib/__init__.py', 'a').write('import os')")
+    else {
+        return;
+    };
     run.expect_gap("lib");
 }
 
 #[test]
 fn a_file_added_to_what_was_installed_before_is_named() {
-    let Some((_s, _venv, run)) = build(true, "open(SITE + '/lib/more.py', 'w').write('import os')") else { return };
+    let Some((_s, _venv, run)) = build(true, "open(SITE + '/lib/more.py', 'w').write('import os')")
+    else {
+        return;
+    };
     run.expect_gap("more.py");
 }
 
@@ -98,7 +123,10 @@ fn a_stray_file_is_named_behind_uv_as_well() {
     let index = Pypi::new(&up);
     let Some((mut s, venv)) = pip(&index) else { return };
     s.path_first(uv().unwrap().parent().unwrap());
-    let payload = format!("open({:?} + '/stray.pth', 'w').write('import os')", venv.site.display().to_string());
+    let payload = format!(
+        "open({:?} + '/stray.pth', 'w').write('import os')",
+        venv.site.display().to_string()
+    );
     index.add("src", PyFile::new("src-1.0.0.tar.gz", sdist("src", "1.0.0", &payload), OLD));
     s.gate(&["uv", "pip", "install", "src"]).expect_gap("stray.pth");
 }
@@ -114,12 +142,19 @@ fn scripts_and_data_of_a_wheel_are_accounted_for() {
         ("lib-1.0.0.data/data/share/lib/readme", b"text"),
         ("lib-1.0.0.dist-info/entry_points.txt", b"[console_scripts]\nlib = lib:main\n"),
     ];
-    index.add("lib", PyFile::new(&wheel_name("lib", "1.0.0"), wheel_with("lib", "1.0.0", &files, &[]), OLD));
+    index.add(
+        "lib",
+        PyFile::new(&wheel_name("lib", "1.0.0"), wheel_with("lib", "1.0.0", &files, &[]), OLD),
+    );
     let Some((mut s, venv)) = pip(&index) else { return };
     let run = s.gate(&["pip", "install", "lib"]);
     run.expect(0);
     assert!(run.gaps().is_empty(), "{}", run.transcript());
-    assert!(venv.root.join("bin/tool").is_file() && venv.root.join("bin/lib").is_file() && venv.has("lib_more.py"));
+    assert!(
+        venv.root.join("bin/tool").is_file()
+            && venv.root.join("bin/lib").is_file()
+            && venv.has("lib_more.py")
+    );
     let Some(uv) = uv() else { return };
     s.path_first(uv.parent().unwrap());
     s.gate(&["uv", "pip", "install", "--reinstall", "lib"]).expect(0);
@@ -159,11 +194,15 @@ fn every_place_that_pip_installs_to_is_reconciled() {
     let Some((s, _venv)) = pip(&index) else { return };
     index.wheel("lib", "1.0.0", OLD);
     for words in [["--target", "target"], ["--prefix", "prefix"], ["--root", "root"]] {
-        let run = s.gate(&[&["pip", "install", "--ignore-installed"][..], &words, &["lib"]].concat());
+        let run =
+            s.gate(&[&["pip", "install", "--ignore-installed"][..], &words, &["lib"]].concat());
         run.expect(0);
         assert_eq!(run.report["account"]["matched"], 1, "{words:?}: {}", run.transcript());
     }
-    let payload = format!("open({:?}, 'w').write('import os')", s.work().join("target/stray.pth").display().to_string());
+    let payload = format!(
+        "open({:?}, 'w').write('import os')",
+        s.work().join("target/stray.pth").display().to_string()
+    );
     index.add("src", PyFile::new("src-1.0.0.tar.gz", sdist("src", "1.0.0", &payload), OLD));
     s.gate(&["pip", "install", "--target", "target", "src"]).expect_gap("stray.pth");
 }
@@ -189,7 +228,11 @@ fn a_wheel_that_is_built_here_is_named() {
     let Some((s, _venv)) = pip(&index) else { return };
     let run = s.gate(&["pip", "wheel", "-w", "out", "src"]);
     run.expect(0);
-    assert!(run.report["account"]["local"].to_string().contains("built here"), "{}", run.transcript());
+    assert!(
+        run.report["account"]["local"].to_string().contains("built here"),
+        "{}",
+        run.transcript()
+    );
 }
 
 /// Installs `app`, whose script runs `script` (JavaScript) after it is unpacked; `lib` is there too.
@@ -200,10 +243,13 @@ fn postinstall(script: &str) -> Option<(Sandbox, Run)> {
     let up = Upstream::start();
     let registry = Npm::new(&up);
     registry.add("lib", "1.0.0", OLD, json!({}), &[]);
-    let more = json!({"dependencies": {"lib": "1.0.0"}, "scripts": {"postinstall": "node hook.js"}});
+    let more =
+        json!({"dependencies": {"lib": "1.0.0"}, "scripts": {"postinstall": "node hook.js"}});
     registry.add("app", "1.0.0", OLD, more, &[("hook.js", script.as_bytes())]);
     let mut s = Sandbox::new();
-    s.env("npm_config_registry", registry.url()).env("npm_config_audit", "false").env("npm_config_ignore_scripts", "false");
+    s.env("npm_config_registry", registry.url())
+        .env("npm_config_audit", "false")
+        .env("npm_config_ignore_scripts", "false");
     s.write("package.json", json!({"name": "project", "version": "1.0.0"}).to_string());
     let run = s.gate(&["npm", "install", "--foreground-scripts", "app"]);
     Some((s, run))
@@ -223,61 +269,99 @@ fn drop_package(folder: &str, manifest: &Value) -> String {
 fn a_hook_that_does_nothing_leaves_no_gap() {
     let Some((s, run)) = postinstall("require('fs').writeFileSync('ran', '')") else { return };
     run.expect(0).expect_admitted(&["app 1.0.0", "lib 1.0.0"]);
-    assert!(s.work().join("node_modules/app/ran").exists(), "the hook ran, and wrote into its own folder");
+    assert!(
+        s.work().join("node_modules/app/ran").exists(),
+        "the hook ran, and wrote into its own folder"
+    );
 }
 
 #[test]
 fn a_package_that_a_hook_drops_is_named() {
-    let Some((_s, run)) = postinstall(&drop_package("evil", &json!({"name": "evil", "version": "1.0.0"}))) else { return };
+    let Some((_s, run)) =
+        postinstall(&drop_package("evil", &json!({"name": "evil", "version": "1.0.0"})))
+    else {
+        return;
+    };
     run.expect_gap("evil");
 }
 
 #[test]
 fn a_scoped_package_that_a_hook_drops_is_named() {
-    let Some((_s, run)) = postinstall(&drop_package("@evil/deep", &json!({"name": "@evil/deep", "version": "1.0.0"}))) else { return };
+    let Some((_s, run)) = postinstall(&drop_package(
+        "@evil/deep",
+        &json!({"name": "@evil/deep", "version": "1.0.0"}),
+    )) else {
+        return;
+    };
     run.expect_gap("@evil/deep");
 }
 
 #[test]
 fn a_package_under_the_name_of_an_admitted_one_is_named() {
-    let Some((_s, run)) = postinstall(&drop_package("evil", &json!({"name": "lib", "version": "1.0.0"}))) else { return };
+    let Some((_s, run)) =
+        postinstall(&drop_package("evil", &json!({"name": "lib", "version": "1.0.0"})))
+    else {
+        return;
+    };
     run.expect_gap("evil");
 }
 
 #[test]
 fn a_package_inside_an_admitted_one_is_named() {
-    let Some((_s, run)) = postinstall(&drop_package("lib/node_modules/evil", &json!({"name": "evil", "version": "1.0.0"}))) else { return };
+    let Some((_s, run)) = postinstall(&drop_package(
+        "lib/node_modules/evil",
+        &json!({"name": "evil", "version": "1.0.0"}),
+    )) else {
+        return;
+    };
     run.expect_gap("evil");
 }
 
 #[test]
 fn a_loose_file_that_a_hook_drops_is_named() {
-    let Some((_s, run)) = postinstall(&format!("{MODULES}fs.writeFileSync(m + 'evil.js', 'evil')")) else { return };
+    let Some((_s, run)) = postinstall(&format!("{MODULES}fs.writeFileSync(m + 'evil.js', 'evil')"))
+    else {
+        return;
+    };
     run.expect_gap("evil.js");
 }
 
 #[test]
 fn a_change_to_another_package_is_named() {
-    let Some((_s, run)) = postinstall(&format!("{MODULES}fs.writeFileSync(m + 'lib/index.js', 'evil')")) else { return };
+    let Some((_s, run)) =
+        postinstall(&format!("{MODULES}fs.writeFileSync(m + 'lib/index.js', 'evil')"))
+    else {
+        return;
+    };
     run.expect_gap("lib");
 }
 
 #[test]
 fn a_file_added_to_another_package_is_named() {
-    let Some((_s, run)) = postinstall(&format!("{MODULES}fs.writeFileSync(m + 'lib/more.js', 'evil')")) else { return };
+    let Some((_s, run)) =
+        postinstall(&format!("{MODULES}fs.writeFileSync(m + 'lib/more.js', 'evil')"))
+    else {
+        return;
+    };
     run.expect_gap("lib");
 }
 
 #[test]
 fn a_program_that_a_hook_drops_is_named() {
-    let script = format!("{MODULES}fs.mkdirSync(m + '.bin', {{recursive: true}});\nfs.writeFileSync(m + '.bin/node', '#!/bin/sh\\n')");
+    let script = format!(
+        "{MODULES}fs.mkdirSync(m + '.bin', {{recursive: true}});\nfs.writeFileSync(m + '.bin/node', '#!/bin/sh\\n')"
+    );
     let Some((_s, run)) = postinstall(&script) else { return };
     run.expect_gap(".bin/node");
 }
 
 #[test]
 fn a_hidden_package_that_a_hook_drops_is_named() {
-    let Some((_s, run)) = postinstall(&drop_package(".evil", &json!({"name": "evil", "version": "1.0.0"}))) else { return };
+    let Some((_s, run)) =
+        postinstall(&drop_package(".evil", &json!({"name": "evil", "version": "1.0.0"})))
+    else {
+        return;
+    };
     run.expect_gap(".evil");
 }
 
@@ -308,7 +392,13 @@ fn bundled_dependencies_are_no_gap() {
     let registry = Npm::new(&up);
     let inner = json!({"name": "inner", "version": "1.0.0"}).to_string();
     let more = json!({"dependencies": {"inner": "1.0.0"}, "bundleDependencies": ["inner"]});
-    registry.add("app", "1.0.0", OLD, more, &[("node_modules/inner/package.json", inner.as_bytes())]);
+    registry.add(
+        "app",
+        "1.0.0",
+        OLD,
+        more,
+        &[("node_modules/inner/package.json", inner.as_bytes())],
+    );
     let mut s = Sandbox::new();
     s.env("npm_config_registry", registry.url()).env("npm_config_audit", "false");
     s.write("package.json", json!({"name": "project", "version": "1.0.0"}).to_string());
@@ -328,18 +418,33 @@ fn a_build_script_that_changes_another_crate_is_named() {
     let script = "fn main() {\n    let home = std::env::var(\"CARGO_HOME\").unwrap();\n    \
                   let src = std::fs::read_dir(home + \"/registry/src\").unwrap().next().unwrap().unwrap().path();\n    \
                   std::fs::write(src.join(\"victim-1.0.0/src/lib.rs\"), \"pub fn evil() {}\").unwrap();\n}\n";
-    registry.add_bytes("attacker", "1.0.0", OLD, cargo_crate("attacker", "1.0.0", &[("build.rs", script.as_bytes())]));
+    registry.add_bytes(
+        "attacker",
+        "1.0.0",
+        OLD,
+        cargo_crate("attacker", "1.0.0", &[("build.rs", script.as_bytes())]),
+    );
     let mut s = Sandbox::new();
     s.path_first(cargo().unwrap().parent().unwrap());
     let home = s.at("cargo-home");
     std::fs::create_dir(&home).unwrap();
-    let config = format!("[source.crates-io]\nreplace-with = \"own\"\n[source.own]\nregistry = \"{}\"\n", registry.url());
+    let config = format!(
+        "[source.crates-io]\nreplace-with = \"own\"\n[source.own]\nregistry = \"{}\"\n",
+        registry.url()
+    );
     std::fs::write(home.join("config.toml"), config).unwrap();
     s.env("CARGO_HOME", &home);
     s.write("Cargo.toml", "[package]\nname = \"project\"\nversion = \"0.1.0\"\nedition = \"2021\"\n[workspace]\n[dependencies]\nattacker = \"1\"\nvictim = \"1\"\n");
     s.write("src/lib.rs", "");
     let run = s.gate(&["cargo", "build"]);
-    let changed = files_below(&home.join("registry/src")).into_iter().find(|p| p.ends_with("victim-1.0.0/src/lib.rs")).unwrap();
-    assert!(std::fs::read_to_string(changed).unwrap().contains("evil"), "the script ran: {}", run.transcript());
+    let changed = files_below(&home.join("registry/src"))
+        .into_iter()
+        .find(|p| p.ends_with("victim-1.0.0/src/lib.rs"))
+        .unwrap();
+    assert!(
+        std::fs::read_to_string(changed).unwrap().contains("evil"),
+        "the script ran: {}",
+        run.transcript()
+    );
     run.expect_gap("victim");
 }

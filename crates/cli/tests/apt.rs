@@ -1,7 +1,16 @@
 //! apt behind the gate, against a synthetic repository with a key of its own.
 
-#![allow(clippy::unwrap_used, clippy::print_stderr, reason = "tests say why they were skipped, and fail by panicking")]
-#![allow(dead_code, missing_docs, unreachable_pub, reason = "each test uses a part of the shared support")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "tests say why they were skipped, and fail by panicking"
+)]
+#![allow(
+    dead_code,
+    missing_docs,
+    unreachable_pub,
+    reason = "each test uses a part of the shared support"
+)]
 
 #[path = "support/pgp.rs"]
 mod pgp;
@@ -24,7 +33,11 @@ struct Repository<'u> {
 
 impl<'u> Repository<'u> {
     fn new(upstream: &'u Upstream) -> Self {
-        let r = Self { upstream, key: Key::new("Test Archive <archive@example.org>"), packages: Mutex::default() };
+        let r = Self {
+            upstream,
+            key: Key::new("Test Archive <archive@example.org>"),
+            packages: Mutex::default(),
+        };
         r.publish(0);
         r
     }
@@ -58,7 +71,10 @@ impl<'u> Repository<'u> {
     fn publish_signed(&self, hours_ago: i64, key: &Key) {
         let packages = self.packages.lock().unwrap().clone();
         let at = jiff::Timestamp::now().as_second() - hours_ago * 3600;
-        let date = jiff::Timestamp::from_second(at).unwrap().strftime("%a, %d %b %Y %H:%M:%S UTC").to_string();
+        let date = jiff::Timestamp::from_second(at)
+            .unwrap()
+            .strftime("%a, %d %b %Y %H:%M:%S UTC")
+            .to_string();
         let release = format!(
             "Origin: Test\nLabel: Test\nSuite: stable\nCodename: bookworm\nDate: {date}\nArchitectures: amd64 all\n\
              Components: main\nSHA256:\n {0} {1} main/binary-amd64/Packages\n",
@@ -66,7 +82,8 @@ impl<'u> Repository<'u> {
             packages.len()
         );
         let text = |t: Vec<u8>| Reply::ok("text/plain", t);
-        self.upstream.put("/debian/dists/stable/main/binary-amd64/Packages", text(packages.into_bytes()));
+        self.upstream
+            .put("/debian/dists/stable/main/binary-amd64/Packages", text(packages.into_bytes()));
         self.upstream.put("/debian/dists/stable/InRelease", text(key.clearsign(&release)));
     }
 }
@@ -102,7 +119,13 @@ fn start_without_lists(repository: &Repository<'_>) -> Option<Sandbox> {
     )
     .unwrap();
     // Notes what it is asked to unpack, and does nothing.
-    write_program(&root.join("dpkg"), &format!("#!/bin/sh\ncase \"$*\" in *--unpack*) echo \"$@\" >> {}/unpacked;; esac\n", root.display()));
+    write_program(
+        &root.join("dpkg"),
+        &format!(
+            "#!/bin/sh\ncase \"$*\" in *--unpack*) echo \"$@\" >> {}/unpacked;; esac\n",
+            root.display()
+        ),
+    );
     let text = format!(
         "Dir::State \"{0}/state/\";\nDir::State::status \"{0}/status\";\nDir::Cache \"{0}/cache/\";\nDir::Log \"{0}/log/\";\n\
          Dir::Etc \"{0}/etc/\";\nDir::Etc::parts \"{0}/etc/parts/\";\nDir::Etc::sourcelist \"{0}/sources.list\";\n\
@@ -122,8 +145,11 @@ fn unpacked(s: &Sandbox) -> String {
 }
 
 fn downloaded(s: &Sandbox) -> Vec<String> {
-    let mut all: Vec<String> =
-        std::fs::read_dir(s.work()).unwrap().flatten().map(|e| e.file_name().to_string_lossy().into_owned()).collect();
+    let mut all: Vec<String> = std::fs::read_dir(s.work())
+        .unwrap()
+        .flatten()
+        .map(|e| e.file_name().to_string_lossy().into_owned())
+        .collect();
     all.sort();
     all
 }
@@ -191,7 +217,10 @@ fn options_that_lead_past_the_gate_are_refused() {
     s.gate(&["apt-get", "update"]).expect(0);
     s.write("evil_1.0_all.deb", deb("evil", "1.0"));
     let proxy = elsewhere.url("/");
-    let file = s.write("mine.conf", format!("#clear DPkg::Pre-Install-Pkgs;\nAcquire::http::Proxy \"{proxy}\";\n"));
+    let file = s.write(
+        "mine.conf",
+        format!("#clear DPkg::Pre-Install-Pkgs;\nAcquire::http::Proxy \"{proxy}\";\n"),
+    );
     let file = file.display().to_string();
     let proxy = format!("Acquire::http::Proxy={proxy}");
     for options in [
@@ -226,7 +255,9 @@ fn other_bytes_than_the_list_says_are_refused() {
     up.put(&Repository::deb_path("hello", "1.0-1"), Reply::file(other));
     let Some(s) = start(&repository) else { return };
     s.gate(&["apt-get", "update"]).expect(0);
-    s.gate(&["apt-get", "download", "hello"]).expect(90).expect_stopped(&[("hello 1.0-1", "digest-mismatch")]);
+    s.gate(&["apt-get", "download", "hello"])
+        .expect(90)
+        .expect_stopped(&[("hello 1.0-1", "digest-mismatch")]);
     assert!(downloaded(&s).is_empty() && s.blobs().is_empty());
 }
 
@@ -309,7 +340,9 @@ fn an_index_that_stalls_does_not_hang_apt() {
     let up = Upstream::start();
     let repository = Repository::new(&up);
     repository.add("hello", "1.0-1");
-    for path in ["/debian/dists/stable/InRelease", "/debian/dists/stable/main/binary-amd64/Packages"] {
+    for path in
+        ["/debian/dists/stable/InRelease", "/debian/dists/stable/main/binary-amd64/Packages"]
+    {
         let Some(mut s) = start(&repository) else { return };
         s.config("[patience]\nconnect-seconds = 2\nread-seconds = 2\n");
         s.deadline = Duration::from_secs(20);

@@ -1,7 +1,16 @@
 //! cargo behind the gate, against a synthetic sparse registry.
 
-#![allow(clippy::unwrap_used, clippy::print_stderr, reason = "tests say why they were skipped, and fail by panicking")]
-#![allow(dead_code, missing_docs, unreachable_pub, reason = "each test uses a part of the shared support")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "tests say why they were skipped, and fail by panicking"
+)]
+#![allow(
+    dead_code,
+    missing_docs,
+    unreachable_pub,
+    reason = "each test uses a part of the shared support"
+)]
 
 mod support;
 
@@ -184,7 +193,11 @@ fn a_crate_that_lies_outside_its_folder_is_refused() {
 fn a_git_dependency_is_closed_and_its_server_hears_nothing() {
     let (up, elsewhere) = (Upstream::start(), Upstream::start());
     let registry = Cargo::new(&up);
-    let Some(s) = start(&registry, &format!("evil = {{ git = \"{}\" }}", elsewhere.url("/evil.git"))) else { return };
+    let Some(s) =
+        start(&registry, &format!("evil = {{ git = \"{}\" }}", elsewhere.url("/evil.git")))
+    else {
+        return;
+    };
     let run = s.gate(&["cargo", "fetch"]);
     run.expect(90).expect_door(&elsewhere.host());
     assert!(elsewhere.seen().is_empty(), "{:?}", elsewhere.seen());
@@ -196,7 +209,12 @@ fn another_registry_than_the_configured_is_closed() {
     let registry = Cargo::new(&up);
     let other = Cargo::new(&elsewhere);
     other.add("lib", "9.0.0", OLD);
-    let Some(s) = start(&registry, &format!("lib = {{ version = \"9\", registry-index = \"{}\" }}", other.url())) else { return };
+    let Some(s) = start(
+        &registry,
+        &format!("lib = {{ version = \"9\", registry-index = \"{}\" }}", other.url()),
+    ) else {
+        return;
+    };
     let run = s.gate(&["cargo", "fetch"]);
     run.expect(90).expect_door(&elsewhere.host());
     assert!(elsewhere.seen().is_empty(), "{:?}", elsewhere.seen());
@@ -251,7 +269,12 @@ fn settings_that_lead_past_the_gate_do_not() {
 fn a_tool_is_installed_through_an_empty_cache() {
     let up = Upstream::start();
     let registry = Cargo::new(&up);
-    registry.add_bytes("tool", "1.0.0", OLD, cargo_crate("tool", "1.0.0", &[("src/main.rs", b"fn main() {}")]));
+    registry.add_bytes(
+        "tool",
+        "1.0.0",
+        OLD,
+        cargo_crate("tool", "1.0.0", &[("src/main.rs", b"fn main() {}")]),
+    );
     let Some(mut s) = start(&registry, "") else { return };
     s.env("CARGO_INSTALL_ROOT", s.at("tools"));
     let run = s.gate(&["cargo", "install", "tool"]);
@@ -259,5 +282,7 @@ fn a_tool_is_installed_through_an_empty_cache() {
     assert!(s.at("tools/bin/tool").is_file());
     assert!(cached(&s).is_empty(), "the user's own cache is left alone");
     s.advisory(&advisory("MAL-2024-4", "crates.io", "tool", &[], ""));
-    s.gate(&["cargo", "install", "--force", "tool@1.0.0"]).expect(90).expect_stopped(&[("tool 1.0.0", "known-malicious")]);
+    s.gate(&["cargo", "install", "--force", "tool@1.0.0"])
+        .expect(90)
+        .expect_stopped(&[("tool 1.0.0", "known-malicious")]);
 }

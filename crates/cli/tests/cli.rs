@@ -1,7 +1,16 @@
 //! The command itself: what passes through, what is said, what stays secret, what bad input does.
 
-#![allow(clippy::unwrap_used, clippy::print_stderr, reason = "tests say why they were skipped, and fail by panicking")]
-#![allow(dead_code, missing_docs, unreachable_pub, reason = "each test uses a part of the shared support")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "tests say why they were skipped, and fail by panicking"
+)]
+#![allow(
+    dead_code,
+    missing_docs,
+    unreachable_pub,
+    reason = "each test uses a part of the shared support"
+)]
 
 mod support;
 
@@ -38,12 +47,24 @@ fn the_clients_own_exit_code_and_output_pass_through() {
     index.wheel("lib", "1.0.0", OLD);
     let Some((s, venv)) = start(&index) else { return };
     s.gate(&["pip", "install", "lib"]).expect(0);
-    for words in [vec!["list"], vec!["freeze"], vec!["--version"], vec!["show", "lib"], vec!["check"]] {
+    for words in
+        [vec!["list"], vec!["freeze"], vec!["--version"], vec!["show", "lib"], vec!["check"]]
+    {
         let alone = plain(&s, &venv, &words);
         let gated = s.gate(&[&["pip"][..], &words].concat());
-        assert_eq!((gated.code, &gated.stdout), (alone.code, &alone.stdout), "{}", gated.transcript());
+        assert_eq!(
+            (gated.code, &gated.stdout),
+            (alone.code, &alone.stdout),
+            "{}",
+            gated.transcript()
+        );
     }
-    for words in [vec!["install", "nonexistent"], vec!["show", "nonexistent"], vec!["install", "--no-such-option"], vec!["nonsense"]] {
+    for words in [
+        vec!["install", "nonexistent"],
+        vec!["show", "nonexistent"],
+        vec!["install", "--no-such-option"],
+        vec!["nonsense"],
+    ] {
         let alone = plain(&s, &venv, &words);
         let gated = s.gate(&[&["pip"][..], &words].concat());
         assert_ne!(alone.code, 0);
@@ -93,7 +114,16 @@ fn quiet_says_nothing_of_what_went_well() {
     assert_eq!((run.stdout.as_str(), run.stderr.as_str()), ("", ""));
     // What went wrong is said all the same.
     up.break_with(&index.page_path("lib"), |_| Reply::error(500));
-    let run = s.countersign(&["run", "--quiet", "--", "pip", "install", "-q", "--force-reinstall", "lib"]);
+    let run = s.countersign(&[
+        "run",
+        "--quiet",
+        "--",
+        "pip",
+        "install",
+        "-q",
+        "--force-reinstall",
+        "lib",
+    ]);
     run.expect(93).says("upstream-failed");
 }
 
@@ -101,13 +131,27 @@ fn quiet_says_nothing_of_what_went_well() {
 fn the_table_names_every_artifact_and_leaves_standard_output_alone() {
     let up = Upstream::start();
     let index = Pypi::new(&up);
-    index.wheel("good", "1.0.0", OLD).wheel("bad", "1.0.0", OLD).wheel("bad", "1.0.1", OLD).wheel("young", "2.0.0", 1);
+    index
+        .wheel("good", "1.0.0", OLD)
+        .wheel("bad", "1.0.0", OLD)
+        .wheel("bad", "1.0.1", OLD)
+        .wheel("young", "2.0.0", 1);
     let Some((mut s, _venv)) = start(&index) else { return };
     s.advisory(&advisory("CVE-2020-7", "PyPI", "bad", &["1.0.0"], "CRITICAL"));
     let feed = s.at("feed").display().to_string();
-    let run = s.countersign(&["run", "--feed", &feed, "--", "pip", "install", "good", "bad==1.0.0"]);
+    let run =
+        s.countersign(&["run", "--feed", &feed, "--", "pip", "install", "good", "bad==1.0.0"]);
     run.expect(90);
-    for want in ["good 1.0.0", "admit", "bad 1.0.0", "refuse", "CVE-2020-7", "known-vulnerable", "next admissible version: 1.0.1", "countersign waive"] {
+    for want in [
+        "good 1.0.0",
+        "admit",
+        "bad 1.0.0",
+        "refuse",
+        "CVE-2020-7",
+        "known-vulnerable",
+        "next admissible version: 1.0.1",
+        "countersign waive",
+    ] {
         assert!(run.stderr.contains(want), "`{want}` is not in the table\n{}", run.transcript());
     }
     assert!(!run.stdout.contains("countersign: "), "{}", run.transcript());
@@ -123,7 +167,9 @@ fn missing_feeds_are_said_not_hidden() {
     let index = Pypi::new(&up);
     index.wheel("lib", "1.0.0", OLD);
     let Some((s, _venv)) = start(&index) else { return };
-    s.countersign(&["run", "--", "pip", "install", "lib"]).expect(0).says("advisories are NOT checked");
+    s.countersign(&["run", "--", "pip", "install", "lib"])
+        .expect(0)
+        .says("advisories are NOT checked");
     let run = s.gate(&["pip", "install", "--force-reinstall", "lib"]);
     let checks = run.artifact("lib 1.0.0")["checks"].to_string();
     assert!(checks.contains("not-done"), "{checks}");
@@ -136,15 +182,36 @@ fn reports_for_programs_can_be_read() {
     index.wheel("lib", "1.0.0", OLD);
     let Some((mut s, _venv)) = start(&index) else { return };
     s.advisory(&advisory("CVE-2020-8", "PyPI", "lib", &["1.0.0"], "CRITICAL"));
-    let (feed, file) = (s.at("feed").display().to_string(), s.at("report.sarif").display().to_string());
-    s.countersign(&["run", "--feed", &feed, "--format", "sarif", "--report", &file, "--", "pip", "install", "lib==1.0.0"]).expect(90);
+    let (feed, file) =
+        (s.at("feed").display().to_string(), s.at("report.sarif").display().to_string());
+    s.countersign(&[
+        "run",
+        "--feed",
+        &feed,
+        "--format",
+        "sarif",
+        "--report",
+        &file,
+        "--",
+        "pip",
+        "install",
+        "lib==1.0.0",
+    ])
+    .expect(90);
     let sarif: Value = serde_json::from_str(&std::fs::read_to_string(&file).unwrap()).unwrap();
     assert_eq!(sarif["version"], "2.1.0");
     let result = &sarif["runs"][0]["results"][0];
-    assert_eq!((&result["ruleId"], &result["level"]), (&json!("baseline.known-vulnerable"), &json!("error")), "{sarif:#}");
+    assert_eq!(
+        (&result["ruleId"], &result["level"]),
+        (&json!("baseline.known-vulnerable"), &json!("error")),
+        "{sarif:#}"
+    );
     let run = s.gate(&["pip", "install", "lib==1.0.0"]);
     assert_eq!(run.report["format"], "countersign-report/v1");
-    assert_eq!((&run.report["exit_code"], &run.report["client_exit_code"]), (&json!(90), &json!(1)));
+    assert_eq!(
+        (&run.report["exit_code"], &run.report["client_exit_code"]),
+        (&json!(90), &json!(1))
+    );
     let index = run.artifact("lib 1.0.0")["ledger_index"].as_u64().unwrap();
     assert!(s.ledger().iter().any(|d| d["index"] == index));
 }
@@ -159,7 +226,10 @@ fn audit_records_what_it_lets_pass_but_not_what_is_no_matter_of_policy() {
     let run = s.gate_with(&["--policy", "audit"], &["pip", "install", "lib==1.0.0"], b"");
     run.expect(0).expect_admitted(&["lib 1.0.0"]);
     let decision = run.artifact("lib 1.0.0")["decision"].clone();
-    assert_eq!((&decision["audit_only"], &decision["fired"][0]["reason"]), (&json!(true), &json!("known-vulnerable")));
+    assert_eq!(
+        (&decision["audit_only"], &decision["fired"][0]["reason"]),
+        (&json!(true), &json!("known-vulnerable"))
+    );
     assert!(venv.has("lib"));
     index.replace("changed", &wheel_name("changed", "1.0.0"), wheel("changed", "1.0.1"), false);
     let run = s.gate_with(&["--policy", "audit"], &["pip", "install", "changed"], b"");
@@ -173,7 +243,8 @@ fn what_audit_admitted_the_baseline_judges_again() {
     index.wheel("lib", "1.0.0", OLD);
     let Some((mut s, _venv)) = start(&index) else { return };
     s.advisory(&advisory("CVE-2020-10", "PyPI", "lib", &["1.0.0"], "CRITICAL"));
-    s.gate_with(&["--policy", "audit"], &["pip", "download", "--no-deps", "lib==1.0.0"], b"").expect(0);
+    s.gate_with(&["--policy", "audit"], &["pip", "download", "--no-deps", "lib==1.0.0"], b"")
+        .expect(0);
     s.gate(&["pip", "install", "lib==1.0.0"]).expect(90);
 }
 
@@ -200,7 +271,8 @@ fn credentials_reach_the_upstream_and_nothing_else() {
         "filename": wheel_name("far", "1.0.0"), "url": files.url("/far-1.0.0-py3-none-any.whl"),
         "hashes": {"sha256": support::archives::sha256(&own)}, "upload-time": support::registries::hours_ago(OLD),
     });
-    let page = json!({"meta": {"api-version": "1.1"}, "name": "far", "versions": [], "files": [entry]});
+    let page =
+        json!({"meta": {"api-version": "1.1"}, "name": "far", "versions": [], "files": [entry]});
     up.put("/simple/far/", Reply::ok("application/vnd.pypi.simple.v1+json", page.to_string()));
     up.require_login("reader:s3cr3t-w0rd");
     let Some((mut s, venv)) = start(&index) else { return };
@@ -209,7 +281,12 @@ fn credentials_reach_the_upstream_and_nothing_else() {
     good.expect(0).expect_admitted(&["far 1.0.0", "lib 1.0.0"]);
     assert!(venv.has("lib") && venv.has("far"));
     assert!(up.seen().iter().any(|r| r.header("authorization").is_some()));
-    assert!(files.seen().iter().all(|r| r.header("authorization").is_none() && r.header("cookie").is_none()));
+    assert!(
+        files
+            .seen()
+            .iter()
+            .all(|r| r.header("authorization").is_none() && r.header("cookie").is_none())
+    );
     // And in everything that can be said of a failure.
     s.advisory(&advisory("CVE-2020-11", "PyPI", "lib", &["1.0.0"], "CRITICAL"));
     let refused = s.gate(&["pip", "install", "--force-reinstall", "lib==1.0.0"]);
@@ -217,7 +294,8 @@ fn credentials_reach_the_upstream_and_nothing_else() {
     up.break_with(&index.page_path("lib"), |r| r.fault(Fault::CloseAtOnce));
     let failed = s.gate(&["pip", "install", "--force-reinstall", "lib"]);
     failed.expect(93);
-    let closed = s.gate(&["pip", "install", "http://me:s3cr3t-w0rd@files.example/x-1.0.0-py3-none-any.whl"]);
+    let closed =
+        s.gate(&["pip", "install", "http://me:s3cr3t-w0rd@files.example/x-1.0.0-py3-none-any.whl"]);
     assert!(closed.code >= 90);
     let table = s.countersign(&["run", "--", "pip", "install", "--force-reinstall", "lib==1.0.0"]);
     let encoded = {
@@ -239,9 +317,15 @@ fn a_token_of_npm_reaches_its_registry_and_nothing_else() {
     registry.add("lib", "1.0.0", OLD, json!({}), &[]);
     up.require_authorization("Bearer t0ken-of-mine");
     let mut s = Sandbox::new();
-    s.env("npm_config_registry", registry.url()).env("npm_config_audit", "false").env("COUNTERSIGN_LOG", "debug");
+    s.env("npm_config_registry", registry.url())
+        .env("npm_config_audit", "false")
+        .env("COUNTERSIGN_LOG", "debug");
     s.write("package.json", json!({"name": "project", "version": "1.0.0"}).to_string());
-    std::fs::write(s.at("home/.npmrc"), format!("//{}/:_authToken=t0ken-of-mine\n@own:registry={}\n", up.host(), other.url("/"))).unwrap();
+    std::fs::write(
+        s.at("home/.npmrc"),
+        format!("//{}/:_authToken=t0ken-of-mine\n@own:registry={}\n", up.host(), other.url("/")),
+    )
+    .unwrap();
     let run = s.gate(&["npm", "install", "lib"]);
     run.expect(0).expect_admitted(&["lib 1.0.0"]);
     let missing = s.gate(&["npm", "install", "@own/thing"]);
@@ -272,7 +356,13 @@ fn the_secret_of_a_run_is_said_to_the_client_alone() {
     let Some((mut s, venv)) = start(&index) else { return };
     s.env("COUNTERSIGN_LOG", "debug");
     let told = s.at("told").display().to_string();
-    scripted_pip(&venv, &format!("open({told:?}, 'w').write(_p.password)\nask({:?})\nsys.exit(3)", format!("{}lib/", index.url())));
+    scripted_pip(
+        &venv,
+        &format!(
+            "open({told:?}, 'w').write(_p.password)\nask({:?})\nsys.exit(3)",
+            format!("{}lib/", index.url())
+        ),
+    );
     let run = s.gate(&["pip", "install", "lib"]);
     run.expect(3);
     let secret = std::fs::read_to_string(&told).unwrap();
@@ -290,7 +380,9 @@ fn a_signal_reaches_the_client_and_ends_the_run() {
     let up = Upstream::start();
     let index = Pypi::new(&up);
     index.wheel("lib", "1.0.0", OLD);
-    up.break_with(&index.file_path(&wheel_name("lib", "1.0.0")), |r| r.fault(Fault::StallAfter(10)));
+    up.break_with(&index.file_path(&wheel_name("lib", "1.0.0")), |r| {
+        r.fault(Fault::StallAfter(10))
+    });
     let Some((s, _venv)) = start(&index) else { return };
     let mut command = s.countersign_command(&["run", "--", "pip", "download", "lib"]);
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
@@ -381,7 +473,9 @@ fn two_runs_at_once_share_one_ledger() {
     let children: Vec<_> = names
         .iter()
         .map(|name| {
-            let mut c = s.countersign_command(&["run", "--quiet", "--", "pip", "download", "-q", "-d", name, name]);
+            let mut c = s.countersign_command(&[
+                "run", "--quiet", "--", "pip", "download", "-q", "-d", name, name,
+            ]);
             c.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
         })
         .collect();
@@ -425,15 +519,24 @@ fn a_broken_policy_is_named_with_its_place() {
     let up = Upstream::start();
     let index = Pypi::new(&up);
     let Some((s, _venv)) = start(&index) else { return };
-    let run_with = |policy: &str| s.gate_with(&["--policy", policy], &["pip", "install", "lib"], b"");
+    let run_with =
+        |policy: &str| s.gate_with(&["--policy", policy], &["pip", "install", "lib"], b"");
     let folder = s.work().join("policy");
     says_what_is_wrong(&run_with("nonsense"), 2, &["nonsense", "baseline"]);
     std::fs::create_dir(&folder).unwrap();
     let shown = folder.display().to_string();
     let run = run_with(&shown);
     assert_ne!(run.code, 0, "an empty policy admits nothing and is an error: {}", run.transcript());
-    std::fs::write(folder.join("policy.toml"), "mode = \"enforce\"\ncool_down_hours = 72\ntolerate_severity = \"moderate\"\n").unwrap();
-    std::fs::write(folder.join("rules.cedar"), "permit (principal, action, resource)\nwhen { resource.nonsense };\n").unwrap();
+    std::fs::write(
+        folder.join("policy.toml"),
+        "mode = \"enforce\"\ncool_down_hours = 72\ntolerate_severity = \"moderate\"\n",
+    )
+    .unwrap();
+    std::fs::write(
+        folder.join("rules.cedar"),
+        "permit (principal, action, resource)\nwhen { resource.nonsense };\n",
+    )
+    .unwrap();
     says_what_is_wrong(&run_with(&shown), 2, &["rules.cedar", "nonsense"]);
     std::fs::write(folder.join("rules.cedar"), "permit (principal, action\n").unwrap();
     says_what_is_wrong(&run_with(&shown), 2, &["rules.cedar"]);
@@ -494,7 +597,10 @@ fn a_feed_is_added_used_and_removed() {
     let index = Pypi::new(&up);
     index.wheel("lib", "1.0.0", OLD);
     let Some((s, _venv)) = start(&index) else { return };
-    s.write("osv/one.json", advisory("CVE-2020-13", "PyPI", "lib", &["1.0.0"], "CRITICAL").to_string());
+    s.write(
+        "osv/one.json",
+        advisory("CVE-2020-13", "PyPI", "lib", &["1.0.0"], "CRITICAL").to_string(),
+    );
     s.countersign(&["feed", "add", "osv", "--name", "mine"]).expect(0).says("mine");
     s.gate(&["pip", "install", "lib==1.0.0"]).expect(90);
     // A feed that went away is an error, not a feed without records.
@@ -527,7 +633,11 @@ fn a_state_that_cannot_be_used_is_named() {
     // A database of a later version.
     sql(&s, &venv, "c.execute('PRAGMA user_version = 99')");
     says_what_is_wrong(&s.gate(&install), 94, &["store.sqlite", "99"]);
-    sql(&s, &venv, "c.execute('PRAGMA user_version = 1')\nc.execute('PRAGMA wal_checkpoint(TRUNCATE)')");
+    sql(
+        &s,
+        &venv,
+        "c.execute('PRAGMA user_version = 1')\nc.execute('PRAGMA wal_checkpoint(TRUNCATE)')",
+    );
     let database = s.state().join("store.sqlite");
     let bytes = std::fs::read(&database).unwrap();
     std::fs::write(&database, b"this is no database, whatever its name says").unwrap();
@@ -546,7 +656,9 @@ fn a_state_that_cannot_be_used_is_named() {
     std::fs::write(&key, pem).unwrap();
     // A file where the folder should be, and a folder that nobody can write to.
     let file = s.write("file", "");
-    for place in [file, Path::new("/proc/countersign").to_path_buf(), Path::new("/dev/null/x").to_path_buf()] {
+    for place in
+        [file, Path::new("/proc/countersign").to_path_buf(), Path::new("/dev/null/x").to_path_buf()]
+    {
         let shown = place.display().to_string();
         s.env("COUNTERSIGN_STATE", place);
         let run = s.gate(&install);
@@ -568,7 +680,11 @@ fn a_ledger_that_was_lost_is_not_begun_anew() {
     }
     let run = s.gate(&["pip", "install", "--force-reinstall", "lib"]);
     run.expect(94);
-    assert!(run.stderr.contains("restore") || run.stderr.contains("backup"), "{}", run.transcript());
+    assert!(
+        run.stderr.contains("restore") || run.stderr.contains("backup"),
+        "{}",
+        run.transcript()
+    );
 }
 
 #[test]
@@ -611,8 +727,11 @@ fn flip(s: &Sandbox, venv: &Venv, table: &str, column: &str) {
 /// Works on the store's database behind the store's back.
 fn sql(s: &Sandbox, venv: &Venv, python: &str) {
     let database = s.state().join("store.sqlite").display().to_string();
-    let code = format!("import sqlite3\nc = sqlite3.connect({database:?})\n{python}\nc.commit()\nc.close()");
-    finish(s.command(&venv.root.join("bin/python"), &["-c", &code]), b"", Duration::from_secs(20)).expect(0);
+    let code = format!(
+        "import sqlite3\nc = sqlite3.connect({database:?})\n{python}\nc.commit()\nc.close()"
+    );
+    finish(s.command(&venv.root.join("bin/python"), &["-c", &code]), b"", Duration::from_secs(20))
+        .expect(0);
 }
 
 #[test]
@@ -626,7 +745,9 @@ fn a_stored_artifact_that_was_changed_is_fetched_again() {
     let mut bytes = std::fs::read(&blob).unwrap();
     *bytes.last_mut().unwrap() ^= 1;
     std::fs::write(&blob, &bytes).unwrap();
-    s.gate(&["pip", "install", "--force-reinstall", "lib"]).expect(0).expect_admitted(&["lib 1.0.0"]);
+    s.gate(&["pip", "install", "--force-reinstall", "lib"])
+        .expect(0)
+        .expect_admitted(&["lib 1.0.0"]);
     assert_eq!(up.count(&index.file_path(&wheel_name("lib", "1.0.0"))), 2);
     assert!(venv.has("lib"));
     assert_eq!(std::fs::read(&blob).unwrap(), wheel("lib", "1.0.0"));
@@ -675,7 +796,10 @@ fn evidence_that_does_not_hold_is_refused_and_evidence_that_is_garbage_too() {
     index.add("lib", PyFile::new(&wheel_name("lib", "1.0.0"), bytes.clone(), OLD));
     let Some((s, _venv)) = start(&index) else { return };
     let place = format!("evidence/{}/pep740-provenance.json", support::archives::sha256(&bytes));
-    s.write(&place, "{\"version\": 1, \"attestation_bundles\": [{\"publisher\": {}, \"attestations\": [{}]}]}");
+    s.write(
+        &place,
+        "{\"version\": 1, \"attestation_bundles\": [{\"publisher\": {}, \"attestations\": [{}]}]}",
+    );
     let run = s.gate_with(&["--evidence", "evidence"], &["pip", "install", "lib"], b"");
     run.expect(90).expect_stopped(&[("lib 1.0.0", "evidence-invalid")]);
 }
@@ -690,7 +814,13 @@ fn doctor_says_what_works() {
     let run = s.countersign(&["doctor", "--json"]);
     let lines: Value = serde_json::from_str(&run.stdout).unwrap();
     let of = |area: &str, name: &str| {
-        lines.as_array().unwrap().iter().find(|l| l["area"] == area && l["name"] == name).cloned().unwrap_or_default()
+        lines
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|l| l["area"] == area && l["name"] == name)
+            .cloned()
+            .unwrap_or_default()
     };
     assert_eq!(of("client", "pip")["ok"], true, "{}", run.transcript());
     assert_eq!(of("client", "npm")["ok"], Value::Null);

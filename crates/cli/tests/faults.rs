@@ -1,7 +1,16 @@
 //! Upstreams that misbehave: each fault has its reason, nothing of it reaches the client or stays.
 
-#![allow(clippy::unwrap_used, clippy::print_stderr, reason = "tests say why they were skipped, and fail by panicking")]
-#![allow(dead_code, missing_docs, unreachable_pub, reason = "each test uses a part of the shared support")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "tests say why they were skipped, and fail by panicking"
+)]
+#![allow(
+    dead_code,
+    missing_docs,
+    unreachable_pub,
+    reason = "each test uses a part of the shared support"
+)]
 
 mod support;
 
@@ -48,7 +57,11 @@ fn nothing_came(s: &Sandbox, run: &Run) {
 
 /// Lets the wheel's answer go wrong: it is refused for `reason`, recorded, and the run ends in `code`.
 #[track_caller]
-fn artifact_fault(change: impl Fn(Reply) -> Reply + Send + Sync + 'static, reason: &str, code: i32) {
+fn artifact_fault(
+    change: impl Fn(Reply) -> Reply + Send + Sync + 'static,
+    reason: &str,
+    code: i32,
+) {
     let up = Upstream::start();
     let index = Pypi::new(&up);
     index.wheel("lib", "1.0.0", OLD);
@@ -56,7 +69,11 @@ fn artifact_fault(change: impl Fn(Reply) -> Reply + Send + Sync + 'static, reaso
     let Some(s) = sandbox(&index) else { return };
     let run = download(&s);
     run.expect(code).expect_stopped(&[("lib 1.0.0", reason)]);
-    assert!(run.artifact("lib 1.0.0")["waive"].is_null(), "a waiver cannot lift it\n{}", run.transcript());
+    assert!(
+        run.artifact("lib 1.0.0")["waive"].is_null(),
+        "a waiver cannot lift it\n{}",
+        run.transcript()
+    );
     nothing_came(&s, &run);
     s.expect_decision("pkg:pypi/lib@1.0.0", "refuse", reason);
     s.fsck();
@@ -133,7 +150,11 @@ fn another_and_larger_file() {
 
 #[test]
 fn a_page_instead_of_an_archive() {
-    artifact_fault(|_| Reply::ok("text/html; charset=utf-8", "<!DOCTYPE html><p>log in"), "upstream-type", 90);
+    artifact_fault(
+        |_| Reply::ok("text/html; charset=utf-8", "<!DOCTYPE html><p>log in"),
+        "upstream-type",
+        90,
+    );
 }
 
 #[test]
@@ -154,7 +175,11 @@ fn a_body_in_another_encoding() {
 
 #[test]
 fn a_redirect_in_a_circle() {
-    artifact_fault(|_| Reply::redirect(&format!("/files/{}?again", file())), "upstream-redirect", 90);
+    artifact_fault(
+        |_| Reply::redirect(&format!("/files/{}?again", file())),
+        "upstream-redirect",
+        90,
+    );
 }
 
 #[test]
@@ -184,7 +209,11 @@ fn an_error_of_the_server() {
 
 #[test]
 fn a_part_that_nobody_asked_for() {
-    artifact_fault(|r| Reply { status: 206, ..r }.header("content-range", "bytes 0-9/10"), "upstream-failed", 93);
+    artifact_fault(
+        |r| Reply { status: 206, ..r }.header("content-range", "bytes 0-9/10"),
+        "upstream-failed",
+        93,
+    );
 }
 
 #[test]
@@ -279,7 +308,12 @@ fn announced_too_short_by_an_index_without_sizes() {
 
 /// Lets the project's page go wrong: the client gets no page, the report says why.
 #[track_caller]
-fn index_fault(change: impl Fn(Reply) -> Reply + Send + Sync + 'static, config: &str, reason: &str, code: i32) {
+fn index_fault(
+    change: impl Fn(Reply) -> Reply + Send + Sync + 'static,
+    config: &str,
+    reason: &str,
+    code: i32,
+) {
     let up = Upstream::start();
     let index = Pypi::new(&up);
     index.wheel("lib", "1.0.0", OLD);
@@ -306,7 +340,8 @@ fn an_index_that_is_no_json() {
 #[test]
 fn an_index_that_is_nested_deeply() {
     index_fault(|_| page("[".repeat(500_000)), "", "index-malformed", 93);
-    let inside = format!("{{\"name\":\"lib\",\"files\":{}{}}}", "[".repeat(200_000), "]".repeat(200_000));
+    let inside =
+        format!("{{\"name\":\"lib\",\"files\":{}{}}}", "[".repeat(200_000), "]".repeat(200_000));
     index_fault(move |_| page(inside.clone()), "", "index-malformed", 93);
 }
 
@@ -328,7 +363,12 @@ fn an_index_that_unpacks_beyond_the_limit() {
         gz.write_all(&vec![b' '; 1 << 20]).unwrap();
     }
     let packed = gz.finish().unwrap();
-    index_fault(move |_| page(packed.clone()).header("content-encoding", "gzip"), "[limits]\nindex-bytes = 1000000\n", "too-large", 90);
+    index_fault(
+        move |_| page(packed.clone()).header("content-encoding", "gzip"),
+        "[limits]\nindex-bytes = 1000000\n",
+        "too-large",
+        90,
+    );
 }
 
 #[test]
@@ -378,7 +418,12 @@ fn a_registry_that_nobody_answers_for() {
     s.env("PIP_INDEX_URL", gone);
     let run = download(&s);
     run.expect(93);
-    assert_eq!(run.stopped().into_iter().map(|(_, r)| r).collect::<Vec<_>>(), ["upstream-failed"], "{}", run.transcript());
+    assert_eq!(
+        run.stopped().into_iter().map(|(_, r)| r).collect::<Vec<_>>(),
+        ["upstream-failed"],
+        "{}",
+        run.transcript()
+    );
 }
 
 #[test]
@@ -390,7 +435,8 @@ fn an_index_in_gzip_is_read() {
         let Body::Bytes(bytes) = &r.body else { return r };
         let mut gz = GzEncoder::new(Vec::new(), Compression::fast());
         gz.write_all(bytes).unwrap();
-        Reply { body: Body::Bytes(gz.finish().unwrap().into()), ..r }.header("content-encoding", "gzip")
+        Reply { body: Body::Bytes(gz.finish().unwrap().into()), ..r }
+            .header("content-encoding", "gzip")
     });
     let Some(s) = sandbox(&index) else { return };
     download(&s).expect(0).expect_admitted(&["lib 1.0.0"]);
@@ -405,7 +451,14 @@ fn a_file_of_another_project_is_not_offered() {
     let Some(s) = sandbox(&index) else { return };
     download(&s).expect(0).expect_admitted(&["lib 1.0.0"]);
     // Asked for by its address, it is in no index that the gate knows.
-    let run = s.gate(&["pip", "download", "--no-deps", "-d", "out", &up.url(&index.file_path(&wheel_name("evil", "9.0.0")))]);
+    let run = s.gate(&[
+        "pip",
+        "download",
+        "--no-deps",
+        "-d",
+        "out",
+        &up.url(&index.file_path(&wheel_name("evil", "9.0.0"))),
+    ]);
     assert!(run.code >= 90, "{}", run.transcript());
     assert_eq!(up.count(&index.file_path(&wheel_name("evil", "9.0.0"))), 0);
 }

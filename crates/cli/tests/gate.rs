@@ -1,7 +1,16 @@
 //! The gate as a client of one's own sees it: what it answers to whom, and what it never gives out.
 
-#![allow(clippy::unwrap_used, clippy::print_stderr, reason = "tests say why they were skipped, and fail by panicking")]
-#![allow(dead_code, missing_docs, unreachable_pub, reason = "each test uses a part of the shared support")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "tests say why they were skipped, and fail by panicking"
+)]
+#![allow(
+    dead_code,
+    missing_docs,
+    unreachable_pub,
+    reason = "each test uses a part of the shared support"
+)]
 
 mod support;
 
@@ -21,7 +30,9 @@ fn scripted(index: &Pypi<'_>, names: &[(&str, String)], script: &str) -> Option<
     s.env("PIP_INDEX_URL", index.url());
     s.config("[patience]\nconnect-seconds = 2\nread-seconds = 3\n");
     s.deadline = Duration::from_secs(60);
-    let text = names.iter().fold(script.to_owned(), |t, (name, value)| t.replace(name, &format!("{value:?}")));
+    let text = names
+        .iter()
+        .fold(script.to_owned(), |t, (name, value)| t.replace(name, &format!("{value:?}")));
     scripted_pip(&venv, &text);
     let run = s.gate(&["pip", "download", "lib"]);
     Some((s, run))
@@ -71,7 +82,10 @@ for t in threads: t.start()
 for t in threads: t.join()
 assert [status for status, _, _ in got] == [200] * 20, got
 ";
-    let Some((_s, run)) = scripted(&index, &[("PAGE", format!("{}lib/", index.url()))], script) else { return };
+    let Some((_s, run)) = scripted(&index, &[("PAGE", format!("{}lib/", index.url()))], script)
+    else {
+        return;
+    };
     run.expect(0);
     assert_eq!(up.count(&index.page_path("lib")), 1);
 }
@@ -134,7 +148,8 @@ assert headers['content-type'] == 'application/problem+json' and problem['reason
 status, headers, body = ask(OTHER, {'Accept': 'text/html'})
 assert headers['content-type'].startswith('text/html')
 ";
-    let names = [("OTHER", elsewhere.url("/thing?token=hidden")), ("PAGE", format!("{}lib/", index.url()))];
+    let names =
+        [("OTHER", elsewhere.url("/thing?token=hidden")), ("PAGE", format!("{}lib/", index.url()))];
     let Some((s, run)) = scripted(&index, &names, script) else { return };
     run.expect(0).expect_door(&elsewhere.url("/thing"));
     assert!(elsewhere.seen().is_empty() && up.seen().is_empty());
@@ -149,7 +164,12 @@ fn other_spellings_of_an_address_get_nothing_unjudged() {
     index.wheel("lib", "1.0.0", OLD);
     let evil = wheel("evil", "1.0.0");
     let everywhere = move |_: &support::server::Seen| Reply::file(evil.clone());
-    for path in ["/evil.whl", "/simple/evil-1.0.0-py3-none-any.whl", "/files/evil-1.0.0-py3-none-any.whl", "/simple/evil/x.whl"] {
+    for path in [
+        "/evil.whl",
+        "/simple/evil-1.0.0-py3-none-any.whl",
+        "/files/evil-1.0.0-py3-none-any.whl",
+        "/simple/evil/x.whl",
+    ] {
         up.put_fn(path, everywhere.clone());
     }
     let script = "
@@ -305,7 +325,10 @@ for text in [b'\\0' * 100, b'GET\\r\\n\\r\\n', b'GET http://[ HTTP/1.1\\r\\n' + 
 # It still answers.
 assert ask(PAGE)[0] == 404
 ";
-    let Some((_s, run)) = scripted(&index, &[("PAGE", format!("{}lib/", index.url()))], script) else { return };
+    let Some((_s, run)) = scripted(&index, &[("PAGE", format!("{}lib/", index.url()))], script)
+    else {
+        return;
+    };
     assert_eq!(run.report["client_exit_code"], 0, "{}", run.transcript());
 }
 

@@ -1,7 +1,16 @@
 //! The gate killed at any moment, and the gate under a load of bytes.
 
-#![allow(clippy::unwrap_used, clippy::print_stderr, reason = "tests say why they were skipped, and fail by panicking")]
-#![allow(dead_code, missing_docs, unreachable_pub, reason = "each test uses a part of the shared support")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "tests say why they were skipped, and fail by panicking"
+)]
+#![allow(
+    dead_code,
+    missing_docs,
+    unreachable_pub,
+    reason = "each test uses a part of the shared support"
+)]
 
 mod support;
 
@@ -26,7 +35,8 @@ fn add_round(index: &Pypi<'_>, round: usize, count: usize) -> Vec<String> {
         .map(|i| {
             let name = format!("p{round}x{i}");
             let module = format!("{name}.py");
-            let filler: Vec<u8> = (0..200_000u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+            let filler: Vec<u8> =
+                (0..200_000u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
             let bytes = wheel_with(&name, "1.0.0", &[(&module, &filler)], &[]);
             index.add(&name, PyFile::new(&wheel_name(&name, "1.0.0"), bytes, OLD));
             name
@@ -62,11 +72,18 @@ fn all_is_accounted_for(s: &Sandbox, delivered: &[PathBuf], moment: &str) {
         .collect();
     for file in delivered.iter().filter(|f| f.metadata().is_ok_and(|m| m.len() > 0)) {
         let name = file.file_name().unwrap().to_string_lossy().into_owned();
-        assert!(admitted.contains(&name), "{moment}: {name} came to the client and the ledger does not admit it");
+        assert!(
+            admitted.contains(&name),
+            "{moment}: {name} came to the client and the ledger does not admit it"
+        );
     }
     for blob in files_below(&s.state().join("blobs")) {
         let name = blob.file_name().unwrap().to_string_lossy().into_owned();
-        assert_eq!(sha256(&std::fs::read(&blob).unwrap()), name, "{moment}: a blob is not what its name says");
+        assert_eq!(
+            sha256(&std::fs::read(&blob).unwrap()),
+            name,
+            "{moment}: a blob is not what its name says"
+        );
     }
 }
 
@@ -111,14 +128,26 @@ fn killed_at_any_moment_nothing_came_that_is_not_on_record() {
     s.countersign(&["init"]).expect(0);
     for round in 0..24 {
         let names = add_round(&index, round, 6);
-        let client: Vec<&str> = ["pip", "download"].into_iter().chain(names.iter().map(String::as_str)).collect();
+        let client: Vec<&str> =
+            ["pip", "download"].into_iter().chain(names.iter().map(String::as_str)).collect();
         let after = Duration::from_millis(any_moment(160));
-        kill_in_the_middle(&s, &up, &client, &index.file_path(&wheel_name(&names[0], "1.0.0")), after);
-        all_is_accounted_for(&s, &files_below(&out), &format!("round {round}, killed {after:?} after the first request"));
+        kill_in_the_middle(
+            &s,
+            &up,
+            &client,
+            &index.file_path(&wheel_name(&names[0], "1.0.0")),
+            after,
+        );
+        all_is_accounted_for(
+            &s,
+            &files_below(&out),
+            &format!("round {round}, killed {after:?} after the first request"),
+        );
     }
     // And life goes on.
     let names = add_round(&index, 99, 6);
-    let client: Vec<&str> = ["pip", "download"].into_iter().chain(names.iter().map(String::as_str)).collect();
+    let client: Vec<&str> =
+        ["pip", "download"].into_iter().chain(names.iter().map(String::as_str)).collect();
     let run = s.gate(&client);
     assert_eq!(run.admitted().len(), 6, "{}", run.transcript());
     let delivered = files_below(&out);
@@ -139,14 +168,30 @@ fn pip_killed_with_the_gate_leaves_only_what_is_on_record() {
     s.countersign(&["init"]).expect(0);
     for round in 0..10 {
         let names = add_round(&index, round, 4);
-        let client: Vec<&str> =
-            ["pip", "download", "--no-deps", "-d", "out"].into_iter().chain(names.iter().map(String::as_str)).collect();
+        let client: Vec<&str> = ["pip", "download", "--no-deps", "-d", "out"]
+            .into_iter()
+            .chain(names.iter().map(String::as_str))
+            .collect();
         let after = Duration::from_millis(any_moment(500));
-        kill_in_the_middle(&s, &up, &client, &index.file_path(&wheel_name(&names[0], "1.0.0")), after);
+        kill_in_the_middle(
+            &s,
+            &up,
+            &client,
+            &index.file_path(&wheel_name(&names[0], "1.0.0")),
+            after,
+        );
         // What pip had not moved to its place yet lies in its temporary folder.
         let mut delivered = files_below(&s.work().join("out"));
-        delivered.extend(files_below(&s.at("tmp")).into_iter().filter(|p| p.extension().is_some_and(|e| e == "whl")));
-        all_is_accounted_for(&s, &delivered, &format!("round {round}, killed {after:?} after the first request"));
+        delivered.extend(
+            files_below(&s.at("tmp"))
+                .into_iter()
+                .filter(|p| p.extension().is_some_and(|e| e == "whl")),
+        );
+        all_is_accounted_for(
+            &s,
+            &delivered,
+            &format!("round {round}, killed {after:?} after the first request"),
+        );
     }
 }
 
@@ -166,14 +211,20 @@ fn the_first_run_killed_at_any_moment_leaves_a_state_that_works() {
         child.wait().unwrap();
         let run = s.countersign(&["feed", "list"]);
         assert!(run.code == 0 || !run.stderr.is_empty(), "{}", run.transcript());
-        assert_eq!(run.code, 0, "round {round}: a first run that was cut off is taken up again\n{}", run.transcript());
+        assert_eq!(
+            run.code,
+            0,
+            "round {round}: a first run that was cut off is taken up again\n{}",
+            run.transcript()
+        );
         s.fsck();
     }
 }
 
 /// Peak resident memory of a process so far, in bytes (proc(5), `VmHWM`).
 fn peak_memory(pid: u32) -> Option<u64> {
-    let text = std::fs::read_to_string(Path::new("/proc").join(pid.to_string()).join("status")).ok()?;
+    let text =
+        std::fs::read_to_string(Path::new("/proc").join(pid.to_string()).join("status")).ok()?;
     let line = text.lines().find(|l| l.starts_with("VmHWM:"))?;
     line.split_whitespace().nth(1)?.parse::<u64>().ok().map(|kib| kib * 1024)
 }
@@ -186,12 +237,37 @@ fn a_gibibyte_passes_in_little_memory() {
     let up = Upstream::start();
     let index = Pypi::new(&up);
     let (body, digest) = large_wheel("big", "1.0.0", 1 << 30);
-    index.add("big", PyFile { name: wheel_name("big", "1.0.0"), body, sha256: digest.clone(), age: Some(OLD), size: None });
+    index.add(
+        "big",
+        PyFile {
+            name: wheel_name("big", "1.0.0"),
+            body,
+            sha256: digest.clone(),
+            age: Some(OLD),
+            size: None,
+        },
+    );
     let mut s = Sandbox::new();
     s.venv(python().unwrap());
     s.env("PIP_INDEX_URL", index.url());
-    let mut command = s.countersign_command(&["run", "--quiet", "--", "pip", "download", "-q", "--no-deps", "-d", "out", "big"]);
-    let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::inherit()).spawn().unwrap();
+    let mut command = s.countersign_command(&[
+        "run",
+        "--quiet",
+        "--",
+        "pip",
+        "download",
+        "-q",
+        "--no-deps",
+        "-d",
+        "out",
+        "big",
+    ]);
+    let mut child = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::inherit())
+        .spawn()
+        .unwrap();
     let (started, mut peak) = (Instant::now(), 0);
     let status = loop {
         if let Some(status) = child.try_wait().unwrap() {

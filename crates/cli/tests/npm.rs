@@ -1,7 +1,16 @@
 //! npm behind the gate, against a synthetic registry.
 
-#![allow(clippy::unwrap_used, clippy::print_stderr, reason = "tests say why they were skipped, and fail by panicking")]
-#![allow(dead_code, missing_docs, unreachable_pub, reason = "each test uses a part of the shared support")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "tests say why they were skipped, and fail by panicking"
+)]
+#![allow(
+    dead_code,
+    missing_docs,
+    unreachable_pub,
+    reason = "each test uses a part of the shared support"
+)]
 
 mod support;
 
@@ -17,7 +26,9 @@ fn start(registry: &Npm<'_>) -> Option<Sandbox> {
         return None;
     }
     let mut s = Sandbox::new();
-    s.env("npm_config_registry", registry.url()).env("npm_config_audit", "false").env("npm_config_fund", "false");
+    s.env("npm_config_registry", registry.url())
+        .env("npm_config_audit", "false")
+        .env("npm_config_fund", "false");
     s.env("npm_config_fetch_retries", "0");
     s.write("package.json", json!({"name": "project", "version": "1.0.0"}).to_string());
     Some(s)
@@ -25,7 +36,8 @@ fn start(registry: &Npm<'_>) -> Option<Sandbox> {
 
 /// A lock file of these packages, and the manifest that asks for them.
 fn lock(s: &Sandbox, packages: &[(&str, Value)]) {
-    let dependencies: Value = packages.iter().map(|(n, v)| ((*n).to_owned(), v["version"].clone())).collect();
+    let dependencies: Value =
+        packages.iter().map(|(n, v)| ((*n).to_owned(), v["version"].clone())).collect();
     let manifest = json!({"name": "project", "version": "1.0.0", "dependencies": dependencies});
     let mut entries = json!({"": manifest});
     for (name, entry) in packages {
@@ -59,7 +71,10 @@ fn a_clean_install_is_admitted_recorded_and_installed() {
     assert_eq!(run.report["account"]["matched"], 2, "{}", run.transcript());
     assert!(installed(&s, "app") && installed(&s, "@acme/lib"));
     let lock = std::fs::read_to_string(s.work().join("package-lock.json")).unwrap();
-    assert!(lock.contains(&registry.tarball_url("app", "1.0.0")), "the lock file keeps the client's own addresses: {lock}");
+    assert!(
+        lock.contains(&registry.tarball_url("app", "1.0.0")),
+        "the lock file keeps the client's own addresses: {lock}"
+    );
     s.expect_decision("pkg:npm/app@1.0.0", "admit", "");
     s.fsck();
     // From the lock file alone, with nothing left.
@@ -75,7 +90,10 @@ fn a_known_vulnerable_version_is_refused_with_its_advisory() {
     let Some(mut s) = start(&registry) else { return };
     s.advisory(&advisory("GHSA-0000-0000-0001", "npm", "lib", &["1.0.0"], "CRITICAL"));
     let run = s.gate(&["npm", "install", "lib@1.0.0"]);
-    run.expect(90).expect_stopped(&[("lib 1.0.0", "known-vulnerable")]).says("403").says("GHSA-0000-0000-0001");
+    run.expect(90)
+        .expect_stopped(&[("lib 1.0.0", "known-vulnerable")])
+        .says("403")
+        .says("GHSA-0000-0000-0001");
     assert_eq!(run.artifact("lib 1.0.0")["next_admissible"], "1.0.1");
     assert_eq!(up.count(&Npm::tarball_path("lib", "1.0.0")), 0);
     assert!(!installed(&s, "lib"));
@@ -98,7 +116,9 @@ fn the_resolver_chooses_the_newest_admissible_version() {
     std::fs::remove_dir_all(s.work().join("node_modules")).unwrap();
     std::fs::remove_file(s.work().join("package-lock.json")).unwrap();
     s.gate(&["npm", "install", "lib"]).expect(0).expect_admitted(&["lib 1.1.0"]);
-    s.gate(&["npm", "install", "lib@1.2.0"]).expect(91).expect_stopped(&[("lib 1.2.0", "cool-down")]);
+    s.gate(&["npm", "install", "lib@1.2.0"])
+        .expect(91)
+        .expect_stopped(&[("lib 1.2.0", "cool-down")]);
 }
 
 #[test]
@@ -108,7 +128,9 @@ fn a_malicious_name_is_refused_in_every_version() {
     registry.add("crossenv", "1.0.0", OLD, json!({"scripts": {"postinstall": "touch ran"}}), &[]);
     let Some(mut s) = start(&registry) else { return };
     s.advisory(&advisory("MAL-2017-1", "npm", "crossenv", &[], ""));
-    s.gate(&["npm", "install", "crossenv@1.0.0"]).expect(90).expect_stopped(&[("crossenv 1.0.0", "known-malicious")]);
+    s.gate(&["npm", "install", "crossenv@1.0.0"])
+        .expect(90)
+        .expect_stopped(&[("crossenv 1.0.0", "known-malicious")]);
     s.gate(&["npm", "install", "crossenv"]).expect(90);
     assert!(!installed(&s, "crossenv") && s.blobs().is_empty());
 }
@@ -127,10 +149,14 @@ fn a_lock_file_with_good_and_bad_names_every_bad_one() {
     let Some(mut s) = start(&registry) else { return };
     s.advisory(&advisory("GHSA-0000-0000-0002", "npm", "vulnerable", &["1.0.0"], "HIGH"));
     let names = ["clean", "vulnerable", "tampered"];
-    let entries: Vec<(&str, Value)> = names.iter().map(|n| (*n, registry.lock_entry(n, "1.0.0"))).collect();
+    let entries: Vec<(&str, Value)> =
+        names.iter().map(|n| (*n, registry.lock_entry(n, "1.0.0"))).collect();
     lock(&s, &entries);
     let run = s.gate(&["npm", "ci"]);
-    run.expect(90).expect_stopped(&[("tampered 1.0.0", "digest-mismatch"), ("vulnerable 1.0.0", "known-vulnerable")]);
+    run.expect(90).expect_stopped(&[
+        ("tampered 1.0.0", "digest-mismatch"),
+        ("vulnerable 1.0.0", "known-vulnerable"),
+    ]);
     s.expect_decision("pkg:npm/vulnerable@1.0.0", "refuse", "known-vulnerable");
     s.expect_decision("pkg:npm/tampered@1.0.0", "refuse", "digest-mismatch");
     assert!(!installed(&s, "vulnerable") && !installed(&s, "tampered"));
@@ -150,7 +176,9 @@ fn the_same_version_with_another_digest_is_refused() {
     other.add("lib", "1.0.0", OLD, json!({}), &[("evil.js", b"1")]);
     std::fs::remove_dir_all(s.work().join("node_modules")).unwrap();
     std::fs::remove_file(s.work().join("package-lock.json")).unwrap();
-    s.gate(&["npm", "install", "lib"]).expect(90).expect_stopped(&[("lib 1.0.0", "digest-changed")]);
+    s.gate(&["npm", "install", "lib"])
+        .expect(90)
+        .expect_stopped(&[("lib 1.0.0", "digest-changed")]);
     assert!(!installed(&s, "lib"));
 }
 
@@ -160,7 +188,10 @@ fn a_weak_digest_alone_is_not_enough() {
     let registry = Npm::new(&up);
     let tarball = npm_tarball("lib", "1.0.0", json!({}), &[]);
     let integrity = String::new();
-    registry.add_version("lib", NpmVersion { version: "1.0.0".into(), tarball, integrity, age: OLD, more: json!({}) });
+    registry.add_version(
+        "lib",
+        NpmVersion { version: "1.0.0".into(), tarball, integrity, age: OLD, more: json!({}) },
+    );
     let Some(s) = start(&registry) else { return };
     s.gate(&["npm", "install", "lib"]).expect(90).expect_stopped(&[("lib 1.0.0", "digest-weak")]);
 }
@@ -170,9 +201,17 @@ fn a_dependency_by_address_is_closed_and_its_server_hears_nothing() {
     let (up, elsewhere) = (Upstream::start(), Upstream::start());
     let registry = Npm::new(&up);
     elsewhere.put("/evil.tgz", Reply::file(npm_tarball("evil", "1.0.0", json!({}), &[])));
-    registry.add("app", "1.0.0", OLD, json!({"dependencies": {"evil": elsewhere.url("/evil.tgz")}}), &[]);
+    registry.add(
+        "app",
+        "1.0.0",
+        OLD,
+        json!({"dependencies": {"evil": elsewhere.url("/evil.tgz")}}),
+        &[],
+    );
     let Some(s) = start(&registry) else { return };
-    s.gate(&["npm", "install", &elsewhere.url("/evil.tgz")]).expect(90).expect_door(&elsewhere.host());
+    s.gate(&["npm", "install", &elsewhere.url("/evil.tgz")])
+        .expect(90)
+        .expect_door(&elsewhere.host());
     // The same one floor below.
     s.gate(&["npm", "install", "app"]).expect(90).expect_door(&elsewhere.host());
     s.write("package.json", json!({"name": "p", "version": "1.0.0", "dependencies": {"evil": elsewhere.url("/evil.tgz")}}).to_string());
@@ -215,9 +254,18 @@ fn the_registrys_api_is_no_way_for_an_artifact() {
     let registry = Npm::new(&up);
     let evil = npm_tarball("evil", "1.0.0", json!({}), &[]);
     let Some(s) = start(&registry) else { return };
-    for (path, kind) in [("/-/evil/evil-1.0.0.tgz", "application/json"), ("/-/evil-1.0.0.tgz", "application/octet-stream")] {
+    for (path, kind) in [
+        ("/-/evil/evil-1.0.0.tgz", "application/json"),
+        ("/-/evil-1.0.0.tgz", "application/octet-stream"),
+    ] {
         up.put(path, Reply::ok(kind, evil.clone()));
-        lock(&s, &[("evil", json!({"version": "1.0.0", "resolved": up.url(path), "integrity": integrity(&evil)}))]);
+        lock(
+            &s,
+            &[(
+                "evil",
+                json!({"version": "1.0.0", "resolved": up.url(path), "integrity": integrity(&evil)}),
+            )],
+        );
         let run = s.gate(&["npm", "ci"]);
         assert!(!installed(&s, "evil"), "it was installed from {path}\n{}", run.transcript());
         run.expect(90);
@@ -249,7 +297,8 @@ fn options_that_lead_past_the_gate_are_refused() {
     let dashed = ["-https-proxy", "---https-proxy", "---noproxy"];
     for option in named.into_iter().chain(shortened).chain(dashed) {
         let value = if option.contains("no") { "127.0.0.1" } else { &proxy };
-        for words in [vec![format!("{option}={value}")], vec![option.to_owned(), value.to_owned()]] {
+        for words in [vec![format!("{option}={value}")], vec![option.to_owned(), value.to_owned()]]
+        {
             let mut all = vec!["npm", "install", "lib"];
             all.extend(words.iter().map(String::as_str));
             let before = requests();
@@ -257,7 +306,11 @@ fn options_that_lead_past_the_gate_are_refused() {
             // A gate that is not gone round either refuses the option or judges what came.
             let judged = run.code == 0 && run.admitted() == ["lib 1.0.0"];
             assert!(run.code >= 90 || judged, "`{words:?}`: {}", run.transcript());
-            assert!(judged || requests() == before, "`{words:?}` went past the gate: {}", run.transcript());
+            assert!(
+                judged || requests() == before,
+                "`{words:?}` went past the gate: {}",
+                run.transcript()
+            );
             let _ = std::fs::remove_dir_all(s.work().join("node_modules"));
         }
     }
@@ -272,7 +325,10 @@ fn settings_of_the_project_do_not_take_the_gates_place() {
     let Some(mut s) = start(&registry) else { return };
     let proxy = elsewhere.url("");
     s.write(".npmrc", format!("proxy={proxy}\nhttps-proxy={proxy}\nnoproxy=127.0.0.1\n"));
-    s.env("HTTP_PROXY", &proxy).env("HTTPS_PROXY", &proxy).env("NO_PROXY", "127.0.0.1").env("no_proxy", "*");
+    s.env("HTTP_PROXY", &proxy)
+        .env("HTTPS_PROXY", &proxy)
+        .env("NO_PROXY", "127.0.0.1")
+        .env("no_proxy", "*");
     // The user's own proxy is the gate's way out as well: it is not there, so nothing may come.
     s.env("HTTP_PROXY", "").env("HTTPS_PROXY", "");
     s.gate(&["npm", "install", "lib"]).expect(0).expect_admitted(&["lib 1.0.0"]);
@@ -291,7 +347,10 @@ fn a_scope_comes_from_its_own_registry() {
     assert!(public.seen().is_empty(), "{:?}", public.seen());
     // Reserved, the scope does not come from the public registry even when nobody configures it.
     s.write(".npmrc", "");
-    s.config(&format!("[[reserve]]\npattern = \"pkg:npm/@acme/*\"\nupstream = \"{}\"\n", own.url()));
+    s.config(&format!(
+        "[[reserve]]\npattern = \"pkg:npm/@acme/*\"\nupstream = \"{}\"\n",
+        own.url()
+    ));
     let run = s.gate(&["npm", "install", "--no-save", "@acme/lib@99.0.0"]);
     run.expect(90).expect_stopped(&[("@acme/lib 99.0.0", "reserved-namespace")]);
 }
@@ -327,7 +386,13 @@ fn a_global_install_is_reconciled_where_it_lands() {
 fn a_cache_on_the_command_line_is_no_way_round_the_gate() {
     let up = Upstream::start();
     let registry = Npm::new(&up);
-    registry.add("lib", "1.0.0", OLD, json!({"scripts": {"postinstall": "node hook.js"}}), &[("hook.js", b"require('fs').writeFileSync(process.env.INIT_CWD + '/ran', '')")]);
+    registry.add(
+        "lib",
+        "1.0.0",
+        OLD,
+        json!({"scripts": {"postinstall": "node hook.js"}}),
+        &[("hook.js", b"require('fs').writeFileSync(process.env.INIT_CWD + '/ran', '')")],
+    );
     let Some(mut s) = start(&registry) else { return };
     let cache = s.at("npm-cache").display().to_string();
     lock(&s, &[("lib", registry.lock_entry("lib", "1.0.0"))]);
@@ -335,10 +400,18 @@ fn a_cache_on_the_command_line_is_no_way_round_the_gate() {
     support::finish(fill, b"", std::time::Duration::from_secs(60)).expect(0);
     std::fs::remove_dir_all(s.work().join("node_modules")).unwrap();
     s.advisory(&advisory("MAL-2024-6", "npm", "lib", &[], ""));
-    for words in [vec!["--cache", &cache, "--prefer-offline"], vec!["--cache", &cache, "--offline"], vec!["--offline"]] {
+    for words in [
+        vec!["--cache", &cache, "--prefer-offline"],
+        vec!["--cache", &cache, "--offline"],
+        vec!["--offline"],
+    ] {
         let run = s.gate(&[&["npm", "ci"][..], &words].concat());
         assert_ne!(run.code, 0, "{}", run.transcript());
-        assert!(!installed(&s, "lib") && !s.work().join("ran").exists(), "it was installed: {}", run.transcript());
+        assert!(
+            !installed(&s, "lib") && !s.work().join("ran").exists(),
+            "it was installed: {}",
+            run.transcript()
+        );
     }
 }
 
@@ -348,17 +421,36 @@ fn a_local_tarball_is_judged_before_its_scripts_run() {
     let registry = Npm::new(&up);
     let Some(s) = start(&registry) else { return };
     let hook = b"require('fs').writeFileSync(process.env.INIT_CWD + '/ran', '')";
-    let evil = npm_tarball("evil", "1.0.0", json!({"scripts": {"postinstall": "node hook.js"}}), &[("hook.js", hook)]);
+    let evil = npm_tarball(
+        "evil",
+        "1.0.0",
+        json!({"scripts": {"postinstall": "node hook.js"}}),
+        &[("hook.js", hook)],
+    );
     let path = s.write("evil.tgz", evil).display().to_string();
-    for word in ["./evil.tgz".to_owned(), format!("file:{path}"), path.clone(), format!("evil@file:{path}")] {
+    for word in
+        ["./evil.tgz".to_owned(), format!("file:{path}"), path.clone(), format!("evil@file:{path}")]
+    {
         let run = s.gate(&["npm", "install", &word]);
         assert!(run.code >= 90, "`{word}`: {}", run.transcript());
-        assert!(!installed(&s, "evil") && !s.work().join("ran").exists(), "`{word}` was installed: {}", run.transcript());
+        assert!(
+            !installed(&s, "evil") && !s.work().join("ran").exists(),
+            "`{word}` was installed: {}",
+            run.transcript()
+        );
     }
-    s.write("package.json", json!({"name": "p", "version": "1.0.0", "dependencies": {"evil": "file:evil.tgz"}}).to_string());
+    s.write(
+        "package.json",
+        json!({"name": "p", "version": "1.0.0", "dependencies": {"evil": "file:evil.tgz"}})
+            .to_string(),
+    );
     let run = s.gate(&["npm", "install"]);
     assert!(run.code >= 90, "{}", run.transcript());
-    assert!(!installed(&s, "evil") && !s.work().join("ran").exists(), "it was installed: {}", run.transcript());
+    assert!(
+        !installed(&s, "evil") && !s.work().join("ran").exists(),
+        "it was installed: {}",
+        run.transcript()
+    );
 }
 
 #[test]
@@ -381,8 +473,14 @@ fn a_project_of_workspaces_is_no_gap() {
     let registry = Npm::new(&up);
     registry.add("lib", "1.0.0", OLD, json!({}), &[]);
     let Some(s) = start(&registry) else { return };
-    s.write("package.json", json!({"name": "project", "version": "1.0.0", "workspaces": ["packages/*"]}).to_string());
-    s.write("packages/one/package.json", json!({"name": "one", "version": "1.0.0", "dependencies": {"lib": "1.0.0"}}).to_string());
+    s.write(
+        "package.json",
+        json!({"name": "project", "version": "1.0.0", "workspaces": ["packages/*"]}).to_string(),
+    );
+    s.write(
+        "packages/one/package.json",
+        json!({"name": "one", "version": "1.0.0", "dependencies": {"lib": "1.0.0"}}).to_string(),
+    );
     s.gate(&["npm", "install"]).expect(0).expect_admitted(&["lib 1.0.0"]);
     assert!(installed(&s, "lib"));
 }

@@ -1,12 +1,21 @@
 //! pip behind the gate, against a synthetic index.
 
-#![allow(clippy::unwrap_used, clippy::print_stderr, reason = "tests say why they were skipped, and fail by panicking")]
-#![allow(dead_code, missing_docs, unreachable_pub, reason = "each test uses a part of the shared support")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "tests say why they were skipped, and fail by panicking"
+)]
+#![allow(
+    dead_code,
+    missing_docs,
+    unreachable_pub,
+    reason = "each test uses a part of the shared support"
+)]
 
 mod support;
 
 use support::archives::{sha256, wheel, wheel_name, wheel_with};
-use support::registries::{OLD, Pypi, PyFile, advisory};
+use support::registries::{OLD, PyFile, Pypi, advisory};
 use support::server::{Reply, Upstream};
 use support::{Sandbox, Venv, python, skipped};
 
@@ -25,7 +34,14 @@ fn start(index: &Pypi<'_>) -> Option<(Sandbox, Venv)> {
 fn a_clean_install_is_admitted_recorded_and_installed() {
     let up = Upstream::start();
     let index = Pypi::new(&up);
-    index.add("app", PyFile::new("app-1.0.0-py3-none-any.whl", wheel_with("app", "1.0.0", &[("app.py", b"")], &["lib>=1"]), OLD));
+    index.add(
+        "app",
+        PyFile::new(
+            "app-1.0.0-py3-none-any.whl",
+            wheel_with("app", "1.0.0", &[("app.py", b"")], &["lib>=1"]),
+            OLD,
+        ),
+    );
     index.wheel("lib", "1.0.0", OLD);
     let Some((s, venv)) = start(&index) else { return };
     let run = s.gate(&["pip", "install", "app"]);
@@ -56,7 +72,9 @@ fn what_was_admitted_before_comes_from_the_store() {
     index.wheel("lib", "1.0.0", OLD);
     let Some((s, _venv)) = start(&index) else { return };
     for _ in 0..2 {
-        s.gate(&["pip", "install", "--force-reinstall", "lib"]).expect(0).expect_admitted(&["lib 1.0.0"]);
+        s.gate(&["pip", "install", "--force-reinstall", "lib"])
+            .expect(0)
+            .expect_admitted(&["lib 1.0.0"]);
     }
     assert_eq!(up.count(&index.file_path(&wheel_name("lib", "1.0.0"))), 1);
     assert_eq!(s.ledger().len(), 1, "the same decision is not written twice");
@@ -73,7 +91,11 @@ fn a_known_vulnerable_version_is_refused_with_its_advisory() {
     run.expect(90).expect_stopped(&[("lib 1.0.0", "known-vulnerable")]);
     run.says("403").says("known-vulnerable").says("CVE-2020-0001");
     assert_eq!(run.artifact("lib 1.0.0")["next_admissible"], "1.2.0");
-    assert_eq!(up.count(&index.file_path(&wheel_name("lib", "1.0.0"))), 0, "what metadata refuses is not fetched");
+    assert_eq!(
+        up.count(&index.file_path(&wheel_name("lib", "1.0.0"))),
+        0,
+        "what metadata refuses is not fetched"
+    );
     assert!(venv.names().is_empty());
     s.expect_decision("pkg:pypi/lib@1.0.0", "refuse", "known-vulnerable");
 }
@@ -82,13 +104,18 @@ fn a_known_vulnerable_version_is_refused_with_its_advisory() {
 fn the_resolver_chooses_the_newest_admissible_version() {
     let up = Upstream::start();
     let index = Pypi::new(&up);
-    index.wheel("lib", "1.0.0", OLD).wheel("lib", "1.1.0", OLD).wheel("lib", "1.2.0", OLD).wheel("lib", "2.0.0", 1);
+    index
+        .wheel("lib", "1.0.0", OLD)
+        .wheel("lib", "1.1.0", OLD)
+        .wheel("lib", "1.2.0", OLD)
+        .wheel("lib", "2.0.0", 1);
     let Some((mut s, venv)) = start(&index) else { return };
     s.advisory(&advisory("CVE-2020-0002", "PyPI", "lib", &["1.2.0"], "HIGH"));
     let run = s.gate(&["pip", "install", "lib"]);
     run.expect(0).expect_admitted(&["lib 1.1.0"]);
     assert!(venv.has("lib-1.1.0.dist-info"));
-    let left_out: Vec<String> = run.list("not_offered").iter().map(|n| format!("{} {}", n["purl"], n["reason"])).collect();
+    let left_out: Vec<String> =
+        run.list("not_offered").iter().map(|n| format!("{} {}", n["purl"], n["reason"])).collect();
     for want in ["lib@2.0.0\" \"cool-down\"", "lib@1.2.0\" \"known-vulnerable\""] {
         assert!(left_out.iter().any(|l| l.ends_with(want)), "{want}: {left_out:?}");
     }
@@ -173,7 +200,10 @@ fn the_same_version_with_another_digest_is_refused_for_ever() {
 fn an_index_without_digests_is_not_enough() {
     let up = Upstream::start();
     let index = Pypi::new(&up);
-    let file = PyFile { sha256: String::new(), ..PyFile::new(&wheel_name("lib", "1.0.0"), wheel("lib", "1.0.0"), OLD) };
+    let file = PyFile {
+        sha256: String::new(),
+        ..PyFile::new(&wheel_name("lib", "1.0.0"), wheel("lib", "1.0.0"), OLD)
+    };
     index.add("lib", file);
     let Some((s, venv)) = start(&index) else { return };
     s.gate(&["pip", "install", "lib"]).expect(90).expect_stopped(&[("lib 1.0.0", "digest-weak")]);
@@ -194,7 +224,10 @@ fn a_waiver_lifts_its_rule_and_an_ended_one_nothing() {
     assert!(offered.contains("--rule baseline.known-vulnerable"), "{offered}");
     let grant = |until: &str| {
         let rule = ["waive", "pkg:pypi/lib@1.0.0", "--rule", "baseline.known-vulnerable"];
-        s.countersign(&[&rule[..], &["--reason", "not reachable", "--owner", "me", "--until", until]].concat())
+        s.countersign(
+            &[&rule[..], &["--reason", "not reachable", "--owner", "me", "--until", until]]
+                .concat(),
+        )
     };
     // Ends before the next run does.
     let soon = jiff::Timestamp::now().as_second() + 2;
@@ -208,11 +241,25 @@ fn a_waiver_lifts_its_rule_and_an_ended_one_nothing() {
     let run = s.gate(&install);
     run.expect(0).expect_admitted(&["lib 1.0.0"]);
     let waivers = run.artifact("lib 1.0.0")["decision"]["waivers"].clone();
-    assert_eq!(waivers.as_array().map(Vec::len), Some(1), "the decision names the waiver: {}", run.transcript());
+    assert_eq!(
+        waivers.as_array().map(Vec::len),
+        Some(1),
+        "the decision names the waiver: {}",
+        run.transcript()
+    );
     assert!(venv.has("lib"));
-    s.countersign(&["waive", "pkg:pypi/lib@1.0.0", "--rule", "x", "--reason", "r", "--until", "2001-01-01T00:00:00Z"])
-        .expect(2)
-        .says("past");
+    s.countersign(&[
+        "waive",
+        "pkg:pypi/lib@1.0.0",
+        "--rule",
+        "x",
+        "--reason",
+        "r",
+        "--until",
+        "2001-01-01T00:00:00Z",
+    ])
+    .expect(2)
+    .says("past");
     s.fsck();
 }
 
@@ -223,7 +270,16 @@ fn a_revoked_waiver_lifts_nothing() {
     index.wheel("lib", "1.0.0", OLD);
     let Some((mut s, _venv)) = start(&index) else { return };
     s.advisory(&advisory("CVE-2020-0004", "PyPI", "lib", &["1.0.0"], "CRITICAL"));
-    let given = s.countersign(&["waive", "pkg:pypi/lib@1.0.0", "--rule", "known-vulnerable", "--reason", "r", "--days", "9"]);
+    let given = s.countersign(&[
+        "waive",
+        "pkg:pypi/lib@1.0.0",
+        "--rule",
+        "known-vulnerable",
+        "--reason",
+        "r",
+        "--days",
+        "9",
+    ]);
     let id = given.expect(0).stdout.split(':').next().unwrap().to_owned();
     s.countersign(&["waive", "--revoke", &id, "--reason", "changed my mind"]).expect(0);
     s.gate(&["pip", "install", "lib==1.0.0"]).expect(90);
@@ -321,7 +377,11 @@ fn find_links_are_closed_wherever_they_stand() {
         // optparse takes any prefix that no other option shares.
         let short = [&again[..], &["--find-l", place]].concat();
         let run = s.gate(&short);
-        assert!(run.code == 0 && run.admitted() == ["lib 1.0.0"] || run.code >= 90, "{}", run.transcript());
+        assert!(
+            run.code == 0 && run.admitted() == ["lib 1.0.0"] || run.code >= 90,
+            "{}",
+            run.transcript()
+        );
         s.env("PIP_FIND_LINKS", place);
         s.gate(&again).expect(0).expect_admitted(&["lib 1.0.0"]);
         s.env("PIP_FIND_LINKS", "");
@@ -355,7 +415,12 @@ fn options_that_lead_past_the_gate_are_refused() {
     index.wheel("lib", "1.0.0", OLD);
     let Some((s, venv)) = start(&index) else { return };
     let proxy = elsewhere.url("");
-    for option in [format!("--proxy={proxy}"), format!("--prox={proxy}"), "--cert=/dev/null".into(), "--cer=/dev/null".into()] {
+    for option in [
+        format!("--proxy={proxy}"),
+        format!("--prox={proxy}"),
+        "--cert=/dev/null".into(),
+        "--cer=/dev/null".into(),
+    ] {
         let run = s.gate(&["pip", "install", &option, "lib"]);
         assert!(run.code >= 90, "`{option}`: {}", run.transcript());
         let run = s.gate(&["pip", &option, "install", "lib"]);
@@ -390,7 +455,10 @@ fn proxies_of_the_user_do_not_take_the_gates_place() {
     let index = Pypi::new(&up);
     index.wheel("lib", "1.0.0", OLD);
     let Some((mut s, _venv)) = start(&index) else { return };
-    s.write("pip.conf", format!("[global]\nproxy = {0}\n[install]\nproxy = {0}\n", elsewhere.url("")));
+    s.write(
+        "pip.conf",
+        format!("[global]\nproxy = {0}\n[install]\nproxy = {0}\n", elsewhere.url("")),
+    );
     s.env("PIP_CONFIG_FILE", s.work().join("pip.conf"));
     s.env("NO_PROXY", "127.0.0.1").env("no_proxy", "*");
     s.gate(&["pip", "install", "lib"]).expect(0).expect_admitted(&["lib 1.0.0"]);
@@ -408,7 +476,9 @@ fn downloads_are_reconciled_by_digest() {
     assert_eq!(run.report["account"]["matched"], 1);
     let file = s.work().join("out").join(wheel_name("lib", "1.0.0"));
     assert_eq!(std::fs::read(file).unwrap(), wheel("lib", "1.0.0"));
-    s.gate(&["pip", "download", "--no-deps", "--no-binary", ":all:", "-d", "out", "src"]).expect(0).expect_admitted(&["src 1.0.0"]);
+    s.gate(&["pip", "download", "--no-deps", "--no-binary", ":all:", "-d", "out", "src"])
+        .expect(0)
+        .expect_admitted(&["src 1.0.0"]);
 }
 
 #[test]
@@ -420,7 +490,11 @@ fn a_source_archive_is_built_and_said_to_be_local() {
     let run = s.gate(&["pip", "install", "src"]);
     run.expect(0).expect_admitted(&["src 1.0.0"]);
     assert!(venv.has("src"), "{}", run.transcript());
-    assert!(run.report["account"]["local"].to_string().contains("built here"), "{}", run.transcript());
+    assert!(
+        run.report["account"]["local"].to_string().contains("built here"),
+        "{}",
+        run.transcript()
+    );
 }
 
 #[test]
@@ -430,9 +504,12 @@ fn a_hashed_requirements_file_keeps_working() {
     index.wheel("lib", "1.0.0", OLD);
     let Some((s, _venv)) = start(&index) else { return };
     s.write("locked.txt", format!("lib==1.0.0 --hash=sha256:{}\n", sha256(&wheel("lib", "1.0.0"))));
-    s.gate(&["pip", "install", "--require-hashes", "-r", "locked.txt"]).expect(0).expect_admitted(&["lib 1.0.0"]);
+    s.gate(&["pip", "install", "--require-hashes", "-r", "locked.txt"])
+        .expect(0)
+        .expect_admitted(&["lib 1.0.0"]);
     s.write("wrong.txt", format!("lib==1.0.0 --hash=sha256:{}\n", "0".repeat(64)));
-    let run = s.gate(&["pip", "install", "--force-reinstall", "--require-hashes", "-r", "wrong.txt"]);
+    let run =
+        s.gate(&["pip", "install", "--force-reinstall", "--require-hashes", "-r", "wrong.txt"]);
     run.expect(1).says("DO NOT MATCH");
 }
 
@@ -458,7 +535,9 @@ fn an_archive_that_attacks_is_refused() {
     let attack = wheel_with("lib", "1.0.0", &[("../../escape.py", b"x = 1\n")], &[]);
     index.add("lib", PyFile::new(&wheel_name("lib", "1.0.0"), attack, OLD));
     let Some((s, venv)) = start(&index) else { return };
-    s.gate(&["pip", "install", "lib"]).expect(90).expect_stopped(&[("lib 1.0.0", "archive-unsafe")]);
+    s.gate(&["pip", "install", "lib"])
+        .expect(90)
+        .expect_stopped(&[("lib 1.0.0", "archive-unsafe")]);
     assert!(venv.names().is_empty());
 }
 
@@ -479,12 +558,19 @@ fn a_time_in_the_future_is_young_and_a_missing_one_unknown() {
     let up = Upstream::start();
     let index = Pypi::new(&up);
     index.wheel("future", "1.0.0", -48);
-    let file = PyFile { age: None, ..PyFile::new(&wheel_name("timeless", "1.0.0"), wheel("timeless", "1.0.0"), OLD) };
+    let file = PyFile {
+        age: None,
+        ..PyFile::new(&wheel_name("timeless", "1.0.0"), wheel("timeless", "1.0.0"), OLD)
+    };
     index.add("timeless", file);
     let Some((s, _venv)) = start(&index) else { return };
     s.gate(&["pip", "install", "future"]).expect(91);
     s.gate(&["pip", "install", "timeless"]).expect(0).expect_admitted(&["timeless 1.0.0"]);
-    let run = s.gate_with(&["--policy", "strict"], &["pip", "install", "--force-reinstall", "timeless"], b"");
+    let run = s.gate_with(
+        &["--policy", "strict"],
+        &["pip", "install", "--force-reinstall", "timeless"],
+        b"",
+    );
     assert!(run.code == 90 || run.code == 91, "strict wants to know the age: {}", run.transcript());
 }
 
@@ -496,7 +582,10 @@ fn a_requirement_under_version_control_starts_no_program() {
     let Some((s, venv)) = start(&index) else { return };
     let ran = s.at("ran");
     for program in ["hg", "svn", "bzr"] {
-        let script = format!("#!/bin/sh\ncase \"$1\" in --version|version) exit 0;; esac\necho $0 \"$@\" >> {}\nexit 1\n", ran.display());
+        let script = format!(
+            "#!/bin/sh\ncase \"$1\" in --version|version) exit 0;; esac\necho $0 \"$@\" >> {}\nexit 1\n",
+            ran.display()
+        );
         support::write_program(&venv.root.join("bin").join(program), &script);
         let run = s.gate(&["pip", "install", &format!("{program}+{}", elsewhere.url("/repo"))]);
         assert!(run.code >= 90, "{}", run.transcript());
@@ -504,7 +593,9 @@ fn a_requirement_under_version_control_starts_no_program() {
         let run = s.gate(&["pip", "install", "-r", "requirements.txt"]);
         assert!(run.code >= 90, "{}", run.transcript());
     }
-    s.gate(&["pip", "install", &format!("git+{}", elsewhere.url("/repo.git"))]).expect(90).expect_door(&elsewhere.host());
+    s.gate(&["pip", "install", &format!("git+{}", elsewhere.url("/repo.git"))])
+        .expect(90)
+        .expect_door(&elsewhere.host());
     assert!(!ran.exists(), "{}", std::fs::read_to_string(&ran).unwrap());
     assert!(elsewhere.seen().is_empty(), "{:?}", elsewhere.seen());
 }
@@ -515,10 +606,15 @@ fn a_cache_on_the_command_line_is_no_way_round_the_gate() {
     let up = Upstream::start();
     let index = Pypi::new(&up);
     index.wheel("lib", "1.0.0", OLD);
-    up.break_with(&index.file_path(&wheel_name("lib", "1.0.0")), |r| r.header("cache-control", "max-age=365000000, immutable"));
+    up.break_with(&index.file_path(&wheel_name("lib", "1.0.0")), |r| {
+        r.header("cache-control", "max-age=365000000, immutable")
+    });
     let Some((mut s, venv)) = start(&index) else { return };
     let cache = s.at("pip-cache").display().to_string();
-    let fill = s.command(&venv.root.join("bin/pip"), &["download", "--cache-dir", &cache, "--no-deps", "-d", "filled", "lib"]);
+    let fill = s.command(
+        &venv.root.join("bin/pip"),
+        &["download", "--cache-dir", &cache, "--no-deps", "-d", "filled", "lib"],
+    );
     support::finish(fill, b"", std::time::Duration::from_secs(60)).expect(0);
     s.advisory(&advisory("MAL-2024-6", "PyPI", "lib", &[], ""));
     let run = s.gate(&["pip", "install", "--cache-dir", &cache, "lib==1.0.0"]);

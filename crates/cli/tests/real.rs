@@ -2,8 +2,17 @@
 //!
 //! A registry that cannot be reached fails the test; `COUNTERSIGN_TEST_OFFLINE` skips them all.
 
-#![allow(clippy::unwrap_used, clippy::print_stderr, reason = "tests say why they were skipped, and fail by panicking")]
-#![allow(dead_code, missing_docs, unreachable_pub, reason = "each test uses a part of the shared support")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "tests say why they were skipped, and fail by panicking"
+)]
+#![allow(
+    dead_code,
+    missing_docs,
+    unreachable_pub,
+    reason = "each test uses a part of the shared support"
+)]
 
 mod support;
 
@@ -46,14 +55,19 @@ fn text(path: &Path) -> String {
 fn provenance(run: &Run, label: &str, kind: &str) -> Value {
     let evidence = run.artifact(label)["evidence"].as_array().cloned().unwrap_or_default();
     let named = |e: &&Value| {
-        e["kind"].as_str().is_some_and(|k| k.contains(kind)) && e["state"] == "verified" && e["claim"]["repository"].is_string()
+        e["kind"].as_str().is_some_and(|k| k.contains(kind))
+            && e["state"] == "verified"
+            && e["claim"]["repository"].is_string()
     };
     let found = evidence.iter().find(named);
-    found.unwrap_or_else(|| panic!("no verified {kind} of {label}\n{}", run.transcript()))["claim"].clone()
+    found.unwrap_or_else(|| panic!("no verified {kind} of {label}\n{}", run.transcript()))["claim"]
+        .clone()
 }
 
 fn is_commit(claim: &Value) -> bool {
-    claim["commit"].as_str().is_some_and(|c| c.len() == 40 && c.bytes().all(|b| b.is_ascii_hexdigit()))
+    claim["commit"]
+        .as_str()
+        .is_some_and(|c| c.len() == 40 && c.bytes().all(|b| b.is_ascii_hexdigit()))
 }
 
 #[test]
@@ -65,7 +79,12 @@ fn pip_installs_into_a_virtual_environment() {
     let venv = s.venv(python().unwrap());
     let run = s.gate(&["pip", "install", "six"]);
     run.expect(0);
-    assert_eq!((run.admitted().len(), &run.report["account"]["matched"]), (1, &json!(1)), "{}", run.transcript());
+    assert_eq!(
+        (run.admitted().len(), &run.report["account"]["matched"]),
+        (1, &json!(1)),
+        "{}",
+        run.transcript()
+    );
     assert!(venv.has("six.py"));
     s.fsck();
 }
@@ -81,7 +100,12 @@ fn uv_installs_into_a_virtual_environment() {
     s.env("VIRTUAL_ENV", &venv.root).env("UV_PYTHON_DOWNLOADS", "never");
     let run = s.gate(&["uv", "pip", "install", "six"]);
     run.expect(0);
-    assert_eq!((run.admitted().len(), &run.report["account"]["matched"]), (1, &json!(1)), "{}", run.transcript());
+    assert_eq!(
+        (run.admitted().len(), &run.report["account"]["matched"]),
+        (1, &json!(1)),
+        "{}",
+        run.transcript()
+    );
     assert!(venv.has("six.py"));
 }
 
@@ -108,7 +132,9 @@ fn cargo_fetches_for_a_project() {
     // An empty cache, with the machine's own settings.
     let own = s.at("cargo-home");
     std::fs::create_dir(&own).unwrap();
-    let home = std::env::var_os("CARGO_HOME").map(PathBuf::from).or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cargo")));
+    let home = std::env::var_os("CARGO_HOME")
+        .map(PathBuf::from)
+        .or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cargo")));
     for name in ["config.toml", "config", "credentials.toml"] {
         if let Some(file) = home.as_ref().map(|h| h.join(name)).filter(|f| f.is_file()) {
             std::os::unix::fs::symlink(file, own.join(name)).unwrap();
@@ -139,9 +165,22 @@ fn apt_downloads_by_the_signed_lists() {
     }
     let run = s.gate(&["apt-get", "download", "hello"]);
     run.expect(0);
-    let label = run.admitted().into_iter().find(|a| a.starts_with("hello ")).unwrap_or_else(|| panic!("{}", run.transcript()));
-    assert!(run.artifact(&label)["evidence"].to_string().contains("\"state\":\"verified\""), "{}", run.transcript());
-    assert!(std::fs::read_dir(s.work()).unwrap().flatten().any(|e| e.file_name().to_string_lossy().ends_with(".deb")));
+    let label = run
+        .admitted()
+        .into_iter()
+        .find(|a| a.starts_with("hello "))
+        .unwrap_or_else(|| panic!("{}", run.transcript()));
+    assert!(
+        run.artifact(&label)["evidence"].to_string().contains("\"state\":\"verified\""),
+        "{}",
+        run.transcript()
+    );
+    assert!(
+        std::fs::read_dir(s.work())
+            .unwrap()
+            .flatten()
+            .any(|e| e.file_name().to_string_lossy().ends_with(".deb"))
+    );
 }
 
 #[test]
@@ -151,7 +190,8 @@ fn npm_provenance_is_verified_down_to_the_commit() {
         return;
     }
     s.write("package.json", "{\"name\": \"project\", \"version\": \"1.0.0\"}");
-    let run = s.gate_with(&["--evidence", &text(&evidence)], &["npm", "install", "sigstore@2.3.1"], b"");
+    let run =
+        s.gate_with(&["--evidence", &text(&evidence)], &["npm", "install", "sigstore@2.3.1"], b"");
     run.expect(0);
     let claim = provenance(&run, "sigstore 2.3.1", "npm-provenance");
     assert!(claim["repository"].as_str().unwrap().ends_with("sigstore/sigstore-js"), "{claim}");
@@ -165,7 +205,16 @@ fn pep_740_attestations_are_verified_down_to_the_repository() {
         return;
     }
     s.venv(python().unwrap());
-    let client = ["pip", "download", "pypi-attestations==0.0.19", "--no-binary", "pypi-attestations", "--no-deps", "-d", "out"];
+    let client = [
+        "pip",
+        "download",
+        "pypi-attestations==0.0.19",
+        "--no-binary",
+        "pypi-attestations",
+        "--no-deps",
+        "-d",
+        "out",
+    ];
     let run = s.gate_with(&["--evidence", &text(&evidence)], &client, b"");
     run.expect(0);
     let claim = provenance(&run, "pypi-attestations 0.0.19", "pep740");
@@ -182,14 +231,25 @@ fn feeds_refuse_what_is_known_and_lead_to_what_is_not() {
         run.expect(90).expect_stopped(&[("lodash 4.17.4", "known-vulnerable")]);
         let entry = run.artifact("lodash 4.17.4");
         assert!(entry.to_string().contains("CVE-20"), "{}", run.transcript());
-        assert!(entry["next_admissible"].as_str().is_some_and(|v| v.starts_with("4.17.")), "{}", run.transcript());
+        assert!(
+            entry["next_admissible"].as_str().is_some_and(|v| v.starts_with("4.17.")),
+            "{}",
+            run.transcript()
+        );
     }
     if !skipped("python3 with pip", python()) {
         s.venv(python().unwrap());
-        let run = s.gate_with(&["--feed", &feed], &["pip", "download", "--no-deps", "-d", "out", "jinja2"], b"");
+        let run = s.gate_with(
+            &["--feed", &feed],
+            &["pip", "download", "--no-deps", "-d", "out", "jinja2"],
+            b"",
+        );
         run.expect(0);
         let entry = &run.list("artifacts")[0];
-        assert_eq!((&entry["verdict"], &entry["purl"].as_str().unwrap()[..16]), (&json!("admit"), "pkg:pypi/jinja2@"));
+        assert_eq!(
+            (&entry["verdict"], &entry["purl"].as_str().unwrap()[..16]),
+            (&json!("admit"), "pkg:pypi/jinja2@")
+        );
         let checks = entry["checks"].to_string();
         assert!(checks.contains("{\"name\":\"advisories\",\"outcome\":\"passed\"}"), "{checks}");
     }
@@ -208,7 +268,8 @@ fn a_name_of_the_malicious_list_is_refused() {
             let mut json = String::new();
             archive.by_index(i).unwrap().read_to_string(&mut json).unwrap();
             let record: Value = serde_json::from_str(&json).unwrap();
-            let whole = record["affected"][0]["ranges"][0]["events"] == json!([{"introduced": "0"}]);
+            let whole =
+                record["affected"][0]["ranges"][0]["events"] == json!([{"introduced": "0"}]);
             let name = record["affected"][0]["package"]["name"].as_str()?.to_owned();
             let plain = name.bytes().all(|b| b.is_ascii_lowercase());
             (whole && plain && record["withdrawn"].is_null()).then_some(name)
@@ -220,7 +281,8 @@ fn a_name_of_the_malicious_list_is_refused() {
     let mut s = Sandbox::new();
     let venv = s.venv(python().unwrap());
     s.env("PIP_INDEX_URL", index.url());
-    let run = s.gate_with(&["--feed", &text(&feed)], &["pip", "install", &format!("{name}==1.0.0")], b"");
+    let run =
+        s.gate_with(&["--feed", &text(&feed)], &["pip", "install", &format!("{name}==1.0.0")], b"");
     run.expect(90).expect_stopped(&[(&format!("{name} 1.0.0"), "known-malicious")]);
     s.gate_with(&["--feed", &text(&feed)], &["pip", "install", &name], b"").expect(90);
     assert!(venv.names().is_empty());

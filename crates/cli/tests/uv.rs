@@ -1,7 +1,16 @@
 //! uv behind the gate, against a synthetic index.
 
-#![allow(clippy::unwrap_used, clippy::print_stderr, reason = "tests say why they were skipped, and fail by panicking")]
-#![allow(dead_code, missing_docs, unreachable_pub, reason = "each test uses a part of the shared support")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "tests say why they were skipped, and fail by panicking"
+)]
+#![allow(
+    dead_code,
+    missing_docs,
+    unreachable_pub,
+    reason = "each test uses a part of the shared support"
+)]
 
 mod support;
 
@@ -18,7 +27,9 @@ fn start(index: &Pypi<'_>) -> Option<(Sandbox, Venv)> {
     let mut s = Sandbox::new();
     let venv = s.venv(python()?);
     s.path_first(uv()?.parent()?);
-    s.env("VIRTUAL_ENV", &venv.root).env("UV_DEFAULT_INDEX", index.url()).env("UV_PYTHON_DOWNLOADS", "never");
+    s.env("VIRTUAL_ENV", &venv.root)
+        .env("UV_DEFAULT_INDEX", index.url())
+        .env("UV_PYTHON_DOWNLOADS", "never");
     s.env("UV_HTTP_RETRIES", "0");
     Some((s, venv))
 }
@@ -35,7 +46,14 @@ fn project(s: &Sandbox, dependencies: &str, more: &str) {
 fn a_clean_install_is_admitted_recorded_and_installed() {
     let up = Upstream::start();
     let index = Pypi::new(&up);
-    index.add("app", PyFile::new("app-1.0.0-py3-none-any.whl", wheel_with("app", "1.0.0", &[("app.py", b"")], &["lib>=1"]), OLD));
+    index.add(
+        "app",
+        PyFile::new(
+            "app-1.0.0-py3-none-any.whl",
+            wheel_with("app", "1.0.0", &[("app.py", b"")], &["lib>=1"]),
+            OLD,
+        ),
+    );
     index.wheel("lib", "1.0.0", OLD);
     let Some((s, venv)) = start(&index) else { return };
     let run = s.gate(&["uv", "pip", "install", "app"]);
@@ -67,7 +85,9 @@ fn the_resolver_chooses_the_newest_admissible_version() {
     let Some((s, venv)) = start(&index) else { return };
     s.gate(&["uv", "pip", "install", "lib"]).expect(0).expect_admitted(&["lib 1.1.0"]);
     assert!(venv.has("lib-1.1.0.dist-info"));
-    s.gate(&["uv", "pip", "install", "lib==2.0.0"]).expect(91).expect_stopped(&[("lib 2.0.0", "cool-down")]);
+    s.gate(&["uv", "pip", "install", "lib==2.0.0"])
+        .expect(91)
+        .expect_stopped(&[("lib 2.0.0", "cool-down")]);
 }
 
 #[test]
@@ -78,7 +98,9 @@ fn a_malicious_name_is_refused_in_every_version() {
     let Some((mut s, venv)) = start(&index) else { return };
     s.advisory(&advisory("MAL-2024-1", "PyPI", "reqeusts", &[], ""));
     s.gate(&["uv", "pip", "install", "reqeusts"]).expect(90);
-    s.gate(&["uv", "pip", "install", "reqeusts==2.0.0"]).expect(90).expect_stopped(&[("reqeusts 2.0.0", "known-malicious")]);
+    s.gate(&["uv", "pip", "install", "reqeusts==2.0.0"])
+        .expect(90)
+        .expect_stopped(&[("reqeusts 2.0.0", "known-malicious")]);
     assert!(venv.names().is_empty() && s.blobs().is_empty());
 }
 
@@ -95,7 +117,9 @@ fn other_bytes_than_the_index_says_are_refused() {
         Reply::file(other)
     });
     let Some((s, venv)) = start(&index) else { return };
-    s.gate(&["uv", "pip", "install", "lib==1.0.0"]).expect(90).expect_stopped(&[("lib 1.0.0", "digest-mismatch")]);
+    s.gate(&["uv", "pip", "install", "lib==1.0.0"])
+        .expect(90)
+        .expect_stopped(&[("lib 1.0.0", "digest-mismatch")]);
     assert!(venv.names().is_empty() && s.blobs().is_empty());
 }
 
@@ -118,7 +142,25 @@ fn a_project_is_locked_and_synced_through_the_gate() {
     // The lock file is older than what is known now.
     s.advisory(&advisory("CVE-2020-0006", "PyPI", "lib", &["1.0.0"], "HIGH"));
     std::fs::remove_dir_all(s.work().join(".venv")).unwrap();
-    s.gate(&["uv", "sync", "--frozen"]).expect(90).expect_stopped(&[("lib 1.0.0", "known-vulnerable")]);
+    s.gate(&["uv", "sync", "--frozen"])
+        .expect(90)
+        .expect_stopped(&[("lib 1.0.0", "known-vulnerable")]);
+}
+
+#[test]
+fn what_installs_nothing_leaves_no_gap() {
+    let up = Upstream::start();
+    let index = Pypi::new(&up);
+    index.wheel("lib", "1.0.0", OLD);
+    let Some((mut s, _venv)) = start(&index) else { return };
+    s.env("VIRTUAL_ENV", "");
+    project(&s, "\"lib\"", "");
+    s.write("in.txt", "lib\n");
+    for words in [vec!["lock"], vec!["pip", "compile", "in.txt"], vec!["tree"], vec!["--version"], vec!["python", "find"]] {
+        let run = s.gate(&[&["uv"][..], &words].concat());
+        run.expect(0);
+        assert!(run.gaps().is_empty(), "{}", run.transcript());
+    }
 }
 
 #[test]
@@ -151,13 +193,21 @@ fn direct_addresses_are_closed_and_their_server_hears_nothing() {
     elsewhere.put("/evil-1.0.0-py3-none-any.whl", Reply::file(wheel("evil", "1.0.0")));
     let Some((mut s, venv)) = start(&index) else { return };
     let url = elsewhere.url("/evil-1.0.0-py3-none-any.whl");
-    s.gate(&["uv", "pip", "install", &format!("evil @ {url}")]).expect(90).expect_door(&elsewhere.host());
-    s.gate(&["uv", "pip", "install", &format!("git+{}", elsewhere.url("/evil.git"))]).expect(90).expect_door(&elsewhere.host());
+    s.gate(&["uv", "pip", "install", &format!("evil @ {url}")])
+        .expect(90)
+        .expect_door(&elsewhere.host());
+    s.gate(&["uv", "pip", "install", &format!("git+{}", elsewhere.url("/evil.git"))])
+        .expect(90)
+        .expect_door(&elsewhere.host());
     assert!(venv.names().is_empty());
     s.env("VIRTUAL_ENV", "");
     project(&s, "\"evil\"", &format!("[tool.uv.sources]\nevil = {{ url = \"{url}\" }}"));
     s.gate(&["uv", "sync"]).expect(90).expect_door(&elsewhere.host());
-    project(&s, "\"evil\"", &format!("[tool.uv.sources]\nevil = {{ git = \"{}\" }}", elsewhere.url("/evil.git")));
+    project(
+        &s,
+        "\"evil\"",
+        &format!("[tool.uv.sources]\nevil = {{ git = \"{}\" }}", elsewhere.url("/evil.git")),
+    );
     let run = s.gate(&["uv", "sync"]);
     assert_ne!(run.code, 0, "{}", run.transcript());
     assert!(elsewhere.seen().is_empty(), "{:?}", elsewhere.seen());
@@ -194,7 +244,9 @@ fn a_local_wheel_among_a_projects_sources_is_judged_too() {
     project(&s, "\"evil\"", &format!("[tool.uv.sources]\nevil = {{ path = \"{name}\" }}"));
     let run = s.gate(&["uv", "sync"]);
     assert!(run.code >= 90, "{}", run.transcript());
-    let installed = support::files_below(&s.work().join(".venv")).iter().any(|p| p.ends_with("evil/__init__.py"));
+    let installed = support::files_below(&s.work().join(".venv"))
+        .iter()
+        .any(|p| p.ends_with("evil/__init__.py"));
     assert!(!installed, "it was installed: {}", run.transcript());
 }
 
@@ -228,7 +280,16 @@ fn a_name_that_another_index_owns_comes_from_nowhere_else() {
     index.wheel("acme-tools", "99.0.0", OLD);
     let Some((s, venv)) = start(&index) else { return };
     // Without the gate this strategy would take the newest of all.
-    let words = ["uv", "pip", "install", "--index-strategy", "unsafe-best-match", "--index", &own.url(), "acme-tools"];
+    let words = [
+        "uv",
+        "pip",
+        "install",
+        "--index-strategy",
+        "unsafe-best-match",
+        "--index",
+        &own.url(),
+        "acme-tools",
+    ];
     s.gate(&words).expect(0).expect_admitted(&["acme-tools 1.0.0"]).expect_door("acme-tools");
     assert!(venv.has("acme_tools-1.0.0.dist-info"));
 }
@@ -242,10 +303,17 @@ fn uvs_own_cache_is_no_way_round_the_gate() {
     s.env("UV_CACHE_DIR", s.at("uv-cache"));
     // Filled without the gate.
     let target = s.at("elsewhere").display().to_string();
-    let plain = support::finish(s.command(uv().unwrap(), &["pip", "install", "--target", &target, "lib"]), b"", std::time::Duration::from_secs(60));
+    let plain = support::finish(
+        s.command(uv().unwrap(), &["pip", "install", "--target", &target, "lib"]),
+        b"",
+        std::time::Duration::from_secs(60),
+    );
     plain.expect(0);
     s.advisory(&advisory("MAL-2024-5", "PyPI", "lib", &[], ""));
-    for words in [vec!["uv", "pip", "install", "lib==1.0.0"], vec!["uv", "pip", "install", "--offline", "lib==1.0.0"]] {
+    for words in [
+        vec!["uv", "pip", "install", "lib==1.0.0"],
+        vec!["uv", "pip", "install", "--offline", "lib==1.0.0"],
+    ] {
         let run = s.gate(&words);
         assert_ne!(run.code, 0, "{}", run.transcript());
         assert!(venv.names().is_empty(), "{}", run.transcript());

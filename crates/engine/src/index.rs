@@ -145,9 +145,7 @@ impl Engine {
         candidates: Vec<Candidate>,
     ) -> Result<Versions, Failure> {
         let all = self.judge_each(upstream, name, candidates)?;
-        Ok(Versions {
-            judged: all.into_iter().map(|(c, judged)| (c.version, judged)).collect(),
-        })
+        Ok(Versions { judged: all.into_iter().map(|(c, judged)| (c.version, judged)).collect() })
     }
 
     /// Judges each candidate, in order; a version may be there more than once.

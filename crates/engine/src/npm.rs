@@ -70,7 +70,9 @@ impl Engine {
             return self.closed(&request.url, "is no question that installing needs");
         }
         let mut headers = request.headers.clone();
-        for hop in [header::HOST, header::CONNECTION, header::CONTENT_LENGTH, header::TRANSFER_ENCODING] {
+        for hop in
+            [header::HOST, header::CONNECTION, header::CONTENT_LENGTH, header::TRANSFER_ENCODING]
+        {
             headers.remove(hop);
         }
         headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
@@ -81,9 +83,10 @@ impl Engine {
                     let doc = Document::ok("application/json", value.to_string().into_bytes());
                     Answer::Document(Document { status: got.status, ..doc })
                 }
-                Err(_) if !got.status.is_success() => {
-                    Answer::Document(Document::error(got.status, "the registry answers without JSON\n"))
-                }
+                Err(_) if !got.status.is_success() => Answer::Document(Document::error(
+                    got.status,
+                    "the registry answers without JSON\n",
+                )),
                 Err(_) => self.closed(&request.url, "answers with something else than JSON"),
             },
             Err(failure) => self.index_failure(&request.url, failure),

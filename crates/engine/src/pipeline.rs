@@ -519,7 +519,12 @@ pub fn evidence_words(evidence: &[Evidence]) -> String {
 /// The digests that are computed beside SHA-256, in one pass over the bytes.
 pub(crate) fn wanted_algorithms(expected: &[ExpectedDigest]) -> Vec<Algorithm> {
     let mut out = vec![Algorithm::Sha512];
-    out.extend(expected.iter().map(|e| e.algorithm()).filter(|a| matches!(a, Algorithm::Sha1 | Algorithm::Sha384)));
+    out.extend(
+        expected
+            .iter()
+            .map(|e| e.algorithm())
+            .filter(|a| matches!(a, Algorithm::Sha1 | Algorithm::Sha384)),
+    );
     out.sort();
     out.dedup();
     out

@@ -156,9 +156,12 @@ impl Report {
         self.decided.fetch_add(1, Ordering::Relaxed);
         let mut entries = self.entries.lock();
         match entries.get(&key) {
-            Some(old) if old.decision.verdict > entry.decision.verdict && old.sha256 != entry.sha256 => {
+            Some(old)
+                if old.decision.verdict > entry.decision.verdict && old.sha256 != entry.sha256 =>
+            {
                 // Other bytes of the same name were refused before: both are told.
-                let more = format!("{key}|{}", entry.sha256.map(|d| d.to_hex()).unwrap_or_default());
+                let more =
+                    format!("{key}|{}", entry.sha256.map(|d| d.to_hex()).unwrap_or_default());
                 entries.insert(more, entry);
             }
             _ => {

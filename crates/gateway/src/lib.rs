@@ -5,6 +5,8 @@
 //! nothing. An artifact's bytes leave only through [`respond::artifact`], which takes
 //! [`countersign_engine::Admitted`] and nothing else.
 
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr))]
+
 pub mod authority;
 mod proxy;
 mod respond;

@@ -197,7 +197,9 @@ fn file_body(file: std::fs::File, length: u64) -> Body {
 
 fn is_one_range(text: Option<&str>) -> bool {
     text.and_then(|t| t.strip_prefix("bytes=")).is_some_and(|s| {
-        !s.contains(',') && s.contains('-') && s.chars().all(|c| c.is_ascii_digit() || "- ".contains(c))
+        !s.contains(',')
+            && s.contains('-')
+            && s.chars().all(|c| c.is_ascii_digit() || "- ".contains(c))
     })
 }
 

@@ -244,7 +244,9 @@ mod tests {
         for word in ["-c", "-c=x", "-cx", "-yc", "-qqyc", "--config-file", "--config-file=x"] {
             assert!(names_a_file(word), "{word}");
         }
-        for word in ["install", "-y", "-oAPT::X=c", "-t=backports", "--no-install-recommends", "-qq"] {
+        for word in
+            ["install", "-y", "-oAPT::X=c", "-t=backports", "--no-install-recommends", "-qq"]
+        {
             assert!(!names_a_file(word), "{word}");
         }
     }

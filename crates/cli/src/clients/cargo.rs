@@ -35,8 +35,7 @@ pub fn ask(command: &Command, memory: &mut dyn probe::Memory) -> Result<Asked, S
     let mut replaced = false;
     for file in config_files(&home) {
         let Ok(text) = std::fs::read_to_string(&file) else { continue };
-        let table: toml::Table =
-            text.parse().map_err(|e: toml::de::Error| {
+        let table: toml::Table = text.parse().map_err(|e: toml::de::Error| {
             // The line itself may hold a token.
             format!("`{}` cannot be read: {}", file.display(), e.message())
         })?;
@@ -147,7 +146,10 @@ fn read_config(table: &toml::Table, file: &Path, asked: &mut Asked) -> bool {
                 if let Some(path) = text(value, local) {
                     asked.doors.push((
                         format!("source.{name}.{local} = {path}"),
-                        "a folder of crates, which no registry vouches for; they are not judged".to_owned(), false));
+                        "a folder of crates, which no registry vouches for; they are not judged"
+                            .to_owned(),
+                        false,
+                    ));
                 }
             }
         }
@@ -288,7 +290,11 @@ fn watch_cargo(program: &Path) -> std::io::Result<Option<String>> {
     let listener = std::net::TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, 0))?;
     listener.set_nonblocking(true)?;
     let mut command = std::process::Command::new(program);
-    command.args(["fetch", "--manifest-path"]).arg(folder.path().join("Cargo.toml")).current_dir("/").env("CARGO_HOME", folder.path().join("home"));
+    command
+        .args(["fetch", "--manifest-path"])
+        .arg(folder.path().join("Cargo.toml"))
+        .current_dir("/")
+        .env("CARGO_HOME", folder.path().join("home"));
     for (name, _) in std::env::vars() {
         if name.starts_with("CARGO_REGISTR")
             || name.starts_with("CARGO_SOURCE")

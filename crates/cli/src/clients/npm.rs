@@ -154,7 +154,11 @@ fn read_project(root: &Path, lock_driven: bool, named: bool, asked: &mut Asked) 
         let Ok(packages) = npm::parse_package_lock(&text) else { continue };
         for p in packages.iter().filter(|p| !p.link) {
             if p.resolved.as_deref().is_some_and(|r| r.starts_with("file:")) && !p.in_bundle {
-                asked.refused.get_or_insert(format!("{} from {}", p.name, p.resolved.as_deref().unwrap_or("")));
+                asked.refused.get_or_insert(format!(
+                    "{} from {}",
+                    p.name,
+                    p.resolved.as_deref().unwrap_or("")
+                ));
             }
             if let Some(version) = &p.version {
                 let purl = Purl::new(Ecosystem::Npm, &p.name, Some(version));
@@ -223,15 +227,9 @@ mod tests {
         ] {
             assert!(leads_away(word), "{word}");
         }
-        for word in [
-            "--save",
-            "--production",
-            "--prefix",
-            "install",
-            "--provenance",
-            "--no-save",
-            "--call",
-        ] {
+        for word in
+            ["--save", "--production", "--prefix", "install", "--provenance", "--no-save", "--call"]
+        {
             assert!(!leads_away(word), "{word}");
         }
     }

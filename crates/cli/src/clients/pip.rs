@@ -94,7 +94,10 @@ pub fn ask(command: &Command) -> Result<Asked, String> {
             return Ok(asked);
         }
         let why = String::from_utf8_lossy(&output.stderr);
-        return Err(format!("pip cannot be asked where it fetches from: {}", why.lines().last().unwrap_or("it says nothing")));
+        return Err(format!(
+            "pip cannot be asked where it fetches from: {}",
+            why.lines().last().unwrap_or("it says nothing")
+        ));
     };
     read_answer(answer, command, &mut asked)?;
     Ok(asked)
@@ -166,7 +169,12 @@ fn read_answer(answer: Answer, command: &Command, asked: &mut Asked) -> Result<(
     Ok(())
 }
 
-fn read_spec(spec: &pypi::Spec, text: &str, asked: &mut Asked, local: &mut Vec<PathBuf>) -> Result<(), String> {
+fn read_spec(
+    spec: &pypi::Spec,
+    text: &str,
+    asked: &mut Asked,
+    local: &mut Vec<PathBuf>,
+) -> Result<(), String> {
     match spec {
         pypi::Spec::Pinned { name, version, .. } => {
             let version = countersign_ecosystem::version::normalize_pypi(version);
@@ -199,7 +207,9 @@ fn leads_away(word: &str) -> bool {
         // Short options in one word (`-Uf DIR`): what is hidden in it cannot be taken out.
         let flags = word.strip_prefix('-').unwrap_or("");
         let before = flags.split('f').next().unwrap_or("");
-        return flags.contains('f') && !before.is_empty() && before.chars().all(|c| "UqvIh".contains(c));
+        return flags.contains('f')
+            && !before.is_empty()
+            && before.chars().all(|c| "UqvIh".contains(c));
     };
     let name = name.split('=').next().unwrap_or(name);
     let begins = |full: &str, least: usize| name.len() >= least && full.starts_with(name);
@@ -257,7 +267,9 @@ fn read_requirements(
                 asked.upstreams.pop();
                 asked.upstreams.push(seed(address));
             }
-            pypi::RequirementKind::ExtraIndexUrl(address) => asked.upstreams.insert(0, seed(address)),
+            pypi::RequirementKind::ExtraIndexUrl(address) => {
+                asked.upstreams.insert(0, seed(address))
+            }
             pypi::RequirementKind::FindLinks(link) => {
                 return Err(format!(
                     "`{}` line {} opens a side door, `--find-links {}`; the gate cannot judge files there, so \
@@ -311,16 +323,13 @@ fn interpreter(command: &Command) -> Result<PathBuf, String> {
 }
 
 /// Leads pip to the gate.
-pub fn equip(
-    asked: &Asked,
-    gate: &Gate<'_>,
-    e: &mut Equipment,
-) -> Result<(), String> {
+pub fn equip(asked: &Asked, gate: &Gate<'_>, e: &mut Equipment) -> Result<(), String> {
     e.set("PIP_PROXY", gate.proxy);
     e.set("PIP_CERT", gate.certificate);
     // Older pips ask the general variables first, and so do the build back ends that pip starts,
     // which find the same gate.
-    for name in ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"] {
+    for name in ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"]
+    {
         e.set(name, gate.proxy);
     }
     for name in ["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"] {

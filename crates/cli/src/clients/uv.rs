@@ -10,8 +10,13 @@ use std::path::{Path, PathBuf};
 pub fn ask(command: &Command, memory: &mut dyn probe::Memory) -> Result<Asked, String> {
     let mut asked = Asked::default();
     let program = command.program.first().cloned().unwrap_or_default();
-    if let Some(other) = command.subcommand().filter(|s| matches!(s.as_str(), "run" | "tool" | "python" | "self" | "build" | "publish")) {
-        return Err(format!("`uv {other}` cannot be gated yet; the gate knows uv pip, add, sync, lock and remove"));
+    if let Some(other) = command
+        .subcommand()
+        .filter(|s| matches!(s.as_str(), "run" | "tool" | "python" | "self" | "build" | "publish"))
+    {
+        return Err(format!(
+            "`uv {other}` cannot be gated yet; the gate knows uv pip, add, sync, lock and remove"
+        ));
     }
     let settings = settings(command)?;
     // The proxies that the question itself was asked with are the ones that lead nowhere.
@@ -73,13 +78,16 @@ pub fn ask(command: &Command, memory: &mut dyn probe::Memory) -> Result<Asked, S
     read_sources(&here, &mut local);
     // The project and its workspace are the user's own.
     local.push(here.clone());
-    local.extend(here.ancestors().filter(|d| d.join("pyproject.toml").is_file()).map(Path::to_path_buf));
+    local.extend(
+        here.ancestors().filter(|d| d.join("pyproject.toml").is_file()).map(Path::to_path_buf),
+    );
     let sites = sites(command, &here);
     asked.installed = countersign_engine::account::installed_python(&sites);
     // Locking and compiling read metadata and install nothing.
     let texts = command.texts();
-    let only_reads = command.subcommand().is_some_and(|s| matches!(s.as_str(), "lock" | "export" | "tree"))
-        || texts.iter().any(|a| a == "compile");
+    let only_reads =
+        command.subcommand().is_some_and(|s| matches!(s.as_str(), "lock" | "export" | "tree"))
+            || texts.iter().any(|a| a == "compile");
     if !only_reads {
         asked.account = Plan::Python(PythonPlan { sites, downloads: Vec::new(), local });
     }
@@ -102,7 +110,10 @@ fn settings(command: &Command) -> Result<String, String> {
         return Ok(text);
     }
     let why = String::from_utf8_lossy(&output.stderr);
-    Err(format!("uv cannot be asked for its settings: {}", why.lines().next().unwrap_or("it says nothing")))
+    Err(format!(
+        "uv cannot be asked for its settings: {}",
+        why.lines().next().unwrap_or("it says nothing")
+    ))
 }
 
 /// An index of uv's resolved settings.

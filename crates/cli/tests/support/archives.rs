@@ -48,12 +48,19 @@ fn metadata(name: &str, version: &str, requires: &[&str]) -> String {
     text
 }
 
-const WHEEL: &str = "Wheel-Version: 1.0\nGenerator: countersign-test\nRoot-Is-Purelib: true\nTag: py3-none-any\n";
+const WHEEL: &str =
+    "Wheel-Version: 1.0\nGenerator: countersign-test\nRoot-Is-Purelib: true\nTag: py3-none-any\n";
 
 /// A wheel with these files beside its metadata (binary distribution format, PEP 427).
-pub fn wheel_with(name: &str, version: &str, files: &[(&str, &[u8])], requires: &[&str]) -> Vec<u8> {
+pub fn wheel_with(
+    name: &str,
+    version: &str,
+    files: &[(&str, &[u8])],
+    requires: &[&str],
+) -> Vec<u8> {
     let info = format!("{}.dist-info", stem(name, version));
-    let mut all: Vec<(String, Vec<u8>)> = files.iter().map(|(p, b)| ((*p).to_owned(), b.to_vec())).collect();
+    let mut all: Vec<(String, Vec<u8>)> =
+        files.iter().map(|(p, b)| ((*p).to_owned(), b.to_vec())).collect();
     all.push((format!("{info}/METADATA"), metadata(name, version, requires).into_bytes()));
     all.push((format!("{info}/WHEEL"), WHEEL.as_bytes().to_vec()));
     let mut record: String = all.iter().map(|(p, b)| record_line(p, b)).collect();
@@ -70,7 +77,8 @@ pub fn wheel(name: &str, version: &str) -> Vec<u8> {
 }
 
 fn zip(files: &[(String, Vec<u8>)]) -> Vec<u8> {
-    let options = zip::write::SimpleFileOptions::default().compression_method(zip::CompressionMethod::Stored);
+    let options =
+        zip::write::SimpleFileOptions::default().compression_method(zip::CompressionMethod::Stored);
     let mut writer = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
     for (path, bytes) in files {
         writer.start_file(path.as_str(), options).unwrap();
@@ -239,21 +247,33 @@ pub fn sdist(name: &str, version: &str, payload: &str) -> Vec<u8> {
 }
 
 /// An npm package; `more` are members of its package.json.
-pub fn npm_tarball(name: &str, version: &str, more: serde_json::Value, files: &[(&str, &[u8])]) -> Vec<u8> {
+pub fn npm_tarball(
+    name: &str,
+    version: &str,
+    more: serde_json::Value,
+    files: &[(&str, &[u8])],
+) -> Vec<u8> {
     let mut json = serde_json::json!({"name": name, "version": version, "main": "index.js"});
     if let (Some(map), Some(more)) = (json.as_object_mut(), more.as_object()) {
         map.extend(more.clone());
     }
     let index = format!("module.exports = {version:?};\n");
-    let mut all = owned("package", &[("package.json", json.to_string().as_bytes()), ("index.js", index.as_bytes())]);
+    let mut all = owned(
+        "package",
+        &[("package.json", json.to_string().as_bytes()), ("index.js", index.as_bytes())],
+    );
     all.extend(owned("package", files));
     tar_gz(&all)
 }
 
 /// A crate with an empty library.
 pub fn cargo_crate(name: &str, version: &str, files: &[(&str, &[u8])]) -> Vec<u8> {
-    let manifest = format!("[package]\nname = \"{name}\"\nversion = \"{version}\"\nedition = \"2021\"\n");
-    let mut all = owned(&format!("{name}-{version}"), &[("Cargo.toml", manifest.as_bytes()), ("src/lib.rs", b"")]);
+    let manifest =
+        format!("[package]\nname = \"{name}\"\nversion = \"{version}\"\nedition = \"2021\"\n");
+    let mut all = owned(
+        &format!("{name}-{version}"),
+        &[("Cargo.toml", manifest.as_bytes()), ("src/lib.rs", b"")],
+    );
     all.extend(owned(&format!("{name}-{version}"), files));
     tar_gz(&all)
 }
@@ -267,8 +287,22 @@ pub fn deb(name: &str, version: &str) -> Vec<u8> {
     let control = tar_gz(&[("./control".to_owned(), control.into_bytes())]);
     let data = tar_gz(&[(format!("./usr/share/doc/{name}/readme"), b"nothing\n".to_vec())]);
     let mut out = b"!<arch>\n".to_vec();
-    for (member, bytes) in [("debian-binary", b"2.0\n".as_slice()), ("control.tar.gz", &control), ("data.tar.gz", &data)] {
-        out.extend(format!("{member:<16}{:<12}{:<6}{:<6}{:<8}{:<10}`\n", 1_600_000_000, 0, 0, 100_644, bytes.len()).bytes());
+    for (member, bytes) in [
+        ("debian-binary", b"2.0\n".as_slice()),
+        ("control.tar.gz", &control),
+        ("data.tar.gz", &data),
+    ] {
+        out.extend(
+            format!(
+                "{member:<16}{:<12}{:<6}{:<6}{:<8}{:<10}`\n",
+                1_600_000_000,
+                0,
+                0,
+                100_644,
+                bytes.len()
+            )
+            .bytes(),
+        );
         out.extend(bytes);
         if bytes.len() % 2 == 1 {
             out.push(b'\n');

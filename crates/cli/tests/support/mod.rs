@@ -33,7 +33,12 @@ pub fn which(program: &str) -> Option<PathBuf> {
 /// uv: named by `COUNTERSIGN_TEST_UV`, or on the path.
 pub fn uv() -> Option<&'static PathBuf> {
     static UV: OnceLock<Option<PathBuf>> = OnceLock::new();
-    let find = || std::env::var_os("COUNTERSIGN_TEST_UV").map(PathBuf::from).filter(|p| p.is_file()).or_else(|| which("uv"));
+    let find = || {
+        std::env::var_os("COUNTERSIGN_TEST_UV")
+            .map(PathBuf::from)
+            .filter(|p| p.is_file())
+            .or_else(|| which("uv"))
+    };
     UV.get_or_init(find).as_ref()
 }
 
@@ -46,7 +51,9 @@ pub fn npm() -> Option<&'static PathBuf> {
 /// The cargo that runs the tests.
 pub fn cargo() -> Option<&'static PathBuf> {
     static CARGO: OnceLock<Option<PathBuf>> = OnceLock::new();
-    CARGO.get_or_init(|| std::env::var_os("CARGO").map(PathBuf::from).filter(|p| p.is_file())).as_ref()
+    CARGO
+        .get_or_init(|| std::env::var_os("CARGO").map(PathBuf::from).filter(|p| p.is_file()))
+        .as_ref()
 }
 
 /// apt-get.
@@ -76,8 +83,13 @@ fn find_python() -> Option<Python> {
     let text = String::from_utf8(out.stdout).ok()?;
     let mut lines = text.lines().map(PathBuf::from);
     let (executable, site) = (lines.next()?, lines.next()?);
-    let names = std::fs::read_dir(&site).ok()?.flatten().map(|e| e.file_name().to_string_lossy().into_owned());
-    let parts = names.filter(|n| n == "pip" || (n.starts_with("pip-") && n.ends_with(".dist-info"))).collect();
+    let names = std::fs::read_dir(&site)
+        .ok()?
+        .flatten()
+        .map(|e| e.file_name().to_string_lossy().into_owned());
+    let parts = names
+        .filter(|n| n == "pip" || (n.starts_with("pip-") && n.ends_with(".dist-info")))
+        .collect();
     Some(Python { executable, site, parts })
 }
 
@@ -90,7 +102,11 @@ pub struct Venv {
 
 impl Venv {
     fn make(python: &Python, root: &Path) -> Self {
-        let made = Command::new(&python.executable).args(["-m", "venv", "--without-pip"]).arg(root).status().unwrap();
+        let made = Command::new(&python.executable)
+            .args(["-m", "venv", "--without-pip"])
+            .arg(root)
+            .status()
+            .unwrap();
         assert!(made.success(), "a virtual environment could not be made");
         let lib = std::fs::read_dir(root.join("lib")).unwrap().flatten().next().unwrap().path();
         let site = lib.join("site-packages");
@@ -112,7 +128,9 @@ impl Venv {
 
     /// What is installed there beside pip.
     pub fn names(&self) -> Vec<String> {
-        let own = |n: &String| !n.starts_with("pip") && n != "__pycache__" && !n.starts_with("_virtualenv");
+        let own = |n: &String| {
+            !n.starts_with("pip") && n != "__pycache__" && !n.starts_with("_virtualenv")
+        };
         let mut all: Vec<String> = std::fs::read_dir(&self.site)
             .unwrap()
             .flatten()
@@ -148,7 +166,10 @@ def ask(url, headers=None, method="GET", body=None):
     return r.status, {k.lower(): v for k, v in r.getheaders()}, r.read()
 "#;
     let python = venv.root.join("bin/python");
-    write_program(&venv.root.join("bin/pip"), &format!("#!{}\n{helpers}\n{script}\n", python.display()));
+    write_program(
+        &venv.root.join("bin/pip"),
+        &format!("#!{}\n{helpers}\n{script}\n", python.display()),
+    );
 }
 
 /// Writes an executable script.
@@ -230,7 +251,8 @@ impl Run {
     /// Requires that exactly these artifacts were stopped, for these reasons.
     #[track_caller]
     pub fn expect_stopped(&self, want: &[(&str, &str)]) -> &Self {
-        let mut want: Vec<_> = want.iter().map(|(a, r)| ((*a).to_owned(), (*r).to_owned())).collect();
+        let mut want: Vec<_> =
+            want.iter().map(|(a, r)| ((*a).to_owned(), (*r).to_owned())).collect();
         let mut got = self.stopped();
         want.sort();
         got.sort();
@@ -252,13 +274,21 @@ impl Run {
     /// Gaps that the reconciliation found, as `what: why`.
     pub fn gaps(&self) -> Vec<String> {
         let all = self.report["account"]["gaps"].as_array().cloned().unwrap_or_default();
-        all.iter().map(|g| format!("{}: {}", g["what"].as_str().unwrap_or(""), g["why"].as_str().unwrap_or(""))).collect()
+        all.iter()
+            .map(|g| {
+                format!("{}: {}", g["what"].as_str().unwrap_or(""), g["why"].as_str().unwrap_or(""))
+            })
+            .collect()
     }
 
     /// Requires exit code 92 and a gap that names `what`.
     #[track_caller]
     pub fn expect_gap(&self, what: &str) -> &Self {
-        assert!(self.gaps().iter().any(|g| g.contains(what)), "no gap names `{what}`\n{}", self.transcript());
+        assert!(
+            self.gaps().iter().any(|g| g.contains(what)),
+            "no gap names `{what}`\n{}",
+            self.transcript()
+        );
         self.expect(92)
     }
 
@@ -298,7 +328,15 @@ impl Sandbox {
         let shared = std::fs::Permissions::from_mode(0o1777);
         std::fs::set_permissions(folder.path().join("tmp"), shared).unwrap();
         let path = std::env::split_paths(&std::env::var_os("PATH").unwrap()).collect();
-        Self { folder, env: Vec::new(), path, inherit: false, options: Vec::new(), deadline: DEADLINE, count: std::cell::Cell::new(0) }
+        Self {
+            folder,
+            env: Vec::new(),
+            path,
+            inherit: false,
+            options: Vec::new(),
+            deadline: DEADLINE,
+            count: std::cell::Cell::new(0),
+        }
     }
 
     /// A sandbox in which the clients keep the machine's own configuration.
@@ -433,7 +471,11 @@ impl Sandbox {
     pub fn decisions(&self) -> Vec<(String, String, String)> {
         let text = |v: &Value| v.as_str().unwrap_or("").to_owned();
         let one = |d: &Value| {
-            (text(&d["purl"]), text(&d["decision"]["verdict"]), text(&d["decision"]["fired"][0]["reason"]))
+            (
+                text(&d["purl"]),
+                text(&d["decision"]["verdict"]),
+                text(&d["decision"]["fired"][0]["reason"]),
+            )
         };
         self.ledger().iter().map(one).collect()
     }
@@ -442,7 +484,9 @@ impl Sandbox {
     #[track_caller]
     pub fn expect_decision(&self, purl: &str, verdict: &str, reason: &str) {
         let all = self.decisions();
-        let found = all.iter().any(|(p, v, r)| p == purl && v == verdict && (verdict == "admit" || r == reason));
+        let found = all
+            .iter()
+            .any(|(p, v, r)| p == purl && v == verdict && (verdict == "admit" || r == reason));
         assert!(found, "no entry says {verdict} ({reason}) of {purl}: {all:#?}");
     }
 
@@ -467,8 +511,16 @@ impl Sandbox {
     #[track_caller]
     pub fn expect_nowhere(&self, secret: &str, runs: &[&Run]) {
         for r in runs {
-            assert!(!r.stdout.contains(secret) && !r.stderr.contains(secret), "`{secret}` was printed\n{}", r.transcript());
-            assert!(!r.report.to_string().contains(secret), "`{secret}` is in the report\n{}", r.transcript());
+            assert!(
+                !r.stdout.contains(secret) && !r.stderr.contains(secret),
+                "`{secret}` was printed\n{}",
+                r.transcript()
+            );
+            assert!(
+                !r.report.to_string().contains(secret),
+                "`{secret}` is in the report\n{}",
+                r.transcript()
+            );
         }
         for file in files_below(&self.state()) {
             let bytes = std::fs::read(&file).unwrap();

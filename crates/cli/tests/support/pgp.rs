@@ -13,7 +13,8 @@ pub struct Key(Cert);
 impl Key {
     /// A new key.
     pub fn new(user: &str) -> Self {
-        let (cert, _) = CertBuilder::new().add_userid(user).add_signing_subkey().generate().unwrap();
+        let (cert, _) =
+            CertBuilder::new().add_userid(user).add_signing_subkey().generate().unwrap();
         Self(cert)
     }
 

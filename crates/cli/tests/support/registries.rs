@@ -34,7 +34,13 @@ impl PyFile {
     /// A file that is what its index says.
     pub fn new(name: &str, bytes: Vec<u8>, age: i64) -> Self {
         let (sha256, size) = (sha256(&bytes), Some(bytes.len() as u64));
-        Self { name: name.to_owned(), body: Body::Bytes(bytes.into()), sha256, age: Some(age), size }
+        Self {
+            name: name.to_owned(),
+            body: Body::Bytes(bytes.into()),
+            sha256,
+            age: Some(age),
+            size,
+        }
     }
 }
 
@@ -109,7 +115,10 @@ impl<'u> Pypi<'u> {
 
     /// Adds a source distribution that runs `payload` while it is built.
     pub fn sdist(&self, project: &str, version: &str, payload: &str) -> &Self {
-        self.add(project, PyFile::new(&sdist_name(project, version), sdist(project, version, payload), OLD))
+        self.add(
+            project,
+            PyFile::new(&sdist_name(project, version), sdist(project, version, payload), OLD),
+        )
     }
 
     /// Replaces a file's bytes, and what the index says of them when `listed`.
@@ -139,15 +148,21 @@ fn json_page(name: &str, base: &str, files: &[PyFile]) -> String {
             file
         })
         .collect();
-    json!({"meta": {"api-version": "1.1"}, "name": name, "versions": [], "files": files}).to_string()
+    json!({"meta": {"api-version": "1.1"}, "name": name, "versions": [], "files": files})
+        .to_string()
 }
 
 fn html_page(base: &str, files: &[PyFile]) -> String {
     let mut out = "<!DOCTYPE html><html><head><title>links</title></head><body>\n".to_owned();
     for f in files {
-        let fragment = if f.sha256.is_empty() { String::new() } else { format!("#sha256={}", f.sha256) };
-        let time = f.age.map_or_else(String::new, |a| format!(" data-upload-time=\"{}\"", hours_ago(a)));
-        out.push_str(&format!("<a href=\"{base}/files/{0}{fragment}\"{time}>{0}</a><br>\n", f.name));
+        let fragment =
+            if f.sha256.is_empty() { String::new() } else { format!("#sha256={}", f.sha256) };
+        let time =
+            f.age.map_or_else(String::new, |a| format!(" data-upload-time=\"{}\"", hours_ago(a)));
+        out.push_str(&format!(
+            "<a href=\"{base}/files/{0}{fragment}\"{time}>{0}</a><br>\n",
+            f.name
+        ));
     }
     out + "</body></html>\n"
 }
@@ -191,10 +206,20 @@ impl<'u> Npm<'u> {
     }
 
     /// Adds a version whose package.json and document agree.
-    pub fn add(&self, name: &str, version: &str, age: i64, more: Value, files: &[(&str, &[u8])]) -> &Self {
+    pub fn add(
+        &self,
+        name: &str,
+        version: &str,
+        age: i64,
+        more: Value,
+        files: &[(&str, &[u8])],
+    ) -> &Self {
         let tarball = super::archives::npm_tarball(name, version, more.clone(), files);
         let integrity = integrity(&tarball);
-        self.add_version(name, NpmVersion { version: version.to_owned(), tarball, integrity, age, more })
+        self.add_version(
+            name,
+            NpmVersion { version: version.to_owned(), tarball, integrity, age, more },
+        )
     }
 
     /// Adds a version as it is given.
@@ -233,7 +258,8 @@ fn packument(host: &str, name: &str, all: &[NpmVersion]) -> String {
         time.insert(v.version.clone(), hours_ago(v.age).into());
     }
     let latest = all.last().map(|v| v.version.clone());
-    json!({"name": name, "dist-tags": {"latest": latest}, "versions": versions, "time": time}).to_string()
+    json!({"name": name, "dist-tags": {"latest": latest}, "versions": versions, "time": time})
+        .to_string()
 }
 
 /// A sparse cargo registry at `/index/`.
@@ -287,7 +313,8 @@ impl<'u> Cargo<'u> {
 
 /// An OSV record about one version, or all versions, of a package.
 pub fn advisory(id: &str, ecosystem: &str, name: &str, versions: &[&str], severity: &str) -> Value {
-    let mut affected = json!({"package": {"ecosystem": ecosystem, "name": name}, "versions": versions});
+    let mut affected =
+        json!({"package": {"ecosystem": ecosystem, "name": name}, "versions": versions});
     if versions.is_empty() {
         let kind = if ecosystem == "PyPI" { "ECOSYSTEM" } else { "SEMVER" };
         affected["ranges"] = json!([{"type": kind, "events": [{"introduced": "0"}]}]);

@@ -29,7 +29,11 @@ impl Seen {
 pub enum Body {
     Bytes(Arc<[u8]>),
     /// Head, `zeros` zero bytes, tail: large files that nobody holds in memory.
-    Padded { head: Arc<[u8]>, zeros: u64, tail: Arc<[u8]> },
+    Padded {
+        head: Arc<[u8]>,
+        zeros: u64,
+        tail: Arc<[u8]>,
+    },
 }
 
 impl Body {
@@ -202,7 +206,8 @@ impl Upstream {
     /// Lets what is served at a path go wrong from now on.
     pub fn break_with(&self, path: &str, change: impl Fn(Reply) -> Reply + Send + Sync + 'static) {
         let mut routes = self.shared.routes.lock().unwrap();
-        let good = routes.get(path).cloned().unwrap_or_else(|| panic!("nothing is served at {path}"));
+        let good =
+            routes.get(path).cloned().unwrap_or_else(|| panic!("nothing is served at {path}"));
         routes.insert(path.to_owned(), Arc::new(move |seen| change(good(seen))));
     }
 
@@ -271,7 +276,8 @@ fn read_request(reader: &mut BufReader<TcpStream>) -> std::io::Result<Option<See
         return Ok(None);
     }
     let mut words = line.split_whitespace();
-    let (method, path) = (words.next().unwrap_or("").to_owned(), words.next().unwrap_or("").to_owned());
+    let (method, path) =
+        (words.next().unwrap_or("").to_owned(), words.next().unwrap_or("").to_owned());
     let mut headers = Vec::new();
     loop {
         let mut line = String::new();
@@ -299,7 +305,12 @@ fn answer(seen: &Seen, shared: &Shared) -> Reply {
 }
 
 /// Sends an answer; false when the connection cannot be used again.
-fn send(stream: &mut TcpStream, seen: &Seen, reply: &Reply, shared: &Shared) -> std::io::Result<bool> {
+fn send(
+    stream: &mut TcpStream,
+    seen: &Seen,
+    reply: &Reply,
+    shared: &Shared,
+) -> std::io::Result<bool> {
     std::thread::sleep(reply.delay);
     let length = reply.body.len();
     let (announced, sent) = match reply.fault {

@@ -30,12 +30,14 @@ pub(crate) fn sources(plan: &CargoPlan) -> Vec<PathBuf> {
 }
 
 /// The first of `changed` files that is not what the crate's manifest says.
-fn first_difference(folder: &Path, changed: &[String], manifest: &[ManifestEntry]) -> Option<String> {
+fn first_difference(
+    folder: &Path,
+    changed: &[String],
+    manifest: &[ManifestEntry],
+) -> Option<String> {
     // A crate's files lie below one folder that is named like the one it is unpacked into.
-    let wanted: HashMap<&str, Sha256Digest> = manifest
-        .iter()
-        .filter_map(|e| Some((e.path.split_once('/')?.1, e.sha256)))
-        .collect();
+    let wanted: HashMap<&str, Sha256Digest> =
+        manifest.iter().filter_map(|e| Some((e.path.split_once('/')?.1, e.sha256))).collect();
     for path in changed {
         let Some(digest) = wanted.get(path.as_str()) else {
             return Some(format!("{path} is not in the admitted crate"));
@@ -125,7 +127,8 @@ impl Engine {
                 .filter(|(path, stamp)| old.get(*path) != Some(stamp) && *path != ".cargo-ok")
                 .map(|(path, _)| path.clone())
                 .collect();
-            let name = folder.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+            let name =
+                folder.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
             let of = |c: &&LockedCrate| format!("{}-{}", c.name, c.version) == name;
             let Some(checksum) = crates.iter().find(of).and_then(|c| c.checksum) else { continue };
             if changed.is_empty() {

@@ -114,7 +114,8 @@ fn newest_change(folder: &Path, depth: usize) -> i64 {
     let mut newest = 0;
     for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
         let Ok(meta) = entry.metadata() else { continue };
-        newest = newest.max(meta.ctime().wrapping_mul(1_000_000_000).wrapping_add(meta.ctime_nsec()));
+        newest =
+            newest.max(meta.ctime().wrapping_mul(1_000_000_000).wrapping_add(meta.ctime_nsec()));
         let own = !(depth == 0 && entry.file_name() == "node_modules");
         if meta.is_dir() && own && depth < MAX_DEPTH {
             newest = newest.max(newest_change(&entry.path(), depth + 1));
@@ -174,7 +175,9 @@ impl Engine {
             if by_digest || by_name {
                 match self.compare_package(path, &purl, &admitted).await {
                     None => account.matched += 1,
-                    Some(difference) => account.gap(label, format!("{}: {difference}", shown(path))),
+                    Some(difference) => {
+                        account.gap(label, format!("{}: {difference}", shown(path)))
+                    }
                 }
             } else if admitted.contains_key(&purl) {
                 let why = "has another digest than the tarball that was admitted";
@@ -189,10 +192,16 @@ impl Engine {
             let purl = Purl::new(Ecosystem::Npm, &found.name, Some(&found.version));
             let same = before.packages.get(path) == Some(found);
             let stamps = (before.stamps.get(path), after.stamps.get(path));
-            if same && stamps.0 != stamps.1 && !found.local && !inside_admitted(path, &after, &admitted) {
+            if same
+                && stamps.0 != stamps.1
+                && !found.local
+                && !inside_admitted(path, &after, &admitted)
+            {
                 match self.compare_package(path, &purl, &admitted).await {
                     None => account.matched += 1,
-                    Some(difference) => account.gap(purl.label(), format!("{}: {difference}", shown(path))),
+                    Some(difference) => {
+                        account.gap(purl.label(), format!("{}: {difference}", shown(path)))
+                    }
                 }
             }
         }
@@ -212,9 +221,9 @@ impl Engine {
     ) -> Option<String> {
         let hooked = self.report().entries().iter().any(|e| {
             e.purl.as_ref() == Some(purl)
-                && e.facts.as_ref().is_some_and(|f| {
-                    f.findings.iter().any(|x| x.kind == FindingKind::InstallHook)
-                })
+                && e.facts
+                    .as_ref()
+                    .is_some_and(|f| f.findings.iter().any(|x| x.kind == FindingKind::InstallHook))
         });
         if hooked {
             return None;

@@ -107,7 +107,9 @@ impl Engine {
             return account;
         };
         if after.is_empty() && !plan.sites.is_empty() && !admitted.is_empty() {
-            account.not_done.push("no environment was found where the client installs to".to_owned());
+            account
+                .not_done
+                .push("no environment was found where the client installs to".to_owned());
         }
         for (site, files) in &after {
             let old = before.get(site).cloned().unwrap_or_default();
