@@ -242,7 +242,7 @@ fn postinstall(script: &str) -> Option<(Sandbox, Run)> {
     }
     let up = Upstream::start();
     let registry = Npm::new(&up);
-    registry.add("lib", "1.0.0", OLD, json!({}), &[]);
+    registry.add("lib", "1.0.0", OLD, json!({"bin": {"lib": "index.js"}}), &[]);
     let more =
         json!({"dependencies": {"lib": "1.0.0"}, "scripts": {"postinstall": "node hook.js"}});
     registry.add("app", "1.0.0", OLD, more, &[("hook.js", script.as_bytes())]);
@@ -348,11 +348,17 @@ fn a_file_added_to_another_package_is_named() {
 
 #[test]
 fn a_program_that_a_hook_drops_is_named() {
-    let script = format!(
-        "{MODULES}fs.mkdirSync(m + '.bin', {{recursive: true}});\nfs.writeFileSync(m + '.bin/node', '#!/bin/sh\\n')"
-    );
+    let script = format!("{MODULES}fs.writeFileSync(m + '.bin/node', '#!/bin/sh\\n')");
     let Some((_s, run)) = postinstall(&script) else { return };
     run.expect_gap(".bin/node");
+}
+
+#[test]
+fn a_program_that_a_hook_leads_elsewhere_is_named() {
+    let script =
+        format!("{MODULES}fs.unlinkSync(m + '.bin/lib');\nfs.symlinkSync('../app/hook.js', m + '.bin/lib');\n");
+    let Some((_s, run)) = postinstall(&script) else { return };
+    run.expect_gap(".bin/lib");
 }
 
 #[test]
