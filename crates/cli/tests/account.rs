@@ -355,8 +355,9 @@ fn a_program_that_a_hook_drops_is_named() {
 
 #[test]
 fn a_program_that_a_hook_leads_elsewhere_is_named() {
-    let script =
-        format!("{MODULES}fs.unlinkSync(m + '.bin/lib');\nfs.symlinkSync('../app/hook.js', m + '.bin/lib');\n");
+    let script = format!(
+        "{MODULES}fs.unlinkSync(m + '.bin/lib');\nfs.symlinkSync('../app/hook.js', m + '.bin/lib');\n"
+    );
     let Some((_s, run)) = postinstall(&script) else { return };
     run.expect_gap(".bin/lib");
 }

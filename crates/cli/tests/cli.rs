@@ -829,3 +829,21 @@ fn doctor_says_what_works() {
     s.env("PIP_INDEX_URL", "http://127.0.0.1:9/simple");
     s.countersign(&["doctor"]).expect(1).says("FAIL");
 }
+
+/// pip as a program does not look into the working folder; neither may the question to it.
+#[test]
+fn a_question_runs_nothing_that_lies_in_the_working_folder() {
+    let up = Upstream::start();
+    let index = Pypi::new(&up);
+    index.wheel("lib", "1.0.0", OLD);
+    let Some((s, venv)) = start(&index) else { return };
+    let ran = s.at("ran");
+    for name in
+        ["json.py", "sysconfig.py", "site.py", "pip/__init__.py", "argparse.py", "logging.py"]
+    {
+        s.write(name, format!("open({:?}, 'a').write(__file__)\n", ran.display().to_string()));
+    }
+    s.gate(&["pip", "install", "lib"]).expect(0).expect_admitted(&["lib 1.0.0"]);
+    assert!(venv.has("lib"));
+    assert!(!ran.exists(), "{} was run", std::fs::read_to_string(&ran).unwrap());
+}

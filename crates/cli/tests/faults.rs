@@ -15,12 +15,13 @@
 mod support;
 
 use flate2::{Compression, write::GzEncoder};
+use serde_json::json;
 use std::io::Write as _;
 use std::time::Duration;
 use support::archives::{wheel, wheel_name, wheel_with};
-use support::registries::{OLD, PyFile, Pypi};
+use support::registries::{Cargo, Npm, OLD, PyFile, Pypi};
 use support::server::{Body, Fault, Reply, Upstream};
-use support::{Run, Sandbox, python, skipped};
+use support::{Run, Sandbox, cargo, npm, python, skipped};
 
 const PATIENCE: &str = "[patience]\nconnect-seconds = 2\nread-seconds = 1\n";
 const JSON: &str = "application/vnd.pypi.simple.v1+json";
@@ -461,4 +462,128 @@ fn a_file_of_another_project_is_not_offered() {
     ]);
     assert!(run.code >= 90, "{}", run.transcript());
     assert_eq!(up.count(&index.file_path(&wheel_name("evil", "9.0.0"))), 0);
+}
+
+/// Lets npm's document go wrong.
+#[track_caller]
+fn packument_fault(
+    change: impl Fn(Reply) -> Reply + Send + Sync + 'static,
+    reason: &str,
+    code: i32,
+) {
+    if skipped("npm with node", npm()) {
+        return;
+    }
+    let up = Upstream::start();
+    let registry = Npm::new(&up);
+    registry.add("lib", "1.0.0", OLD, json!({}), &[]);
+    up.break_with("/lib", change);
+    let mut s = Sandbox::new();
+    s.env("npm_config_registry", registry.url()).env("npm_config_audit", "false");
+    s.env("npm_config_fetch_retries", "0").config(PATIENCE);
+    s.deadline = Duration::from_secs(30);
+    s.write("package.json", "{\"name\": \"project\", \"version\": \"1.0.0\"}");
+    let run = s.gate(&["npm", "install", "lib"]);
+    run.expect(code);
+    let reasons: Vec<String> = run.stopped().into_iter().map(|(_, r)| r).collect();
+    assert_eq!(reasons, [reason], "{}", run.transcript());
+    assert_eq!(up.count(&Npm::tarball_path("lib", "1.0.0")), 0);
+    assert!(s.blobs().is_empty() && !s.work().join("node_modules/lib").exists());
+}
+
+#[test]
+fn a_packument_that_is_none() {
+    packument_fault(
+        |_| Reply::ok("application/json", "{\"name\": \"lib\", \"versions\": 7}"),
+        "index-malformed",
+        93,
+    );
+    packument_fault(|_| Reply::ok("text/html", "<html>log in"), "index-malformed", 93);
+    packument_fault(|_| Reply::ok("application/json", "[".repeat(300_000)), "index-malformed", 93);
+}
+
+#[test]
+fn the_packument_of_another_package() {
+    let other = json!({"name": "other", "dist-tags": {}, "versions": {}}).to_string();
+    packument_fault(move |_| Reply::ok("application/json", other.clone()), "index-malformed", 93);
+}
+
+#[test]
+fn a_packument_that_stalls_or_fails() {
+    packument_fault(|r| r.fault(Fault::StallAfter(10)), "upstream-stalled", 93);
+    packument_fault(|r| r.fault(Fault::CloseAfter(10)), "upstream-truncated", 93);
+    packument_fault(|_| Reply::error(503), "upstream-failed", 93);
+}
+
+/// Lets a file of cargo's registry go wrong.
+#[track_caller]
+fn crate_index_fault(
+    path: &str,
+    change: impl Fn(Reply) -> Reply + Send + Sync + 'static,
+    reason: &str,
+    code: i32,
+) {
+    if skipped("cargo", cargo()) {
+        return;
+    }
+    let up = Upstream::start();
+    let registry = Cargo::new(&up);
+    registry.add("library", "1.0.0", OLD);
+    up.break_with(path, change);
+    let mut s = Sandbox::new();
+    s.path_first(cargo().unwrap().parent().unwrap());
+    let home = s.at("cargo-home");
+    std::fs::create_dir(&home).unwrap();
+    let config = format!(
+        "[source.crates-io]\nreplace-with = \"own\"\n[source.own]\nregistry = \"{}\"\n[net]\nretry = 0\n",
+        registry.url()
+    );
+    std::fs::write(home.join("config.toml"), config).unwrap();
+    s.env("CARGO_HOME", &home).config(PATIENCE);
+    s.deadline = Duration::from_secs(30);
+    s.write("Cargo.toml", "[package]\nname = \"project\"\nversion = \"0.1.0\"\nedition = \"2021\"\n[workspace]\n[dependencies]\nlibrary = \"1\"\n");
+    s.write("src/lib.rs", "");
+    let run = s.gate(&["cargo", "fetch"]);
+    run.expect(code);
+    let reasons: Vec<String> = run.stopped().into_iter().map(|(_, r)| r).collect();
+    assert!(!reasons.is_empty() && reasons.iter().all(|r| r == reason), "{}", run.transcript());
+    assert!(s.blobs().is_empty());
+}
+
+const CRATE_INDEX: &str = "/index/li/br/library";
+
+#[test]
+fn a_crate_index_that_is_none() {
+    crate_index_fault(
+        CRATE_INDEX,
+        |_| Reply::ok("text/plain", "[".repeat(300_000)),
+        "index-malformed",
+        93,
+    );
+    crate_index_fault(
+        "/index/config.json",
+        |_| Reply::ok("application/json", "{}"),
+        "index-malformed",
+        93,
+    );
+    crate_index_fault(
+        "/index/config.json",
+        |_| Reply::ok("application/json", "{\"dl\": \"file:///etc\"}"),
+        "index-malformed",
+        93,
+    );
+}
+
+#[test]
+fn a_crate_index_that_stalls_or_fails() {
+    crate_index_fault(CRATE_INDEX, |r| r.fault(Fault::StallAfter(10)), "upstream-stalled", 93);
+    crate_index_fault(CRATE_INDEX, |r| r.fault(Fault::CloseAfter(10)), "upstream-truncated", 93);
+    crate_index_fault("/index/config.json", |_| Reply::error(500), "upstream-failed", 93);
+}
+
+#[test]
+fn a_crate_that_is_truncated() {
+    let path = Cargo::crate_path("library", "1.0.0");
+    crate_index_fault(&path, |r| r.fault(Fault::CloseAfter(10)), "upstream-truncated", 90);
+    crate_index_fault(&path, |_| Reply::ok("text/html", "<html>log in"), "upstream-type", 90);
 }

@@ -100,11 +100,39 @@ fn hidden_strangers(name: &str, path: &Path) -> Vec<PathBuf> {
             .into_iter()
             .flatten()
             .flatten()
-            .filter(|e| !e.file_type().is_ok_and(|t| t.is_symlink()))
             .map(|e| e.path())
+            .filter(|p| !leads_to_a_program(p))
             .collect(),
         ".package-lock.json" | ".cache" | ".prisma" | ".vite" => Vec::new(),
         _ => vec![path.to_path_buf()],
+    }
+}
+
+/// Whether an entry of `.bin` is a link to a file that its package names as a program (package.json,
+/// `bin` and `directories.bin`).
+fn leads_to_a_program(link: &Path) -> bool {
+    let is_link = link.symlink_metadata().is_ok_and(|m| m.file_type().is_symlink());
+    let Some(target) = link.canonicalize().ok().filter(|_| is_link) else { return false };
+    // A folder inside a package may hold a package.json of its own (`{"type": "module"}`).
+    target.ancestors().skip(1).take(MAX_DEPTH).any(|folder| names_program(folder, &target))
+}
+
+/// Whether the package.json in `folder` names `target` as a program.
+fn names_program(folder: &Path, target: &Path) -> bool {
+    let Ok(text) = std::fs::read(folder.join("package.json")) else { return false };
+    let Ok(json) = serde_json::from_slice::<serde_json::Value>(&text) else { return false };
+    let Ok(inside) = target.strip_prefix(folder) else { return false };
+    let same = |named: &serde_json::Value| {
+        named.as_str().is_some_and(|n| Path::new(n.trim_start_matches("./")) == inside)
+    };
+    let in_folder = json
+        .pointer("/directories/bin")
+        .and_then(|d| d.as_str())
+        .is_some_and(|d| inside.starts_with(d.trim_start_matches("./")));
+    match json.get("bin") {
+        Some(serde_json::Value::Object(all)) => all.values().any(same) || in_folder,
+        Some(one) => same(one) || in_folder,
+        None => in_folder,
     }
 }
 
