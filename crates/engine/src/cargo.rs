@@ -121,6 +121,10 @@ impl Engine {
         let got = self.get_index(&url, self.credentials(&url, headers)).await?;
         let mut index = cargo::parse_index(name, &got.body, &self.inner.index_limits)
             .map_err(|e| malformed(&url, &e))?;
+        if index.lines.is_empty() && index.rejected > 0 {
+            let what = format!("none of its {} lines is a version of {name}", index.rejected);
+            return Err(malformed(&url, &what));
+        }
         let candidates = index
             .lines
             .iter()
