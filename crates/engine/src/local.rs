@@ -265,7 +265,7 @@ impl Engine {
 /// 6761's `.invalid`: nothing is ever fetched from it.
 fn local_upstream(ecosystem: Ecosystem) -> Result<Upstream, Failure> {
     let mut upstream =
-        Upstream::new(ecosystem, "https://this-machine.invalid/").ok_or_else(|| {
+        Upstream::new(ecosystem, crate::upstream::THIS_MACHINE).ok_or_else(|| {
             Failure::new(ReasonCode::Internal, "the address of this machine is malformed")
         })?;
     upstream.name = "this machine".to_owned();

@@ -203,9 +203,11 @@ impl Engine {
         }
         let sha256 = staged.digests.sha256;
         let purl = file.purl().to_string();
-        let pinned = self.inner.store.check_identity(&purl, &file.file_name, &sha256).await;
-        if let PinOutcome::Changed { first, first_seen } = pinned.map_err(store_failure)? {
-            return self.refuse_changed(file, &staged.digests, first, first_seen).await;
+        if !file.upstream.is_this_machine() {
+            let pinned = self.inner.store.check_identity(&purl, &file.file_name, &sha256).await;
+            if let PinOutcome::Changed { first, first_seen } = pinned.map_err(store_failure)? {
+                return self.refuse_changed(file, &staged.digests, first, first_seen).await;
+            }
         }
         let facts = self.gather_facts(file, &staged).await?;
         let decision = self.decide_artifact(&facts);
@@ -270,11 +272,14 @@ impl Engine {
     ) -> Result<Outcome, Failure> {
         let (sha256, size) = (staged.digests.sha256, staged.size);
         let digests = staged.digests.clone();
-        // Pinned before it is recorded: of two that race with other bytes, one is refused.
-        let (purl, now) = (file.purl().to_string(), self.now());
-        let pinned = self.inner.store.pin_identity(&purl, &file.file_name, &sha256, now).await;
-        if let PinOutcome::Changed { first, first_seen } = pinned.map_err(store_failure)? {
-            return self.refuse_changed(file, &digests, first, first_seen).await;
+        // A file of this machine says nothing about what a registry's file of that name is.
+        if !file.upstream.is_this_machine() {
+            // Pinned before it is recorded: of two that race with other bytes, one is refused.
+            let (purl, now) = (file.purl().to_string(), self.now());
+            let pinned = self.inner.store.pin_identity(&purl, &file.file_name, &sha256, now).await;
+            if let PinOutcome::Changed { first, first_seen } = pinned.map_err(store_failure)? {
+                return self.refuse_changed(file, &digests, first, first_seen).await;
+            }
         }
         // The blob is durable before the record that speaks of it; a crash between the two leaves
         // a blob that nothing names, never a record without its blob.

@@ -25,7 +25,16 @@ pub struct Upstream {
     pub explicit: bool,
 }
 
+/// The stand-in address of files that lie on this machine: one of RFC 6761's `.invalid`.
+pub(crate) const THIS_MACHINE: &str = "https://this-machine.invalid/";
+
 impl Upstream {
+    /// Whether it stands for files that lie on this machine.
+    #[must_use]
+    pub fn is_this_machine(&self) -> bool {
+        self.base.as_str() == THIS_MACHINE
+    }
+
     /// An upstream of the client's configuration; `None` for an address that is not HTTP.
     #[must_use]
     pub fn new(ecosystem: Ecosystem, address: &str) -> Option<Self> {

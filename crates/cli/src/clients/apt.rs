@@ -38,7 +38,8 @@ pub fn ask(command: &Command) -> Result<Asked, String> {
         if !repo.starts_with("http://") && !repo.starts_with("https://") {
             asked.doors.push((
                 countersign_engine::shown_address(repo),
-                "is not served over http or https".to_owned(),
+                "is not served over http or https; its debs are judged before dpkg sees them"
+                    .to_owned(),
                 false,
             ));
             continue;

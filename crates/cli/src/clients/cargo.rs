@@ -23,6 +23,12 @@ pub fn ask(command: &Command, memory: &mut dyn probe::Memory) -> Result<Asked, S
                 "`--config {value}` sets http.{key}, which would lead cargo past the gate; leave it out"
             ));
         }
+        if table.get("net").is_some_and(|n| n.get("git-fetch-with-cli").is_some()) {
+            return Err(format!(
+                "`--config {value}` sets net.git-fetch-with-cli, which would lead git past the gate; \
+                 leave it out"
+            ));
+        }
         if table.contains_key("include") {
             return Err(format!(
                 "`--config {value}` includes other files, which the gate does not follow; name them one by one"

@@ -72,6 +72,11 @@ pub fn sarif(s: &Summary<'_>) -> String {
             "message": {"text": format!("{}: {}", g.what, g.why)},
         }));
     }
+    for n in &s.account.not_done {
+        results.push(json!({
+            "ruleId": "gate.not-reconciled", "level": "error", "message": {"text": n},
+        }));
+    }
     let rules: Vec<Value> = {
         let mut ids: Vec<&str> = results.iter().filter_map(|r| r.get("ruleId")?.as_str()).collect();
         ids.sort_unstable();
