@@ -211,7 +211,12 @@ impl Refusal {
              <style>body{{font:16px/1.5 system-ui,sans-serif;max-width:50rem;margin:3rem auto;padding:0 1rem;color:#1a1a1a;background:#fff}}\
              h1{{font-size:1.2rem}}th{{text-align:left;vertical-align:top;padding-right:1.5rem;font-weight:600;white-space:nowrap}}td{{overflow-wrap:anywhere}}</style>\
              </head><body><h1>{0}</h1><table>\n{rows}</table></body></html>\n",
-            escape(&self.headline())
+            escape(&format!(
+                "{} {} by countersign: {}",
+                self.artifact,
+                self.verb(),
+                self.reason().short()
+            ))
         )
     }
 
