@@ -168,7 +168,8 @@ fn statement(text: &str) -> Vec<RequirementKind> {
     if !requirement.is_empty() {
         let spec = classify_spec(requirement);
         out.insert(0, RequirementKind::Requirement { spec, hashes, editable: false });
-    } else if !hashes.is_empty() {
+    } else if !hashes.is_empty() || out.is_empty() {
+        // Hashes of nothing, or a dash that begins no option: said, not skipped.
         out.push(RequirementKind::Unreadable(text.trim().to_owned()));
     }
     out
@@ -354,6 +355,11 @@ mod tests {
         assert!(matches!(spec("-e ."), Spec::LocalPath { .. }));
         assert!(matches!(spec("-e name"), Spec::LocalPath { .. }));
         assert!(matches!(spec("--editable=git+https://git.example/x"), Spec::Vcs { .. }));
+    }
+
+    #[test]
+    fn a_dash_that_begins_no_option_is_said() {
+        assert!(matches!(kinds("- a").pop(), Some(RequirementKind::Unreadable(_))));
     }
 
     proptest! {
