@@ -20,24 +20,7 @@ use std::time::Duration;
 use support::archives::{wheel, wheel_name};
 use support::registries::{OLD, PyFile, Pypi, advisory};
 use support::server::Upstream;
-use support::{Run, Sandbox, Venv, finish, python, skipped};
-
-fn start(index: &Pypi<'_>) -> Option<(Sandbox, Venv)> {
-    if skipped("python3 with pip", python()) {
-        return None;
-    }
-    let mut s = Sandbox::new();
-    let venv = s.venv(python()?);
-    s.env("PIP_INDEX_URL", index.url());
-    Some((s, venv))
-}
-
-/// Runs the client itself, without the gate.
-fn plain(s: &Sandbox, venv: &Venv, args: &[&str]) -> Run {
-    let mut command = s.command(&venv.root.join("bin/pip"), args);
-    command.env("PIP_DISABLE_PIP_VERSION_CHECK", "1");
-    finish(command, b"", Duration::from_secs(60))
-}
+use support::{Run, Sandbox, Venv, finish, pip_sandbox as start};
 
 /// Requires an end before the client starts, with a message that names the thing.
 #[track_caller]

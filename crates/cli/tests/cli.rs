@@ -21,17 +21,7 @@ use std::time::{Duration, Instant};
 use support::archives::{wheel, wheel_name};
 use support::registries::{Npm, OLD, Pypi, advisory};
 use support::server::{Fault, Reply, Upstream};
-use support::{Run, Sandbox, Venv, finish, npm, python, scripted_pip, skipped};
-
-fn start(index: &Pypi<'_>) -> Option<(Sandbox, Venv)> {
-    if skipped("python3 with pip", python()) {
-        return None;
-    }
-    let mut s = Sandbox::new();
-    let venv = s.venv(python()?);
-    s.env("PIP_INDEX_URL", index.url());
-    Some((s, venv))
-}
+use support::{Run, Sandbox, Venv, finish, npm, pip_sandbox as start, scripted_pip, skipped};
 
 /// Runs the client itself, without the gate.
 fn plain(s: &Sandbox, venv: &Venv, args: &[&str]) -> Run {

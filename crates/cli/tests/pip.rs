@@ -15,20 +15,9 @@
 mod support;
 
 use support::archives::{sha256, wheel, wheel_name, wheel_with};
+use support::pip_sandbox as start;
 use support::registries::{OLD, PyFile, Pypi, advisory};
 use support::server::{Reply, Upstream};
-use support::{Sandbox, Venv, python, skipped};
-
-/// A sandbox with a virtual environment whose pip is configured for `index`; `None` without pip.
-fn start(index: &Pypi<'_>) -> Option<(Sandbox, Venv)> {
-    if skipped("python3 with pip", python()) {
-        return None;
-    }
-    let mut s = Sandbox::new();
-    let venv = s.venv(python()?);
-    s.env("PIP_INDEX_URL", index.url());
-    Some((s, venv))
-}
 
 #[test]
 fn a_clean_install_is_admitted_recorded_and_installed() {

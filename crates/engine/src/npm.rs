@@ -69,12 +69,7 @@ impl Engine {
         if !is_npm_question(api, &request.method) {
             return self.closed(&request.url, "is no question that installing needs");
         }
-        let mut headers = request.headers.clone();
-        for hop in
-            [header::HOST, header::CONNECTION, header::CONTENT_LENGTH, header::TRANSFER_ENCODING]
-        {
-            headers.remove(hop);
-        }
+        let mut headers = crate::passing::end_to_end(&request.headers);
         headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         let (method, body) = (request.method.clone(), request.body.clone());
         match self.inner.http.ask(method, &request.url, headers, body, MAX_ANSWER).await {

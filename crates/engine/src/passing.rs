@@ -11,7 +11,7 @@ use bytes::{Bytes, BytesMut};
 use countersign_core::ReasonCode;
 use countersign_ecosystem::archive::ArchiveKind;
 use futures_util::StreamExt as _;
-use http::header;
+use http::{HeaderMap, header};
 
 /// How many bytes tell what kind of file it is.
 const TELLING: usize = 512;
@@ -26,6 +26,15 @@ const HOP_BY_HOP: [header::HeaderName; 6] = [
     header::TRAILER,
 ];
 
+/// A client's headers without those that belong to its own connection.
+pub(crate) fn end_to_end(headers: &HeaderMap) -> HeaderMap {
+    let mut out = headers.clone();
+    for hop in HOP_BY_HOP {
+        out.remove(hop);
+    }
+    out
+}
+
 impl Engine {
     /// Sends a client's request on, and its answer back, unless the answer is a package.
     pub(crate) async fn pass_on(
@@ -33,10 +42,7 @@ impl Engine {
         request: &ClientRequest,
         body: Bytes,
     ) -> Result<PassedOn, Failure> {
-        let mut headers = request.headers.clone();
-        for hop in HOP_BY_HOP {
-            headers.remove(hop);
-        }
+        let mut headers = end_to_end(&request.headers);
         // A part of a file does not tell what it is part of.
         headers.remove(header::RANGE);
         headers.remove(header::IF_RANGE);

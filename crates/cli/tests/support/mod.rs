@@ -77,6 +77,17 @@ pub fn python() -> Option<&'static Python> {
     PYTHON.get_or_init(find_python).as_ref()
 }
 
+/// A sandbox with a virtual environment whose pip is configured for `index`; `None` without pip.
+pub fn pip_sandbox(index: &registries::Pypi<'_>) -> Option<(Sandbox, Venv)> {
+    if skipped("python3 with pip", python()) {
+        return None;
+    }
+    let mut s = Sandbox::new();
+    let venv = s.venv(python()?);
+    s.env("PIP_INDEX_URL", index.url());
+    Some((s, venv))
+}
+
 fn find_python() -> Option<Python> {
     let code = "import sys, os, pip; print(sys.executable); print(os.path.dirname(os.path.dirname(pip.__file__)))";
     let out = Command::new(which("python3")?).args(["-c", code]).output().ok()?;
