@@ -71,6 +71,14 @@ pub enum Command {
     /// Look into the ledger
     #[command(subcommand)]
     Ledger(LedgerCommand),
+    /// Run the gateway for a team: the same gate, long-lived, for any number of clients
+    Serve(crate::commands::serve::ServeArgs),
+    /// Judge what is already there: lock files, environments, SBOMs
+    Audit(crate::commands::audit::AuditArgs),
+    /// Judge everything that was admitted again, and show what no longer is
+    Recall(crate::commands::recall::RecallArgs),
+    /// Put the gate before the package managers of this user, or take it away again
+    Setup(crate::commands::setup::SetupArgs),
     /// Print a completion script for a shell
     Completions {
         /// The shell.

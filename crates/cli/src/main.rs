@@ -53,6 +53,10 @@ async fn dispatch(cli: Cli) -> Result<u8, Failed> {
         Command::Receipt(args) => commands::receipt::receipt(&context, args).await,
         Command::Verify(command) => commands::verify::verify(command),
         Command::Ledger(command) => commands::ledger::ledger(&context, command).await,
+        Command::Serve(args) => commands::serve::serve(&context, args).await,
+        Command::Audit(args) => commands::audit::audit(&context, args).await,
+        Command::Recall(args) => commands::recall::recall(&context, args).await,
+        Command::Setup(args) => commands::setup::setup(&context, args).await,
         Command::Completions { shell } => {
             clap_complete::generate(
                 shell,

@@ -10,6 +10,7 @@ pub mod archive;
 pub mod cargo;
 pub mod debian;
 pub mod error;
+pub mod inventory;
 mod json;
 pub mod npm;
 pub mod pypi;

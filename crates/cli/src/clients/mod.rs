@@ -1,11 +1,18 @@
 //! The package managers: how each is asked where it fetches from, and how it is led to the gate.
 
 pub mod apt;
+pub mod bun;
 pub mod cargo;
 pub mod npm;
+pub mod npx;
 pub mod pip;
+pub mod pipx;
+pub mod pnpm;
+pub mod poetry;
 pub mod probe;
 pub mod uv;
+pub mod uv_tool;
+pub mod yarn;
 
 use countersign_core::{Ecosystem, ExpectedDigest, Purl};
 use countersign_engine::account::Plan as AccountPlan;
@@ -26,6 +33,20 @@ pub enum Client {
     Cargo,
     /// apt-get and apt.
     Apt,
+    /// `uvx`, `uv tool run`, `uv tool install`, `uv run`.
+    UvTool,
+    /// pipx.
+    Pipx,
+    /// poetry.
+    Poetry,
+    /// `npx` and `npm exec`.
+    Npx,
+    /// pnpm.
+    Pnpm,
+    /// yarn, 1 and berry.
+    Yarn,
+    /// bun.
+    Bun,
 }
 
 impl Client {
@@ -37,14 +58,21 @@ impl Client {
             Self::Npm => "npm",
             Self::Cargo => "cargo",
             Self::Apt => "apt",
+            Self::UvTool => "uvx",
+            Self::Pipx => "pipx",
+            Self::Poetry => "poetry",
+            Self::Npx => "npx",
+            Self::Pnpm => "pnpm",
+            Self::Yarn => "yarn",
+            Self::Bun => "bun",
         }
     }
 
     /// Whose packages it installs.
     pub fn ecosystem(self) -> Ecosystem {
         match self {
-            Self::Pip | Self::Uv => Ecosystem::Pypi,
-            Self::Npm => Ecosystem::Npm,
+            Self::Pip | Self::Uv | Self::UvTool | Self::Pipx | Self::Poetry => Ecosystem::Pypi,
+            Self::Npm | Self::Npx | Self::Pnpm | Self::Yarn | Self::Bun => Ecosystem::Npm,
             Self::Cargo => Ecosystem::Cargo,
             Self::Apt => Ecosystem::Debian,
         }
@@ -82,8 +110,17 @@ impl Command {
             return Ok(take(Client::Pip, 3));
         }
         match base {
+            "uv" if uv_tool::is_tool(words) => Ok(take(Client::UvTool, 1)),
             "uv" => Ok(take(Client::Uv, 1)),
+            "uvx" => Ok(take(Client::UvTool, 1)),
+            "pipx" => Ok(take(Client::Pipx, 1)),
+            "poetry" => Ok(take(Client::Poetry, 1)),
+            "npm" if npx::is_exec(words) => Ok(take(Client::Npx, 1)),
             "npm" => Ok(take(Client::Npm, 1)),
+            "npx" => Ok(take(Client::Npx, 1)),
+            "pnpm" | "pnpx" => Ok(take(Client::Pnpm, 1)),
+            "yarn" | "yarnpkg" => Ok(take(Client::Yarn, 1)),
+            "bun" | "bunx" => Ok(take(Client::Bun, 1)),
             "cargo" => Ok(take(Client::Cargo, 1)),
             "apt-get" | "apt" => Ok(take(Client::Apt, 1)),
             "sudo" => Err(
@@ -91,7 +128,7 @@ impl Command {
                     .to_owned(),
             ),
             other => Err(format!(
-                "`{other}` is no client that the gate knows; it knows pip, python -m pip, uv, npm, cargo, apt-get and apt"
+                "`{other}` is no client that the gate knows; it knows pip, python -m pip, uv, uvx, pipx, poetry, npm, npx, pnpm, yarn, bun, cargo, apt-get and apt"
             )),
         }
     }
@@ -164,6 +201,13 @@ impl Command {
                 "reinstall",
                 "satisfy",
             ],
+            Client::UvTool => uv_tool::SUBCOMMANDS,
+            Client::Pipx => pipx::SUBCOMMANDS,
+            Client::Poetry => poetry::SUBCOMMANDS,
+            Client::Npx => npx::SUBCOMMANDS,
+            Client::Pnpm => pnpm::SUBCOMMANDS,
+            Client::Yarn => yarn::SUBCOMMANDS,
+            Client::Bun => bun::SUBCOMMANDS,
         };
         let texts = self.texts();
         let found = texts.iter().take_while(|a| *a != "--").find(|a| known.contains(&a.as_str()));
@@ -269,6 +313,13 @@ pub fn ask(command: &Command, memory: &mut dyn probe::Memory) -> Result<Asked, S
         Client::Npm => npm::ask(command),
         Client::Cargo => cargo::ask(command, memory),
         Client::Apt => apt::ask(command),
+        Client::UvTool => uv_tool::ask(command, memory),
+        Client::Pipx => pipx::ask(command),
+        Client::Poetry => poetry::ask(command),
+        Client::Npx => npx::ask(command),
+        Client::Pnpm => pnpm::ask(command),
+        Client::Yarn => yarn::ask(command),
+        Client::Bun => bun::ask(command),
     }
 }
 
@@ -282,6 +333,13 @@ pub fn equip(command: &Command, asked: &Asked, gate: &Gate<'_>) -> Result<Equipm
         Client::Npm => npm::equip(asked, gate, &mut e),
         Client::Cargo => cargo::equip(command, gate, &mut e),
         Client::Apt => apt::equip(asked, gate, &mut e),
+        Client::UvTool => uv_tool::equip(command, asked, gate, &mut e),
+        Client::Pipx => pipx::equip(command, asked, gate, &mut e),
+        Client::Poetry => poetry::equip(command, asked, gate, &mut e),
+        Client::Npx => npx::equip(command, asked, gate, &mut e),
+        Client::Pnpm => pnpm::equip(command, asked, gate, &mut e),
+        Client::Yarn => yarn::equip(command, asked, gate, &mut e),
+        Client::Bun => bun::equip(command, asked, gate, &mut e),
     }?;
     Ok(e)
 }
@@ -358,13 +416,7 @@ mod tests {
             let c = Command::detect(&words(text)).unwrap();
             assert_eq!((c.client, c.args.len()), (client, args), "{text}");
         }
-        for text in [
-            "pipx run x",
-            "pipenv install",
-            "bash -c ls",
-            "sudo apt-get install x",
-            "python script.py",
-        ] {
+        for text in ["pipenv install", "bash -c ls", "sudo apt-get install x", "python script.py"] {
             assert!(Command::detect(&words(text)).is_err(), "{text}");
         }
     }

@@ -1,11 +1,15 @@
 //! One module a subcommand.
 
 pub mod apt_account;
+pub mod audit;
 pub mod doctor;
 pub mod feed;
 pub mod init;
 pub mod ledger;
 pub mod policy;
+pub mod recall;
 pub mod receipt;
+pub mod serve;
+pub mod setup;
 pub mod verify;
 pub mod waive;
