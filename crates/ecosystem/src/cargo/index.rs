@@ -116,6 +116,25 @@ impl CrateIndex {
         self.lines.retain(keep);
     }
 
+    /// Marks the lines for which `hide` holds as yanked: cargo takes them only where a lock file
+    /// names them. Only lines that are marked are written anew.
+    pub fn yank(&mut self, hide: impl Fn(&IndexLine) -> bool) {
+        for line in &mut self.lines {
+            if line.yanked || !hide(line) {
+                continue;
+            }
+            let read =
+                serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(&line.raw);
+            if let Ok(mut object) = read {
+                object.insert("yanked".to_owned(), true.into());
+                line.raw = serde_json::Value::Object(object).to_string();
+                line.yanked = true;
+            }
+        }
+        // A line that could not be marked must not be offered.
+        self.lines.retain(|l| l.yanked || !hide(l));
+    }
+
     /// The entry as cargo reads it: the kept lines as they came.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {

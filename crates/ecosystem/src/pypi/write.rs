@@ -5,6 +5,25 @@ use countersign_core::{Algorithm, ExpectedDigest};
 use serde_json::{Map, Value, json};
 use std::fmt::Write as _;
 
+/// The media type of JSON pages (PEP 691).
+pub const JSON_TYPE: &str = "application/vnd.pypi.simple.v1+json";
+/// The media type of HTML pages (PEP 691 lets them keep the old one).
+pub const HTML_TYPE: &str = "text/html; charset=utf-8";
+
+/// The list of projects as PEP 503 HTML; links are relative to the list.
+#[must_use]
+pub fn root_html(names: &[String]) -> Vec<u8> {
+    let mut out = String::from("<!DOCTYPE html>\n<html>\n<head>\n");
+    meta(&mut out, "pypi:repository-version", "1.1");
+    out.push_str("<title>Simple index</title>\n</head>\n<body>\n");
+    for name in names {
+        let name = escape(name);
+        let _ = writeln!(out, "<a href=\"{name}/\">{name}</a><br>");
+    }
+    out.push_str("</body>\n</html>\n");
+    out.into_bytes()
+}
+
 impl ProjectPage {
     /// The page as PEP 691 JSON of API version 1.1 (PEP 700).
     #[must_use]
