@@ -210,6 +210,21 @@ mod tests {
     }
 
     #[test]
+    fn hidden_lines_are_marked_and_the_others_stay_as_they_came() {
+        let (a, b) = (line("demo", "1.0.0"), line("demo", "1.1.0"));
+        let mut index = parse(&format!("{a}\n{b}"));
+        index.yank(|l| l.version == "1.1.0");
+        let text = String::from_utf8(index.to_bytes()).unwrap();
+        let (first, second) = text.trim_end().split_once('\n').unwrap();
+        assert_eq!(first, a);
+        let second: serde_json::Value = serde_json::from_str(second).unwrap();
+        assert_eq!(second["yanked"], true);
+        assert_eq!((&second["vers"], &second["new"]["kept"]), (&"1.1.0".into(), &1.into()));
+        let again = parse(&text);
+        assert_eq!(again.lines.iter().filter(|l| l.yanked).count(), 1);
+    }
+
+    #[test]
     fn lines_that_are_not_about_the_crate_are_left_out() {
         let good = line("demo", "1.0.0");
         let zero = "0a".repeat(32);

@@ -279,7 +279,7 @@ impl Engine {
         let until = Instant::now() + OWN_WORD;
         if form == Form::PypiJson {
             let projects: Vec<Value> = names.iter().map(|n| json!({ "name": n })).collect();
-            let root = json!({"meta": {"api-version": "1.1"}, "projects": projects});
+            let root = json!({"meta": {"api-version": pypi::API_VERSION}, "projects": projects});
             return own_json(pypi::JSON_TYPE, &root, until, generation);
         }
         let document = Document::ok(pypi::HTML_TYPE, pypi::root_html(&names));
