@@ -6,6 +6,7 @@ use super::client::{Client, Door};
 use super::http;
 use super::process::{Job, Server};
 use std::fs;
+use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -126,7 +127,10 @@ impl Peer {
         upstreams: &Upstreams,
     ) -> Result<(Server, Door), String> {
         fs::create_dir_all(folder).map_err(|e| e.to_string())?;
-        let port = http::free_port()?;
+        let port = match self.kind {
+            Kind::AptCacherNg => low_port()?,
+            _ => http::free_port()?,
+        };
         let root = format!("http://127.0.0.1:{port}");
         let log = folder.with_extension("log");
         let index = || upstreams.pypi.as_deref().ok_or("pip does not say where it fetches from");
@@ -209,6 +213,14 @@ impl Peer {
         job.words.extend(["-c".into(), folder.join("etc").into()]);
         Ok(job)
     }
+}
+
+/// A free port that a signed number of 16 bits can hold: apt-cacher-ng takes no other.
+fn low_port() -> Result<u16, String> {
+    let least = 20_000 + u16::try_from(std::process::id() % 10_000).unwrap_or(0);
+    let highest = i16::MAX as u16;
+    let free = |port: &u16| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok();
+    (least..=highest).find(free).ok_or_else(|| "no port is free".to_owned())
 }
 
 /// devpi comes with a mirror of its own choice; it is led to the clients' index.
