@@ -26,6 +26,7 @@ mod npm;
 mod passing;
 mod pipeline;
 mod pypi;
+mod pypi_release;
 pub mod refusal;
 pub mod report;
 mod request;
