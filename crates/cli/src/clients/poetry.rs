@@ -420,6 +420,21 @@ mod tests {
     }
 
     #[test]
+    fn a_lock_files_digests_count_where_poetry_takes_nothing_else() {
+        let locked = [Locked {
+            name: "A_b".to_owned(),
+            version: "1.0".to_owned(),
+            hashes: vec![format!("sha256:{}", "1".repeat(64)), "sha256:short".to_owned()],
+        }];
+        for (exact, want) in [(true, 1), (false, 0)] {
+            let mut asked = Asked::default();
+            read_lock(&locked, exact, &mut asked);
+            assert_eq!(asked.pins.iter().map(Purl::label).collect::<Vec<_>>(), ["a-b 1.0"]);
+            assert_eq!(asked.locked.values().map(Vec::len).sum::<usize>(), want);
+        }
+    }
+
+    #[test]
     fn explicit_sources_own_no_names_and_come_last() {
         let source = |name: &str, priority: &str| Source {
             url: Some(format!("https://{name}.example/simple")),

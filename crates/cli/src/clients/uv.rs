@@ -128,7 +128,7 @@ pub(super) fn read_settings(
 fn settings(program: &OsStr, args: &[OsString]) -> Result<String, String> {
     let output = std::process::Command::new(program)
         .arg("--show-settings")
-        .args(args)
+        .args(args.iter().filter(|w| !is_quiet(w)))
         .envs(probe::NO_NETWORK)
         .stdin(std::process::Stdio::null())
         .output()
@@ -143,6 +143,14 @@ fn settings(program: &OsStr, args: &[OsString]) -> Result<String, String> {
         "uv cannot be asked for its settings: {}",
         why.lines().next().unwrap_or("it says nothing")
     ))
+}
+
+/// Whether a word makes uv say less, which goes for its settings too.
+fn is_quiet(word: &OsStr) -> bool {
+    let text = word.to_string_lossy();
+    let short =
+        text.strip_prefix('-').is_some_and(|l| !l.is_empty() && l.chars().all(|c| c == 'q'));
+    short || text == "--quiet"
 }
 
 /// An index of uv's resolved settings.
@@ -408,6 +416,15 @@ pub fn equip(gate: &Gate<'_>, e: &mut Equipment) -> Result<(), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn quiet_words_are_known() {
+        for (word, want) in
+            [("-q", true), ("-qq", true), ("--quiet", true), ("-", false), ("-qv", false)]
+        {
+            assert_eq!(is_quiet(OsStr::new(word)), want, "{word}");
+        }
+    }
 
     #[test]
     fn indexes_are_read_from_the_settings() {
