@@ -112,6 +112,7 @@ pub(crate) struct Inner {
     pub(crate) index_limits: IndexLimits,
     pub(crate) serving: Option<Serving>,
     pub(crate) metrics: Metrics,
+    pub(crate) fetches: crate::fetches::FetchLog,
     report: SharedReport,
 }
 
@@ -181,6 +182,7 @@ impl Engine {
         };
         let engine = Self {
             inner: Arc::new(Inner {
+                fetches: crate::fetches::FetchLog::new(setup.store.clone()),
                 store: setup.store,
                 config: setup.config,
                 grounds: RwLock::new(Arc::new(grounds)),

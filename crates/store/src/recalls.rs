@@ -117,6 +117,8 @@ pub struct AdmittedRow {
     pub file_name: String,
     /// The digest of its bytes.
     pub sha256: Sha256Digest,
+    /// When it was made.
+    pub time: Timestamp,
     /// The facts' member `version.advised_as`, as JSON, where it is there.
     pub advised_as: Option<String>,
 }
@@ -339,7 +341,7 @@ impl Store {
         limit: u32,
     ) -> Result<Vec<AdmittedRow>, StoreError> {
         let rows = sqlx::query(
-            "SELECT idx, purl, file_name, sha256, CASE WHEN ecosystem = 'debian' \
+            "SELECT idx, purl, file_name, sha256, time, CASE WHEN ecosystem = 'debian' \
              THEN json_extract(facts, '$.version.advised_as') END FROM decisions d \
              WHERE verdict = 'admit' AND idx >= ? AND NOT EXISTS (SELECT 1 FROM decisions l \
              WHERE l.sha256 = d.sha256 AND l.idx > d.idx AND l.purl = d.purl \
@@ -357,7 +359,8 @@ impl Store {
                 purl: self.get::<String>(row, 1)?.parse().map_err(|e| self.corrupt(e))?,
                 file_name: self.get(row, 2)?,
                 sha256: self.digest(&self.get::<String>(row, 3)?)?,
-                advised_as: self.get(row, 4)?,
+                time: Timestamp(self.get(row, 4)?),
+                advised_as: self.get(row, 5)?,
             })
         };
         rows.iter().map(read).collect()
@@ -474,8 +477,8 @@ impl Store {
         rows.iter().map(|row| self.recalled_row(row)).collect()
     }
 
-    /// Artifacts that were admitted and, when they were asked for since the ledger had `since`
-    /// entries, were not: nobody's recall has named them yet. Findings are in the new decision.
+    /// Artifacts that were admitted, were refused when they were asked for since the ledger had
+    /// `since` entries, and that no recall has named yet. Their findings are left out here.
     ///
     /// # Errors
     /// When the database fails.
@@ -488,7 +491,10 @@ impl Store {
              WHERE p.sha256 = n.sha256 AND p.idx < n.idx AND p.purl = n.purl \
              AND p.file_name = n.file_name) WHERE n.idx >= ? AND n.verdict IN ('hold', 'refuse') \
              AND o.verdict = 'admit' AND NOT EXISTS \
-             (SELECT 1 FROM recalled r WHERE r.old_idx = o.idx) ORDER BY o.idx",
+             (SELECT 1 FROM recalled r WHERE r.old_idx = o.idx) AND NOT EXISTS \
+             (SELECT 1 FROM decisions l WHERE l.sha256 = n.sha256 AND l.idx > n.idx \
+             AND l.purl = n.purl AND l.file_name = n.file_name AND l.verdict = 'admit') \
+             ORDER BY o.idx",
         )
         .bind(to_i64(since))
         .fetch_all(&mut *self.reader().await?)
