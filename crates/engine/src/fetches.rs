@@ -242,3 +242,91 @@ impl Engine {
         &self.inner.fetches
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use countersign_store::{OpenMode, init_key};
+
+    async fn log() -> (tempfile::TempDir, Store, FetchLog) {
+        let dir = tempfile::tempdir().unwrap();
+        init_key(dir.path(), "gate.example/ledger").await.unwrap();
+        let store = Store::open(dir.path(), OpenMode::Create).await.unwrap();
+        let log = FetchLog::new(store.clone());
+        (dir, store, log)
+    }
+
+    fn key(n: usize) -> Key {
+        Key {
+            sha256: Sha256Digest::of(b"bytes"),
+            purl: "pkg:npm/a@1.0.0".parse().unwrap(),
+            token: None,
+            address: Some(format!("10.0.{}.{}", n / 256, n % 256)),
+            agent: Some("npm/11".to_owned()),
+        }
+    }
+
+    async fn written(store: &Store) -> (usize, u64) {
+        let all = store.who_fetched(&Sha256Digest::of(b"bytes")).await.unwrap();
+        (all.len(), all.iter().map(|n| n.count).sum())
+    }
+
+    #[tokio::test]
+    async fn notes_are_written_by_themselves_and_on_demand() {
+        let (_dir, store, log) = log().await;
+        for n in 0..20 {
+            log.add(key(n % 4), "a.tgz");
+        }
+        assert_eq!(written(&store).await, (0, 0), "nobody waits for the database");
+        log.flush().await.unwrap();
+        assert_eq!(written(&store).await, (4, 20));
+        log.add(key(0), "a.tgz");
+        tokio::time::sleep(WAIT * 2).await;
+        assert_eq!(written(&store).await, (4, 21));
+        log.add(key(9), "a.tgz");
+        tokio::time::sleep(WAIT * 2).await;
+        assert_eq!(written(&store).await, (5, 22), "the next task writes the next notes");
+    }
+
+    #[tokio::test]
+    async fn a_full_buffer_is_written_at_once() {
+        let (_dir, store, log) = log().await;
+        for n in 0..FULL {
+            log.add(key(n), "a.tgz");
+        }
+        let started = std::time::Instant::now();
+        while written(&store).await.0 < FULL {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        // Well before the second that a lonely note waits, where the machine is not slow.
+        assert!(started.elapsed() < Duration::from_secs(20));
+        assert_eq!(log.dropped(), 0);
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_written_is_kept_then_counted() {
+        let (_dir, store, log) = log().await;
+        store.close().await.unwrap();
+        for n in 0..10 {
+            log.add(key(n), "a.tgz");
+        }
+        assert!(log.flush().await.is_err());
+        log.add(key(3), "a.tgz");
+        tokio::time::sleep(WAIT * 2).await;
+        assert_eq!(log.dropped(), 11, "a closed store takes nothing any more");
+    }
+
+    #[tokio::test]
+    async fn noting_is_cheap() {
+        let (_dir, store, log) = log().await;
+        let started = std::time::Instant::now();
+        for n in 0..50_000 {
+            log.add(key(n % 1000), "a.tgz");
+        }
+        // A twentieth of what 5,000 a second would leave for everything.
+        let each = started.elapsed().as_secs_f64() / 50_000.0;
+        assert!(each < 200e-6, "{each} s");
+        log.flush().await.unwrap();
+        assert_eq!(written(&store).await.1, 50_000);
+    }
+}
