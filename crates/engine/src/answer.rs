@@ -96,8 +96,11 @@ impl Engine {
     /// Sends a file through the pipeline.
     pub(crate) async fn answer_file(&self, file: Arc<FileRef>, request: &ClientRequest) -> Answer {
         let headers = self.credentials(&file.url, &request.headers);
-        match self.admit(file, headers).await {
-            Outcome::Admitted(a) => Answer::Artifact(a),
+        match self.admit(file.clone(), headers).await {
+            Outcome::Admitted(a) => {
+                self.fetches().note_here(&a, file.purl(), &file.file_name);
+                Answer::Artifact(a)
+            }
             Outcome::Refused(r) => Answer::Refused(r),
         }
     }

@@ -123,6 +123,7 @@ pub(crate) struct Inner {
     pub(crate) shelf: Option<Shelf>,
     pub(crate) admitted: Option<quick_cache::sync::Cache<String, Remembered>>,
     pub(crate) metrics: Metrics,
+    pub(crate) fetches: crate::fetches::FetchLog,
     report: SharedReport,
 }
 
@@ -193,6 +194,7 @@ impl Engine {
         };
         let engine = Self {
             inner: Arc::new(Inner {
+                fetches: crate::fetches::FetchLog::new(setup.store.clone()),
                 store: setup.store,
                 config: setup.config,
                 grounds: RwLock::new(Arc::new(grounds)),
