@@ -98,7 +98,7 @@ impl Engine {
         let headers = self.credentials(&file.url, &request.headers);
         match self.admit(file.clone(), headers).await {
             Outcome::Admitted(a) => {
-                self.fetches().note_here(&a, file.purl(), &file.file_name);
+                self.fetches().note_here(&a);
                 Answer::Artifact(a)
             }
             Outcome::Refused(r) => Answer::Refused(r),

@@ -91,28 +91,28 @@ impl FetchLog {
     }
 
     /// Notes that `asker` got an artifact. To be called in the runtime that the engine runs in.
-    pub fn note(&self, admitted: &Admitted, purl: &Purl, file_name: &str, asker: &Asker) {
+    pub fn note(&self, admitted: &Admitted, asker: &Asker) {
         let key = Key {
             sha256: admitted.sha256(),
-            purl: purl.clone(),
+            purl: admitted.purl().clone(),
             token: asker.token.as_deref().map(clean),
             address: asker.address.map(|a| a.to_string()),
             agent: asker.agent.as_deref().map(clean),
         };
-        self.add(key, file_name);
+        self.add(key, admitted.file_name());
     }
 
     /// Notes that this machine's own run got an artifact, where this engine serves one.
-    pub(crate) fn note_here(&self, admitted: &Admitted, purl: &Purl, file_name: &str) {
+    pub(crate) fn note_here(&self, admitted: &Admitted) {
         let Some(here) = self.shared.here.get() else { return };
         let key = Key {
             sha256: admitted.sha256(),
-            purl: purl.clone(),
+            purl: admitted.purl().clone(),
             token: Some(here.user.clone()),
             address: Some(here.host.clone()),
             agent: Some(RUN.to_owned()),
         };
-        self.add(key, file_name);
+        self.add(key, admitted.file_name());
     }
 
     /// How many fetches were not noted because the database could not take them. Only grows.

@@ -151,7 +151,7 @@ impl Engine {
             self.local_refusal(&file, &failure)
         });
         if let Outcome::Admitted(a) = &outcome {
-            self.fetches().note_here(a, file.purl(), &file.file_name);
+            self.fetches().note_here(a);
         }
         outcome
     }
