@@ -4,9 +4,11 @@
 //! asked for, without its address; the engine finds the upstream that owns the name, and answers
 //! with documents whose addresses begin with [`STAND_IN`] in the place of the registry's own root.
 
+mod debian;
 mod route;
 mod serve;
 
+pub(crate) use debian::Mirrors;
 pub use route::{Form, Route, View};
 
 use crate::request::Answer;
