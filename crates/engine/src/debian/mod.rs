@@ -420,6 +420,9 @@ pub(crate) fn named_keyring(text: &str) -> io::Result<Option<Vec<u8>>> {
             text.lines().map(|l| if l.trim() == "." { "" } else { l.trim() }).collect();
         return Ok(Some(lines.join("\n").into_bytes()));
     }
+    if Path::new(text.trim()).is_file() {
+        return std::fs::read(text.trim()).map(Some);
+    }
     let mut out = Vec::new();
     for path in text.split([',', ' ']).filter(|p| p.starts_with('/')) {
         let named = |e: io::Error| io::Error::new(e.kind(), format!("`{path}`: {e}"));

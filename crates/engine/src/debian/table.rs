@@ -326,7 +326,7 @@ mod tests {
             architecture: "amd64".into(),
             filename: format!("./pool/p{n}_2-3_amd64.deb"),
             size: u64::from(n),
-            sha256: (n % 5 != 0).then(|| Sha256Digest::of(&n.to_le_bytes())),
+            sha256: (!n.is_multiple_of(5)).then(|| Sha256Digest::of(&n.to_le_bytes())),
             source: "src".into(),
             source_version: "4".into(),
         }

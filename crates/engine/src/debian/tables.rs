@@ -123,7 +123,9 @@ impl Tables {
         }
         let path = self.path(key);
         temporary.persist(&path).map_err(|e| internal(e.error))?;
-        Ok(self.keep(key, Table::open(&path).map_err(internal)?))
+        let table = Table::open(&path).map_err(internal)?;
+        tracing::debug!(list = list.name, packages = table.count(), "a list was read");
+        Ok(self.keep(key, table))
     }
 
     fn forget_old(&self) {

@@ -8,7 +8,6 @@ use crate::http_client::{Failure, redacted};
 use countersign_core::{ReasonCode, Sha256Digest};
 use countersign_ecosystem::archive::ArchiveKind;
 use futures_util::FutureExt as _;
-use http::HeaderMap;
 use sha2::Digest as _;
 use std::fs::File;
 use std::sync::Arc;
@@ -199,7 +198,7 @@ impl At {
     /// Streams an index to disk, and keeps it if its size and digest are the named ones.
     async fn fetch_from(&self, url: &Url, named: &Named) -> Result<(), Failure> {
         let (http, shown) = (&self.engine.inner.http, redacted(url));
-        let headers = self.engine.credentials(url, &HeaderMap::new());
+        let headers = self.engine.upstream_credentials(&self.mirror.upstream, url);
         let response = http.artifact(url, headers, &self.mirror.upstream).await?;
         let mirror = self.mirror.clone();
         let aside = blocking(move || mirror.disk.aside()).await?;

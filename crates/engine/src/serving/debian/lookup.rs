@@ -29,38 +29,55 @@ impl At {
     /// # Errors
     /// When no verified list names it, or a list that could is not to be had.
     pub(super) async fn find(&self, path: &RepositoryPath) -> Result<ListedDeb, Failure> {
+        let slots = self.kept_slots();
+        let before: Vec<_> = slots.iter().map(|s| s.state()).collect();
+        match self.find_among(&slots, Want::Usable, path).await {
+            Ok(None) => {}
+            other => return other.and_then(|found| found.ok_or_else(|| self.unlisted(path))),
+        }
+        let checks = slots.iter().map(|s| self.current(s, Want::Checked));
+        futures_util::future::join_all(checks).await;
+        let changed = slots.iter().zip(before).filter(|(slot, was)| slot.state() != *was);
+        let changed: Vec<_> = changed.map(|(slot, _)| slot.clone()).collect();
+        match self.find_among(&changed, Want::Usable, path).await? {
+            Some(found) => Ok(found),
+            // "Not listed" is only said when all who could list it were asked.
+            None => Err(slots.iter().find_map(|s| s.failure()).unwrap_or_else(|| self.unlisted(path))),
+        }
+    }
+
+    /// A package by its path in the lists of these suites.
+    async fn find_among(
+        &self,
+        slots: &[Arc<Slot>],
+        want: Want,
+        path: &RepositoryPath,
+    ) -> Result<Option<ListedDeb>, Failure> {
         let mut problem = None;
-        let mut searched: Vec<Option<Sha256Digest>> = Vec::new();
-        for want in [Want::Usable, Want::Checked] {
-            for (at, slot) in self.kept_slots().iter().enumerate() {
-                let current = match self.current(slot, want).await {
-                    Ok(kept) => kept,
-                    Err(failure) => {
-                        problem = Some(failure);
-                        continue;
-                    }
-                };
-                if want == Want::Checked && searched.get(at) == Some(&slot.state()) {
+        for slot in slots {
+            let current = match self.current(slot, want).await {
+                Ok(kept) => kept,
+                Err(failure) => {
+                    problem = Some(failure);
                     continue;
                 }
-                searched.push(slot.state());
-                for kept in [Some(current), self.previous(slot)].into_iter().flatten() {
-                    match self.find_in(slot, &kept, path).await {
-                        Ok(Some(record)) => {
-                            return Ok(ListedDeb {
-                                record,
-                                evidence: kept.evidence.clone(),
-                                codename: kept.release.codename.clone(),
-                                dated: None,
-                            });
-                        }
-                        Ok(None) => {}
-                        Err(failure) => problem = Some(failure),
+            };
+            for kept in [Some(current), self.previous(slot)].into_iter().flatten() {
+                match self.find_in(slot, &kept, path).await {
+                    Ok(Some(record)) => {
+                        return Ok(Some(ListedDeb {
+                            record,
+                            evidence: kept.evidence.clone(),
+                            codename: kept.release.codename.clone(),
+                            dated: None,
+                        }));
                     }
+                    Ok(None) => {}
+                    Err(failure) => problem = Some(failure),
                 }
             }
         }
-        Err(problem.unwrap_or_else(|| self.unlisted(path)))
+        problem.map_or(Ok(None), Err)
     }
 
     fn unlisted(&self, path: &RepositoryPath) -> Failure {

@@ -22,10 +22,9 @@ mod suite;
 mod tests;
 
 use super::Served;
+use super::serve::nothing;
 use crate::engine::Engine;
 use crate::http_client::Failure;
-use crate::pipeline::Outcome;
-use crate::request::{Answer, Document};
 use crate::upstream::Upstream;
 use countersign_core::{ReasonCode, Sha256Digest};
 use disk::Disk;
@@ -35,6 +34,7 @@ use parking_lot::Mutex;
 use path::{Asked, RepositoryPath};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use std::time::Instant;
 use suite::{Form, Slot};
 use tokio::sync::OnceCell;
 
@@ -71,52 +71,20 @@ impl Engine {
         method: &Method,
         headers: &HeaderMap,
     ) -> Served {
-        Served { answer: self.answer_mirror(upstream, path, method, headers).await, keep: None }
-    }
-
-    async fn answer_mirror(
-        &self,
-        upstream: Arc<Upstream>,
-        path: &str,
-        method: &Method,
-        headers: &HeaderMap,
-    ) -> Answer {
+        // Read before anything is looked at: an answer is never younger than its grounds.
+        let generation = self.generation();
         let Some(path) = RepositoryPath::parse(path) else {
-            return not_found("no path of a repository looks like that");
+            return nothing("no path of a repository looks like that");
         };
-        let url = path.below(&upstream.base);
         if !matches!(*method, Method::GET | Method::HEAD) {
-            return self.closed(&url, "is written to; the gate is for installing");
+            let why = format!("{} is written to; the gate is for installing", path.as_str());
+            return self.failed(path.as_str(), Failure::new(ReasonCode::ClosedDoor, why));
         }
         let at = At { engine: self.clone(), mirror: self.mirror_of(upstream) };
-        if let Err(failure) = at.load().await {
-            return self.index_failure(&url, failure);
+        match at.answer(&path, method, headers, generation).await {
+            Ok(served) => served,
+            Err(failure) => self.failed(path.as_str(), failure),
         }
-        let answered = match path.asked() {
-            Asked::Release(dir, part) => {
-                at.release(&dir, part).await.map(|c| send::answer(c, method, headers))
-            }
-            Asked::Difference => {
-                return not_found(
-                    "differences of indexes are not served: take the whole index (apt does by itself)",
-                );
-            }
-            Asked::ByHash { dir, algorithm, digest } => at
-                .by_hash(&dir, &algorithm, &digest)
-                .await
-                .map(|c| send::answer(c, method, headers)),
-            Asked::Package => at.package(&path).await,
-            Asked::Other => match at.index(&path).await {
-                Ok(Some(content)) => Ok(send::answer(content, method, headers)),
-                Ok(None) if path.is_below_dists() => {
-                    return not_found("no verified Release file names this index");
-                }
-                // Whatever else lies in a repository is part of a source package, or closed.
-                Ok(None) => at.package(&path).await,
-                Err(failure) => Err(failure),
-            },
-        };
-        answered.unwrap_or_else(|failure| self.index_failure(&url, failure))
     }
 
     fn mirror_of(&self, upstream: Arc<Upstream>) -> Arc<Mirror> {
@@ -136,22 +104,46 @@ impl Engine {
 }
 
 impl At {
+    async fn answer(
+        &self,
+        path: &RepositoryPath,
+        method: &Method,
+        headers: &HeaderMap,
+        generation: u64,
+    ) -> Result<Served, Failure> {
+        self.load().await?;
+        let content = match path.asked() {
+            Asked::Release(dir, part) => self.release(&dir, part).await?,
+            Asked::ByHash { dir, algorithm, digest } => {
+                self.by_hash(&dir, &algorithm, &digest).await?
+            }
+            Asked::Difference => {
+                return Err(absent(
+                    "differences of indexes are not served: take the whole index (apt does by itself)",
+                ));
+            }
+            Asked::Package => return self.package(path, generation).await,
+            Asked::Other => match self.index(path).await? {
+                Some(content) => content,
+                None if path.is_below_dists() => {
+                    return Err(absent("no verified Release file names this index"));
+                }
+                // Whatever else lies in a repository is part of a source package, or closed.
+                None => return self.package(path, generation).await,
+            },
+        };
+        Ok(Served { answer: send::answer(content, method, headers), keep: None })
+    }
+
     /// A package by its path, through the pipeline.
-    async fn package(&self, path: &RepositoryPath) -> Result<Answer, Failure> {
+    async fn package(&self, path: &RepositoryPath, generation: u64) -> Result<Served, Failure> {
         let listed = self.find(path).await?;
         let upstream = &self.mirror.upstream;
         let mut file = self.engine.debian_ref(upstream, listed)?;
         file.url = path.below(&upstream.base);
-        let headers = self.engine.credentials(&file.url, &HeaderMap::new());
-        Ok(match self.engine.admit(Arc::new(file), headers).await {
-            Outcome::Admitted(admitted) => Answer::Artifact(admitted),
-            Outcome::Refused(refusal) => Answer::Refused(refusal),
-        })
+        let until = Instant::now() + self.serving().fresh;
+        Ok(self.engine.released(Arc::new(file), until, generation).await)
     }
-}
-
-fn not_found(why: &str) -> Answer {
-    Answer::Document(Document::error(StatusCode::NOT_FOUND, &format!("{why}\n")))
 }
 
 /// The failure that becomes "not found": an absence, which a client tries its next index after.

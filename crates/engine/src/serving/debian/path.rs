@@ -53,7 +53,7 @@ impl RepositoryPath {
         let components: Vec<&str> = path.split('/').filter(|c| *c != ".").collect();
         let sound = path.len() <= MAX_PATH
             && !components.is_empty()
-            && components.iter().all(|c| plain(&c));
+            && components.iter().all(plain);
         sound.then(|| Self(components.join("/")))
     }
 

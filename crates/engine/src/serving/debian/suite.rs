@@ -12,16 +12,17 @@ use countersign_core::{Evidence, ReasonCode, Sha256Digest, Timestamp};
 use countersign_ecosystem::debian::Release;
 use countersign_evidence::openpgp;
 use countersign_store::Newest;
-use http::{HeaderMap, HeaderValue, StatusCode, header};
+use http::{HeaderValue, StatusCode, header};
 use parking_lot::RwLock;
 use serde::{Deserialize, Serialize};
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// After a check that failed, the next one that nobody insists on.
+/// The shortest time between two checks after one that failed.
 const RETRY: Duration = Duration::from_secs(15);
-/// The shortest time between two checks, however much somebody insists.
+/// The shortest time between two checks, however much somebody insists. Both are no longer than
+/// what counts as fresh.
 const INSIST: Duration = Duration::from_secs(2);
 /// How long a client waits for a check while there is something to give it.
 const WAIT: Duration = Duration::from_secs(5);
@@ -126,6 +127,11 @@ impl Slot {
     pub(super) fn state(&self) -> Option<Sha256Digest> {
         self.view.read().current.as_ref().map(|k| k.record.text)
     }
+
+    /// Why the last check failed, if it did.
+    pub(super) fn failure(&self) -> Option<Failure> {
+        self.view.read().failure.clone()
+    }
 }
 
 /// What a check of the upstream came to.
@@ -176,11 +182,14 @@ impl At {
         let view = slot.view.read().clone();
         let usable = view.usable(now, &serving).is_ok();
         let due = match want {
-            Want::Fresh => !view.is_fresh(now, &serving) && !(usable && view.tried_within(RETRY)),
+            Want::Fresh => !view.is_fresh(now, &serving),
             Want::Usable => !usable,
             Want::Checked => true,
         };
-        if due && !view.tried_within(INSIST) {
+        // While there is something to give, an upstream that failed is left alone for a while.
+        let failed = usable && view.failure.is_some();
+        let pause = (if failed { RETRY } else { INSIST }).min(serving.fresh);
+        if due && !view.tried_within(pause) {
             let (at, checked) = (self.clone(), slot.clone());
             // It goes on when the one who asked has left, and others find its outcome.
             let check = tokio::spawn(async move { at.check(&checked).await });
@@ -287,7 +296,7 @@ impl At {
         let upstream = &self.mirror.upstream;
         let path = slot.path(name).ok_or_else(|| absent("no suite has such a name"))?;
         let url = path.below(&upstream.base);
-        let mut headers = self.engine.credentials(&url, &HeaderMap::new());
+        let mut headers = self.engine.upstream_credentials(upstream, &url);
         if let Some(record) = condition {
             let tag = record.etag.as_ref().map(|t| (header::IF_NONE_MATCH, t));
             let time = record.last_modified.as_ref().map(|t| (header::IF_MODIFIED_SINCE, t));
