@@ -329,8 +329,10 @@ impl Engine {
                 let index = loaded.index.map(Arc::new).or(same).ok_or_else(nothing_loaded)?;
                 (Ok(index), loaded.fresh_until)
             }
-            Err(failure) if failure.says_absent() => (Err(failure), Instant::now() + ABSENT),
-            Err(failure) => return Err(failure),
+            Err(failure) => {
+                let again = if failure.says_absent() { ABSENT } else { FAILED };
+                (Err(failure), Instant::now() + again)
+            }
         };
         let shelved = Shelved { index, generation, until };
         shelf.put(key, shelved.clone());
@@ -358,6 +360,9 @@ impl Engine {
 
 /// How long an upstream's word that it has no such package is believed.
 const ABSENT: Duration = Duration::from_secs(20);
+
+/// How long a failure is everybody's: who waited for the same index must not each wait for another.
+const FAILED: Duration = Duration::from_secs(3);
 
 fn nothing_loaded() -> Failure {
     Failure::new(ReasonCode::Internal, "an index was neither loaded nor known")
