@@ -110,7 +110,8 @@ pub(crate) struct Inner {
     pub(crate) installed: RwLock<HashMap<(Ecosystem, String), Vec<String>>>,
     pub(crate) client: String,
     pub(crate) debian: Vec<ListFile>,
-    pub(crate) debian_lists: Mutex<crate::debian::Lists>,
+    pub(crate) debian_lists: crate::debian::Lists,
+    pub(crate) mirrors: crate::serving::Mirrors,
     pub(crate) packages: Mutex<HashMap<String, PackageCell>>,
     pub(crate) files: Mutex<HashMap<String, Arc<FileRef>>>,
     pub(crate) metadata_files: Mutex<HashMap<String, Vec<ExpectedDigest>>>,
@@ -192,6 +193,7 @@ impl Engine {
             waivers: Arc::default(),
             generation: 0,
         };
+        let debian_lists = crate::debian::Lists::new(setup.store.dir());
         let engine = Self {
             inner: Arc::new(Inner {
                 fetches: crate::fetches::FetchLog::new(setup.store.clone()),
@@ -207,7 +209,8 @@ impl Engine {
                 installed: RwLock::new(installed),
                 client: setup.client,
                 debian: setup.debian,
-                debian_lists: Mutex::default(),
+                debian_lists,
+                mirrors: crate::serving::Mirrors::default(),
                 packages: Mutex::default(),
                 files: Mutex::default(),
                 metadata_files: Mutex::default(),

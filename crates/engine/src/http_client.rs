@@ -131,6 +131,22 @@ impl Http {
         self.read_document(response, url, limit).await
     }
 
+    /// Gets a document that carries its own signature: it may also come from where the upstream's
+    /// configuration lets its downloads be redirected to.
+    ///
+    /// # Errors
+    /// As [`Http::document`].
+    pub(crate) async fn signed_document(
+        &self,
+        url: &Url,
+        headers: HeaderMap,
+        limit: usize,
+        upstream: &Upstream,
+    ) -> Result<Fetched, Failure> {
+        let response = self.send(&self.documents, url, &headers, &upstream.redirects).await?;
+        self.read_document(response, url, limit).await
+    }
+
     async fn read_document(
         &self,
         response: reqwest::Response,
