@@ -43,7 +43,10 @@ impl Engine {
                 Ecosystem::Cargo => self.answer_cargo(u, &rest, &request).await,
                 Ecosystem::Debian => self.answer_debian(u, &rest, &request).await,
             },
-            None => self.answer_unlisted(&request).await,
+            None => match self.release_of(&request.url) {
+                Some(release) => self.answer_release(release, &request).await,
+                None => self.answer_unlisted(&request).await,
+            },
         }
     }
 

@@ -29,6 +29,7 @@ mod packed;
 mod passing;
 mod pipeline;
 mod pypi;
+mod pypi_release;
 pub mod recall;
 pub mod refusal;
 pub mod report;
