@@ -1,13 +1,8 @@
 //! `countersign run`: one client, one gate, one report.
 
 use crate::args::RunArgs;
-<<<<<<< HEAD
-use crate::clients::{self, Asked, Command, Gate};
-use crate::commands::{apt_account, recall};
-=======
 use crate::clients::{self, Asked, Command, Gate, Then};
-use crate::commands::apt_account;
->>>>>>> pyclients
+use crate::commands::{apt_account, recall};
 use crate::context::{Context, Failed, now};
 use crate::render::{self, Summary};
 use crate::{exit, print};
