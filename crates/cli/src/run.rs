@@ -2,7 +2,7 @@
 
 use crate::args::RunArgs;
 use crate::clients::{self, Asked, Command, Gate, Then};
-use crate::commands::apt_account;
+use crate::commands::{apt_account, recall};
 use crate::context::{Context, Failed, now};
 use crate::render::{self, Summary};
 use crate::{exit, print};
@@ -65,6 +65,7 @@ pub async fn run(context: &Context, args: RunArgs) -> Result<u8, Failed> {
     })
     .await
     .map_err(Failed::internal)?;
+    recall::fetched_here(&engine);
     for (what, why, _) in &asked.doors {
         engine.report().add_door(what, why);
     }
@@ -172,6 +173,7 @@ impl Run {
         };
         self.finish_ahead(client.as_ref().is_some_and(|(code, _)| *code == 0)).await;
         gateway.stop();
+        recall::write_fetches(&self.engine).await;
         let account = match &client {
             Some((_, before)) => self.engine.account(&self.asked.account, before).await,
             None => Account::default(),

@@ -5,7 +5,9 @@ use bytes::Bytes;
 use countersign_core::ReasonCode;
 use futures_util::StreamExt as _;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
-use std::time::Duration;
+use parking_lot::Mutex;
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
 use url::Url;
 
 /// A failure to get something from an upstream, with its reason from the closed set.
@@ -58,7 +60,12 @@ pub(crate) struct Http {
     documents: reqwest::Client,
     artifacts: reqwest::Client,
     patience: Patience,
+    outages: Mutex<HashMap<String, (Instant, Failure)>>,
 }
+
+/// How long an origin that could not be reached is not asked again: others need not wait for the
+/// same silence. Longer than it takes the patient to try again, shorter than an outage that matters.
+const OUTAGE: Duration = Duration::from_secs(3);
 
 /// How many redirects are followed before they count as a loop.
 const MAX_REDIRECTS: usize = 5;
@@ -101,7 +108,12 @@ impl Http {
             b.build().map_err(|e| format!("cannot set up TLS: {e}"))
         };
         // An artifact's bytes are hashed as they are: no transfer decoding may touch them.
-        Ok(Self { documents: build(true)?, artifacts: build(false)?, patience })
+        Ok(Self {
+            documents: build(true)?,
+            artifacts: build(false)?,
+            patience,
+            outages: Mutex::default(),
+        })
     }
 
     /// Gets a document of at most `limit` bytes from `upstream`'s origin.
@@ -116,6 +128,22 @@ impl Http {
         limit: usize,
     ) -> Result<Fetched, Failure> {
         let response = self.send(&self.documents, url, &headers, &[]).await?;
+        self.read_document(response, url, limit).await
+    }
+
+    /// Gets a document that carries its own signature: it may also come from where the upstream's
+    /// configuration lets its downloads be redirected to.
+    ///
+    /// # Errors
+    /// As [`Http::document`].
+    pub(crate) async fn signed_document(
+        &self,
+        url: &Url,
+        headers: HeaderMap,
+        limit: usize,
+        upstream: &Upstream,
+    ) -> Result<Fetched, Failure> {
+        let response = self.send(&self.documents, url, &headers, &upstream.redirects).await?;
         self.read_document(response, url, limit).await
     }
 
@@ -282,7 +310,13 @@ impl Http {
         url: &Url,
         headers: &HeaderMap,
     ) -> Result<reqwest::Response, Failure> {
-        let mut failure = None;
+        let origin = url.origin().ascii_serialization();
+        if let Some((until, failure)) = self.outages.lock().get(&origin)
+            && Instant::now() < *until
+        {
+            return Err(failure.clone());
+        }
+        let (mut failure, mut silent) = (None, false);
         for attempt in 0..TRIES {
             if attempt > 0 {
                 tokio::time::sleep(Duration::from_millis(150 << attempt)).await;
@@ -293,11 +327,22 @@ impl Http {
                     failure = Some(Failure::answered(url, r.status()));
                 }
                 Ok(Ok(r)) => return Ok(r),
-                Ok(Err(e)) => failure = Some(unreachable(url, &e)),
-                Err(_) => return Err(stalled(url)),
+                Ok(Err(e)) => {
+                    silent = e.is_connect();
+                    failure = Some(unreachable(url, &e));
+                }
+                Err(_) => {
+                    failure = Some(stalled(url));
+                    break;
+                }
             }
         }
-        Err(failure.unwrap_or_else(|| stalled(url)))
+        let failure = failure.unwrap_or_else(|| stalled(url));
+        // One address that breaks or stalls says nothing about the others of its origin.
+        if silent && failure.status.is_none() {
+            self.outages.lock().insert(origin, (Instant::now() + OUTAGE, failure.clone()));
+        }
+        Err(failure)
     }
 }
 

@@ -95,7 +95,8 @@ impl Engine {
 /// The files of a version that the index offers, as its own document (PEP 691) lists them.
 fn release_files(index: &PackageIndex, version: &str) -> Vec<Value> {
     let Documents::Pypi { json, .. } = &index.documents else { return Vec::new() };
-    let page: Value = serde_json::from_slice(json).unwrap_or_default();
+    let json = json.unpack().unwrap_or_default();
+    let page: Value = serde_json::from_slice(&json).unwrap_or_default();
     let of_version = |file: &&Value| {
         let known = file.get("filename").and_then(Value::as_str).and_then(|f| index.files.get(f));
         known.is_some_and(|f| f.purl().version() == Some(version))
