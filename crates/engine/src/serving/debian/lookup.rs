@@ -42,7 +42,9 @@ impl At {
         match self.find_among(&changed, Want::Usable, path).await? {
             Some(found) => Ok(found),
             // "Not listed" is only said when all who could list it were asked.
-            None => Err(slots.iter().find_map(|s| s.failure()).unwrap_or_else(|| self.unlisted(path))),
+            None => {
+                Err(slots.iter().find_map(|s| s.failure()).unwrap_or_else(|| self.unlisted(path)))
+            }
         }
     }
 

@@ -51,9 +51,8 @@ impl RepositoryPath {
                 && !c.chars().any(|c| c.is_control() || matches!(c, '\\' | '?' | '#' | '%'))
         };
         let components: Vec<&str> = path.split('/').filter(|c| *c != ".").collect();
-        let sound = path.len() <= MAX_PATH
-            && !components.is_empty()
-            && components.iter().all(plain);
+        let sound =
+            path.len() <= MAX_PATH && !components.is_empty() && components.iter().all(plain);
         sound.then(|| Self(components.join("/")))
     }
 
