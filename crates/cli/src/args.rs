@@ -77,6 +77,8 @@ pub enum Command {
     Audit(crate::commands::audit::AuditArgs),
     /// Judge everything that was admitted again, and show what no longer is
     Recall(crate::commands::recall::RecallArgs),
+    /// Show who fetched a package, version or file, and what was decided about it over time
+    Who(crate::commands::recall::WhoArgs),
     /// Put the gate before the package managers of this user, or take it away again
     Setup(crate::commands::setup::SetupArgs),
     /// Print a completion script for a shell

@@ -56,6 +56,7 @@ async fn dispatch(cli: Cli) -> Result<u8, Failed> {
         Command::Serve(args) => commands::serve::serve(&context, args).await,
         Command::Audit(args) => commands::audit::audit(&context, args).await,
         Command::Recall(args) => commands::recall::recall(&context, args).await,
+        Command::Who(args) => commands::recall::who(&context, args).await,
         Command::Setup(args) => commands::setup::setup(&context, args).await,
         Command::Completions { shell } => {
             clap_complete::generate(

@@ -32,6 +32,9 @@ pub struct Config {
     /// How long an upstream may be silent.
     #[serde(default)]
     pub patience: PatienceConfig,
+    /// Who is told of recalls.
+    #[serde(default)]
+    pub recall: crate::recall::RecallConfig,
 }
 
 /// One `[[upstream]]`.
@@ -148,6 +151,13 @@ impl Config {
 }
 
 impl Lists {
+    /// A digest that tells these lists from others. Another version of the program may give
+    /// another one: that costs a recall that finds nothing.
+    #[must_use]
+    pub fn digest(&self) -> countersign_core::Sha256Digest {
+        countersign_core::Sha256Digest::of(format!("{self:?}").as_bytes())
+    }
+
     /// Whether a deny pattern names it.
     #[must_use]
     pub fn denies(&self, purl: &countersign_core::Purl) -> bool {

@@ -124,6 +124,7 @@ pub(crate) struct Inner {
     pub(crate) shelf: Option<Shelf>,
     pub(crate) admitted: Option<quick_cache::sync::Cache<String, Remembered>>,
     pub(crate) metrics: Metrics,
+    pub(crate) fetches: crate::fetches::FetchLog,
     report: SharedReport,
 }
 
@@ -195,6 +196,7 @@ impl Engine {
         let debian_lists = crate::debian::Lists::new(setup.store.dir());
         let engine = Self {
             inner: Arc::new(Inner {
+                fetches: crate::fetches::FetchLog::new(setup.store.clone()),
                 store: setup.store,
                 config: setup.config,
                 grounds: RwLock::new(Arc::new(grounds)),

@@ -40,6 +40,8 @@ impl ReadAt for FileAt {
 /// The feeds as one index.
 pub struct Feeds {
     index: FeedIndex<FileAt>,
+    identity: String,
+    folder: PathBuf,
 }
 
 impl Feeds {
@@ -47,6 +49,33 @@ impl Feeds {
     #[must_use]
     pub fn meta(&self) -> &FeedMeta {
         self.index.meta()
+    }
+
+    /// What tells this index from others: it follows from what the index was built from.
+    #[must_use]
+    pub fn identity(&self) -> &str {
+        &self.identity
+    }
+
+    /// The index of another identity, where it is still kept beside this one.
+    pub(crate) fn earlier(&self, identity: &str) -> Option<Self> {
+        // An identity comes from a record: it names a file of this folder or nothing.
+        let plain = !identity.is_empty() && identity.bytes().all(|b| b.is_ascii_hexdigit());
+        let path = self.folder.join(format!("{identity}.index"));
+        let index = if plain { open_index(&path)? } else { return None };
+        Some(Self { index, identity: identity.to_owned(), folder: self.folder.clone() })
+    }
+
+    /// Whether these feeds say something else about a package than `earlier` ones.
+    pub(crate) fn differ_on(
+        &self,
+        earlier: &Self,
+        ecosystem: countersign_core::Ecosystem,
+        name: &str,
+        release: Option<&str>,
+    ) -> bool {
+        self.index.fingerprint(ecosystem, name, release)
+            != earlier.index.fingerprint(ecosystem, name, release)
     }
 
     pub(crate) fn package(
@@ -74,9 +103,11 @@ impl Feeds {
         if files.is_empty() {
             return Ok(None);
         }
-        let path = folder.join(format!("{}.index", identity(&files)?));
+        let identity = identity(&files)?;
+        let path = folder.join(format!("{identity}.index"));
+        let feeds = |index| Self { index, identity: identity.clone(), folder: folder.to_owned() };
         if let Some(index) = open_index(&path) {
-            return Ok(Some(Self { index }));
+            return Ok(Some(feeds(index)));
         }
         let bytes = build(&files, now)?;
         let problem = |e: &dyn std::fmt::Display| FeedProblem {
@@ -89,7 +120,7 @@ impl Feeds {
         write_whole(folder, &path, &bytes).map_err(|e| problem(&e))?;
         drop_older(folder, &path);
         open_index(&path)
-            .map(|index| Some(Self { index }))
+            .map(|index| Some(feeds(index)))
             .ok_or_else(|| problem(&"it cannot be read back"))
     }
 }

@@ -16,8 +16,8 @@ use crate::index::FileRef;
 use crate::request::{Answer, ClientRequest};
 use crate::upstream::Upstream;
 use countersign_core::{
-    Age, Algorithm, Ecosystem, Evidence, EvidenceState, ExpectedDigest, Purl, ReasonCode,
-    Sha256Digest, Timestamp,
+    AdvisedAs, Age, Algorithm, Ecosystem, Evidence, EvidenceState, ExpectedDigest, Purl,
+    ReasonCode, Sha256Digest, Timestamp,
 };
 use countersign_ecosystem::debian::{self, PackageRecord, Release};
 use countersign_evidence::openpgp::{self, VerifiedRelease};
@@ -160,6 +160,11 @@ impl Engine {
         facts.denied = lists.denies(&purl);
         facts.allowed = lists.allows(&purl);
         facts.purl = purl;
+        facts.advised_as = Some(AdvisedAs {
+            name: r.source.clone(),
+            version: r.source_version.clone(),
+            release: listed.codename.clone(),
+        });
         let expected = r
             .sha256
             .and_then(|d| ExpectedDigest::from_bytes(Algorithm::Sha256, d.0.to_vec()))
