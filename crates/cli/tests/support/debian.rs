@@ -20,7 +20,7 @@ pub struct Debian<'u> {
 struct State {
     packages: String,
     sources: String,
-    /// Seconds after its date at which a Release ends.
+    /// Seconds from now at which a Release ends.
     valid_for: Option<i64>,
     /// The date of the newest Release.
     newest: i64,
@@ -120,7 +120,7 @@ impl<'u> Debian<'u> {
         self
     }
 
-    /// From now on a Release ends that many seconds after its date.
+    /// From now on a Release ends that many seconds after it is published.
     pub fn valid_for(&self, seconds: i64) -> &Self {
         self.state.lock().unwrap().valid_for = Some(seconds);
         self.publish();
@@ -174,9 +174,9 @@ impl<'u> Debian<'u> {
             .iter()
             .map(|(name, bytes)| format!(" {} {} {name}\n", sha256(bytes), bytes.len()))
             .collect();
-        let ends = valid_for.map_or_else(String::new, |s| {
-            format!("Valid-Until: {}\n", rfc2822(date + s))
-        });
+        let now = jiff::Timestamp::now().as_second();
+        let ends =
+            valid_for.map_or_else(String::new, |s| format!("Valid-Until: {}\n", rfc2822(now + s)));
         let release = format!(
             "Origin: Test\nLabel: Test\nSuite: {suite}\nCodename: {suite}-name\nDate: {}\n{ends}Acquire-By-Hash: yes\n\
              Architectures: amd64 all\nComponents: main\nSHA256:\n{lines}",
