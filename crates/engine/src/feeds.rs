@@ -58,6 +58,18 @@ impl Feeds {
         self.index.package(ecosystem, name, release)
     }
 
+    /// What tells one state of these feeds' files from another: their paths, sizes and times.
+    ///
+    /// # Errors
+    /// When a place holds no feed or cannot be read.
+    pub fn fingerprint(places: &[PathBuf]) -> Result<String, FeedProblem> {
+        let mut files = Vec::new();
+        for place in places {
+            files.extend(list(place)?);
+        }
+        identity(&files)
+    }
+
     /// Opens the index of these feeds, building it first where none was built of exactly them.
     ///
     /// # Errors
@@ -79,6 +91,12 @@ impl Feeds {
             return Ok(Some(Self { index }));
         }
         let bytes = build(&files, now)?;
+        if path != folder.join(format!("{}.index", identity(&files)?)) {
+            return Err(FeedProblem {
+                place: "all feeds".to_owned(),
+                because: "a file changed while it was read; try again when it is whole".to_owned(),
+            });
+        }
         let problem = |e: &dyn std::fmt::Display| FeedProblem {
             place: path.display().to_string(),
             because: format!(

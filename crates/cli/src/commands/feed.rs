@@ -3,7 +3,6 @@
 use crate::args::FeedCommand;
 use crate::context::{Context, Failed, now};
 use crate::print;
-use countersign_core::Sha256Digest;
 use countersign_engine::feeds::Feeds;
 use countersign_engine::store::{Feed, Store};
 use std::path::{Path, PathBuf};
@@ -17,7 +16,8 @@ pub fn place(state: &Path, feed: &Feed) -> PathBuf {
     }
 }
 
-fn is_remote(feed: &Feed) -> bool {
+/// Whether a feed is fetched from an address.
+pub fn is_remote(feed: &Feed) -> bool {
     feed.location.starts_with("http")
 }
 
@@ -97,35 +97,49 @@ fn default_name(location: &str) -> String {
         .collect()
 }
 
-/// Fetches a feed with an address. What was there stays until the new one is whole and readable.
-async fn fetch(context: &Context, store: &Store, feed: Feed) -> Result<(), Failed> {
+/// Largest feed, in bytes.
+const MAX_FEED: u64 = 2 << 30;
+
+/// Fetches a feed with an address; whether there was something new. What was there stays until the
+/// new one is whole and readable.
+pub async fn fetch(context: &Context, store: &Store, feed: Feed) -> Result<bool, Failed> {
     let url = url::Url::parse(&feed.location).map_err(|e| {
         Failed::usage(format!("feed `{}`: its address cannot be read: {e}", feed.name))
     })?;
     let target = place(&context.state, &feed);
     let folder = target.parent().unwrap_or(&context.state).to_path_buf();
     std::fs::create_dir_all(&folder).map_err(Failed::internal)?;
-    let bytes = countersign_engine::fetch_document(&url, 1 << 30).await.map_err(|e| Failed {
+    let staged = tempfile::Builder::new()
+        .prefix(&format!(".{}.", feed.name))
+        .suffix(".zip")
+        .tempfile_in(&folder)
+        .map_err(Failed::internal)?
+        .into_temp_path();
+    let etag = feed.etag.as_deref().filter(|_| target.is_file());
+    let got = countersign_engine::download(&url, etag, &staged, MAX_FEED).await;
+    let got = got.map_err(|e| Failed {
         message: format!("feed `{}`: {e}; what was there before stays in use", feed.name),
         code: crate::exit::UPSTREAM,
     })?;
-    let staged = folder.join(format!(".{}.zip", feed.name));
-    std::fs::write(&staged, &bytes).map_err(Failed::internal)?;
-    let (index_folder, place) = (context.state.join("feeds/checked"), staged.clone());
+    let Some(got) = got else {
+        store.put_feed(&Feed { last_synced: Some(now()), ..feed }).await?;
+        return Ok(false);
+    };
+    let (index_folder, place) = (context.state.join("feeds/checked"), staged.to_path_buf());
     let checked = tokio::task::spawn_blocking(move || Feeds::open(&index_folder, &[place], now()));
     if let Err(e) = checked.await.map_err(Failed::internal)? {
-        let _ = std::fs::remove_file(&staged);
         return Err(Failed::usage(format!("{e}; what was there before stays in use")));
     }
-    std::fs::rename(&staged, &target).map_err(Failed::internal)?;
+    staged.persist(&target).map_err(Failed::internal)?;
     store
         .put_feed(&Feed {
             last_synced: Some(now()),
-            sha256: Some(Sha256Digest::of(&bytes)),
+            sha256: Some(got.sha256),
+            etag: got.etag,
             ..feed
         })
         .await?;
-    Ok(())
+    Ok(true)
 }
 
 async fn show(context: &Context, store: &Store, json: bool) -> Result<u8, Failed> {
