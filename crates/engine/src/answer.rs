@@ -3,6 +3,7 @@
 use crate::engine::Engine;
 use crate::http_client::{Failure, redacted};
 use crate::index::FileRef;
+use crate::packed::Packed;
 use crate::pipeline::Outcome;
 use crate::refusal::Refusal;
 use crate::report::Entry;
@@ -81,6 +82,17 @@ impl Engine {
         self.closed(&request.url, "lies under no upstream of the client")
     }
 
+    /// A kept document.
+    pub(crate) fn unpacked(&self, url: &Url, content_type: &str, document: &Packed) -> Answer {
+        match document.unpack() {
+            Ok(bytes) => Answer::Document(Document::ok(content_type, bytes.to_vec())),
+            Err(e) => self.index_failure(
+                url,
+                Failure::new(ReasonCode::Internal, format!("a kept index cannot be unpacked: {e}")),
+            ),
+        }
+    }
+
     /// Sends a file through the pipeline.
     pub(crate) async fn answer_file(&self, file: Arc<FileRef>, request: &ClientRequest) -> Answer {
         let headers = self.credentials(&file.url, &request.headers);
@@ -133,8 +145,14 @@ impl Engine {
     }
 
     fn refuse_address(&self, url: &Url, reason: ReasonCode, detail: &str) -> Answer {
-        let decision = Decision::refused_by_gate(reason, detail, self.policy_digest());
-        Answer::Refused(Arc::new(Refusal::unrecorded(&redacted(url), decision, self.now())))
+        Answer::Refused(self.unrecorded_refusal(&redacted(url), &Failure::new(reason, detail)))
+    }
+
+    /// A refusal that is in no ledger: what was asked for is no artifact, or cannot be judged now.
+    pub(crate) fn unrecorded_refusal(&self, what: &str, failure: &Failure) -> Arc<Refusal> {
+        let decision =
+            Decision::refused_by_gate(failure.reason, &failure.detail, self.policy_digest());
+        Arc::new(Refusal::unrecorded(what, decision, self.now()))
     }
 
     /// An index document, with statuses other than 200 turned into failures.
@@ -153,6 +171,13 @@ impl Engine {
     /// The headers that carry credentials to `url`: those that the client just sent to the same
     /// origin, or the ones that it sent there before or has in its configuration.
     pub(crate) fn credentials(&self, url: &Url, asked_with: &HeaderMap) -> HeaderMap {
+        if self.serves() {
+            // A client's headers are for the gateway; upstreams have their own credentials.
+            return match self.upstream_of(url) {
+                Some((upstream, _)) => self.upstream_credentials(&upstream, url),
+                None => HeaderMap::new(),
+            };
+        }
         let mut out = HeaderMap::new();
         let kept = self.inner.credentials.lock();
         let value = kept.get(&url.origin().ascii_serialization());

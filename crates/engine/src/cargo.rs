@@ -2,15 +2,16 @@
 
 use crate::engine::Engine;
 use crate::http_client::Failure;
-use crate::index::{Candidate, Documents, FileRef, PackageIndex};
+use crate::index::{Candidate, Documents, FileRef, Loaded, PackageIndex};
 use crate::pypi::malformed;
 use crate::request::{Answer, ClientRequest, Document};
 use crate::upstream::Upstream;
-use countersign_core::{Age, Algorithm, Ecosystem, ExpectedDigest, ReasonCode};
+use countersign_core::{Age, Algorithm, Ecosystem, ExpectedDigest, ReasonCode, Sha256Digest};
 use countersign_ecosystem::cargo::{self, CargoConfig};
-use http::{HeaderMap, header};
+use http::HeaderMap;
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Instant;
 use url::Url;
 
 impl Engine {
@@ -31,7 +32,7 @@ impl Engine {
             return match self.package(&upstream, &name, &request.headers).await {
                 Ok(index) => match &index.documents {
                     Documents::Cargo { lines } => {
-                        Answer::Document(Document::ok("text/plain; charset=utf-8", lines.to_vec()))
+                        self.unpacked(&request.url, "text/plain; charset=utf-8", lines)
                     }
                     _ => self.closed(&request.url, "is no crate"),
                 },
@@ -80,12 +81,12 @@ impl Engine {
             .base
             .join("config.json")
             .map_err(|e| Failure::new(ReasonCode::IndexMalformed, e.to_string()))?;
-        let got = self.get_index(&url, self.credentials(&url, headers)).await?;
+        let got = self.index_document(&url, self.credentials(&url, headers)).await?;
         let config = cargo::parse_config(&got.body).map_err(|e| malformed(&url, &e))?;
-        self.inner.cargo_configs.lock().insert(upstream.base.to_string(), config);
-        let content_type =
-            got.header(header::CONTENT_TYPE).unwrap_or("application/json").to_owned();
-        Ok(Document::ok(&content_type, got.body.to_vec()))
+        let known = (config, got.fresh_until);
+        self.inner.cargo_configs.lock().insert(upstream.base.to_string(), known);
+        let content_type = Some(got.content_type.as_str()).filter(|t| !t.is_empty());
+        Ok(Document::ok(content_type.unwrap_or("application/json"), got.body.to_vec()))
     }
 
     pub(crate) async fn cargo_config(
@@ -93,13 +94,14 @@ impl Engine {
         upstream: &Arc<Upstream>,
         headers: &HeaderMap,
     ) -> Result<CargoConfig, Failure> {
-        let known = self.inner.cargo_configs.lock().get(upstream.base.as_str()).cloned();
-        if let Some(config) = known {
+        let known = || self.inner.cargo_configs.lock().get(upstream.base.as_str()).cloned();
+        if let Some((config, until)) = known()
+            && (!self.serves() || Instant::now() < until)
+        {
             return Ok(config);
         }
         self.cargo_document(upstream, headers).await?;
-        let known = self.inner.cargo_configs.lock().get(upstream.base.as_str()).cloned();
-        known.ok_or_else(|| {
+        known().map(|(config, _)| config).ok_or_else(|| {
             Failure::new(ReasonCode::Internal, "the registry's configuration was not kept")
         })
     }
@@ -109,7 +111,8 @@ impl Engine {
         upstream: &Arc<Upstream>,
         name: &str,
         headers: &HeaderMap,
-    ) -> Result<PackageIndex, Failure> {
+        same: Option<Sha256Digest>,
+    ) -> Result<Loaded, Failure> {
         let path = cargo::index_path(name).ok_or_else(|| {
             Failure::new(ReasonCode::NotInIndex, format!("`{name}` is no crate's name"))
         })?;
@@ -118,7 +121,10 @@ impl Engine {
             .join(&path)
             .map_err(|e| Failure::new(ReasonCode::IndexMalformed, e.to_string()))?;
         let config = self.cargo_config(upstream, headers).await?;
-        let got = self.get_index(&url, self.credentials(&url, headers)).await?;
+        let got = self.index_document(&url, self.credentials(&url, headers)).await?;
+        if same == Some(got.sha256) {
+            return Ok(Loaded { index: None, fresh_until: got.fresh_until });
+        }
         let mut index = cargo::parse_index(name, &got.body, &self.inner.index_limits)
             .map_err(|e| malformed(&url, &e))?;
         if index.lines.is_empty() && index.rejected > 0 {
@@ -160,7 +166,15 @@ impl Engine {
             };
             files.insert(file_name, Arc::new(file));
         }
-        index.retain(|l| versions.offered(self, &l.version));
-        Ok(PackageIndex { documents: Documents::Cargo { lines: index.to_bytes().into() }, files })
+        if self.serves() {
+            // Cargo takes a yanked version only where a lock file names it, and is then told why not.
+            index.yank(|l| !versions.offered(self, &l.version));
+        } else {
+            index.retain(|l| versions.offered(self, &l.version));
+        }
+        let documents = Documents::Cargo { lines: self.pack(index.to_bytes()) };
+        let (metadata, source, ends) = (HashMap::new(), got.sha256, versions.ends());
+        let index = PackageIndex { documents, files, metadata, source, ends };
+        Ok(Loaded { index: Some(index), fresh_until: got.fresh_until })
     }
 }

@@ -9,6 +9,8 @@ use crate::index::{FileRef, PackageIndex};
 use crate::metrics::Metrics;
 use crate::pipeline::Flight;
 use crate::report::{Report, SharedReport};
+use crate::serving::admitted::{REMEMBERED, Remembered};
+use crate::shelf::Shelf;
 use crate::upstream::{Upstream, Upstreams};
 use countersign_core::{Ecosystem, ExpectedDigest, Purl};
 use countersign_ecosystem::IndexLimits;
@@ -21,7 +23,7 @@ use parking_lot::{Mutex, RwLock};
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::{OnceCell, Semaphore};
 use url::Url;
 
@@ -70,12 +72,19 @@ pub struct Serving {
     pub stale: Duration,
     /// How many bytes of indexes are kept in memory.
     pub memory: u64,
+    /// Whether clients must show a token: cargo sends it only where the registry says so.
+    pub tokens_required: bool,
 }
 
 impl Default for Serving {
     fn default() -> Self {
         let week = Duration::from_secs(7 * 24 * 3600);
-        Self { fresh: Duration::from_secs(300), stale: week, memory: 16 << 20 }
+        Self {
+            fresh: Duration::from_secs(300),
+            stale: week,
+            memory: 16 << 20,
+            tokens_required: false,
+        }
     }
 }
 
@@ -105,12 +114,14 @@ pub(crate) struct Inner {
     pub(crate) packages: Mutex<HashMap<String, PackageCell>>,
     pub(crate) files: Mutex<HashMap<String, Arc<FileRef>>>,
     pub(crate) metadata_files: Mutex<HashMap<String, Vec<ExpectedDigest>>>,
-    pub(crate) cargo_configs: Mutex<HashMap<String, CargoConfig>>,
+    pub(crate) cargo_configs: Mutex<HashMap<String, (CargoConfig, Instant)>>,
     pub(crate) npm_keys: Mutex<HashMap<String, KeysCell>>,
     pub(crate) flights: Mutex<HashMap<String, Flight>>,
     pub(crate) scanners: Semaphore,
     pub(crate) index_limits: IndexLimits,
     pub(crate) serving: Option<Serving>,
+    pub(crate) shelf: Option<Shelf>,
+    pub(crate) admitted: Option<quick_cache::sync::Cache<String, Remembered>>,
     pub(crate) metrics: Metrics,
     report: SharedReport,
 }
@@ -153,7 +164,8 @@ impl Engine {
         for (mut upstream, credential) in setup.upstreams {
             configure(&mut upstream, &setup.config);
             if let Some(c) = credential {
-                credentials.insert(upstream.base.origin().ascii_serialization(), c);
+                let key = credential_key(&upstream, setup.serving.is_some());
+                credentials.insert(key, c);
             }
             upstreams.add(upstream);
         }
@@ -203,9 +215,11 @@ impl Engine {
                 flights: Mutex::default(),
                 scanners: Semaphore::new(cores),
                 index_limits,
+                admitted: setup.serving.map(|_| quick_cache::sync::Cache::new(REMEMBERED)),
+                shelf: setup.serving.map(|s| Shelf::new(s.memory)),
                 serving: setup.serving,
                 metrics: Metrics::default(),
-                report: Arc::new(Report::default()),
+                report: Arc::new(Report::new(setup.serving.is_none())),
             }),
         };
         engine.reload_waivers().await?;
@@ -254,6 +268,25 @@ impl Engine {
         &self.inner.upstreams
     }
 
+    /// Sets the credentials that the gate shows to an upstream from now on.
+    pub fn set_credential(&self, upstream: &Upstream, value: Option<HeaderValue>) {
+        let key = credential_key(upstream, self.serves());
+        let mut kept = self.inner.credentials.lock();
+        match value {
+            Some(mut value) => {
+                value.set_sensitive(true);
+                kept.insert(key, value);
+            }
+            None => {
+                kept.remove(&key);
+            }
+        }
+    }
+
+    pub(crate) fn credential_of(&self, upstream: &Upstream) -> Option<HeaderValue> {
+        self.inner.credentials.lock().get(&credential_key(upstream, self.serves())).cloned()
+    }
+
     pub(crate) fn is_pinned(&self, purl: &Purl) -> bool {
         self.inner.pins.contains(purl)
     }
@@ -276,6 +309,12 @@ impl Engine {
         }
         self.inner.upstreams.of(Ecosystem::Npm).next()
     }
+}
+
+/// A run's client has its own rules for its credentials, and they are kept by origin; a gateway's
+/// belong to one upstream each.
+fn credential_key(upstream: &Upstream, serves: bool) -> String {
+    if serves { upstream.base.to_string() } else { upstream.base.origin().ascii_serialization() }
 }
 
 /// Applies what `countersign.toml` says of an upstream.

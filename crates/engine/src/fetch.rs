@@ -129,6 +129,7 @@ impl Engine {
             hashers.update(&chunk);
             staging.write(&chunk).await.map_err(store_failure)?;
             self.report().add_bytes(chunk.len() as u64);
+            self.inner.metrics.upstream_bytes(chunk.len() as u64);
         }
         let (digests, size) = hashers.finish();
         if let Some(n) = announced.filter(|n| *n != size) {

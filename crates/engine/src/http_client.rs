@@ -7,9 +7,10 @@ use bytes::Bytes;
 use countersign_core::ReasonCode;
 use futures_util::StreamExt as _;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
+use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use url::Url;
 
 /// A failure to get something from an upstream, with its reason from the closed set.
@@ -64,6 +65,7 @@ pub(crate) struct Http {
     trusting: HashMap<String, Clients>,
     vault: Vault,
     patience: Patience,
+    outages: Mutex<HashMap<String, (Instant, Failure)>>,
 }
 
 /// A connection pool for documents, and one for artifacts: their bytes are hashed as they are, and
@@ -79,6 +81,10 @@ enum For {
     Document,
     Artifact,
 }
+
+/// How long an origin that could not be reached is not asked again: others need not wait for the
+/// same silence. Longer than it takes the patient to try again, shorter than an outage that matters.
+const OUTAGE: Duration = Duration::from_secs(3);
 
 /// How many redirects are followed before they count as a loop.
 const MAX_REDIRECTS: usize = 5;
@@ -164,7 +170,13 @@ impl Http {
             trusting.insert(origin, Clients::new(&certificates, patience)?);
         }
         let clients = Clients::new(&roots, patience)?;
-        Ok(Self { clients, trusting, vault: Vault::new(upstreams), patience })
+        Ok(Self {
+            clients,
+            trusting,
+            vault: Vault::new(upstreams),
+            patience,
+            outages: Mutex::default(),
+        })
     }
 
     /// A client that knows no upstream.
@@ -434,7 +446,13 @@ impl Http {
         url: &Url,
         headers: HeaderMap,
     ) -> Result<reqwest::Response, Failure> {
-        let mut failure = None;
+        let origin = url.origin().ascii_serialization();
+        if let Some((until, failure)) = self.outages.lock().get(&origin)
+            && Instant::now() < *until
+        {
+            return Err(failure.clone());
+        }
+        let (mut failure, mut silent) = (None, false);
         for attempt in 0..TRIES {
             if attempt > 0 {
                 tokio::time::sleep(Duration::from_millis(150 << attempt)).await;
@@ -445,11 +463,22 @@ impl Http {
                     failure = Some(Failure::answered(url, r.status()));
                 }
                 Ok(Ok(r)) => return Ok(r),
-                Ok(Err(e)) => failure = Some(unreachable(url, &e)),
-                Err(_) => return Err(stalled(url)),
+                Ok(Err(e)) => {
+                    silent = e.is_connect();
+                    failure = Some(unreachable(url, &e));
+                }
+                Err(_) => {
+                    failure = Some(stalled(url));
+                    break;
+                }
             }
         }
-        Err(failure.unwrap_or_else(|| stalled(url)))
+        let failure = failure.unwrap_or_else(|| stalled(url));
+        // One address that breaks or stalls says nothing about the others of its origin.
+        if silent && failure.status.is_none() {
+            self.outages.lock().insert(origin, (Instant::now() + OUTAGE, failure.clone()));
+        }
+        Err(failure)
     }
 }
 

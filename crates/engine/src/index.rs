@@ -3,17 +3,19 @@
 
 use crate::engine::Engine;
 use crate::http_client::Failure;
+use crate::packed::Packed;
 use crate::report::NotOffered;
+use crate::shelf::{Shelf, Shelved};
 use crate::upstream::Upstream;
-use bytes::Bytes;
 use countersign_core::{
-    Age, Decision, Ecosystem, Evidence, ExpectedDigest, Purl, ReasonCode, Sha256Digest, Verdict,
-    VersionFacts,
+    Age, Decision, Ecosystem, Evidence, ExpectedDigest, Purl, ReasonCode, Sha256Digest, Timestamp,
+    Verdict, VersionFacts,
 };
 use countersign_ecosystem::version;
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 use url::Url;
 
 /// A file that an index names: everything that is known of it before its bytes are.
@@ -77,13 +79,46 @@ pub(crate) struct PackageIndex {
     pub documents: Documents,
     /// The files of all versions, offered or not, by file name.
     pub files: HashMap<String, Arc<FileRef>>,
+    /// The digests of separate metadata (PEP 658), by the name of the file that it is of.
+    pub metadata: HashMap<String, Vec<ExpectedDigest>>,
+    /// The digest of the upstream's document.
+    pub source: Sha256Digest,
+    /// When the first of the versions that are held would be judged differently.
+    pub ends: Option<Timestamp>,
+}
+
+impl PackageIndex {
+    /// About what it takes in memory, in bytes.
+    pub(crate) fn weight(&self) -> usize {
+        let file = |f: &Arc<FileRef>| 900 + f.facts.findings.len() * 400;
+        let metadata = self.metadata.len() * 120;
+        self.documents.weight() + metadata + self.files.values().map(file).sum::<usize>() + 500
+    }
 }
 
 #[derive(Debug)]
 pub(crate) enum Documents {
-    Pypi { json: Bytes, html: Bytes },
-    Npm { json: Bytes },
-    Cargo { lines: Bytes },
+    Pypi { json: Packed, html: Packed },
+    Npm { full: Packed, abbreviated: Packed },
+    Cargo { lines: Packed },
+}
+
+impl Documents {
+    fn weight(&self) -> usize {
+        match self {
+            Self::Pypi { json, html } => json.weight() + html.weight(),
+            Self::Npm { full, abbreviated } => full.weight() + abbreviated.weight(),
+            Self::Cargo { lines } => lines.weight(),
+        }
+    }
+}
+
+/// What loading a package's index gives.
+pub(crate) struct Loaded {
+    /// The index; `None` when the upstream's document has the digest that was asked about.
+    pub index: Option<PackageIndex>,
+    /// Until when the upstream need not be asked again.
+    pub fresh_until: Instant,
 }
 
 /// All candidates of a package, judged.
@@ -96,6 +131,26 @@ impl Versions {
     /// it exactly, so that the refusal comes with its reason and not as "no such version".
     pub(crate) fn offered(&self, engine: &Engine, version: &str) -> bool {
         self.judged.get(version).is_some_and(|j| j.admissible() || engine.is_pinned(&j.facts.purl))
+    }
+
+    /// Why a version is not offered, for a client that names it exactly: one line.
+    pub(crate) fn why_not(&self, ecosystem: Ecosystem, version: &str) -> Option<String> {
+        let judged = self.judged.get(version).filter(|j| !j.admissible())?;
+        let first = judged.decision.leading()?;
+        let verb = match judged.decision.verdict {
+            Verdict::Hold => "held",
+            _ => "refused",
+        };
+        let mut line = format!("{verb} by countersign: {}: {}", first.reason, first.detail);
+        if let Some(next) = self.next_admissible(ecosystem, version) {
+            line.push_str(&format!("; next admissible version: {next}"));
+        }
+        Some(line)
+    }
+
+    /// When the first of the held versions would be judged differently, by itself.
+    pub(crate) fn ends(&self) -> Option<Timestamp> {
+        self.judged.values().filter_map(|j| j.decision.ends()).min()
     }
 
     /// The nearest admissible release above `version`, or else the nearest below.
@@ -183,7 +238,7 @@ impl Engine {
         Ok(all.into_iter().map(judge).collect())
     }
 
-    /// Loads a package's index once, however many ask for it at the same time.
+    /// A package's index: of this run, or fresh enough. One load, however many ask at the same time.
     pub(crate) async fn package(
         &self,
         upstream: &Arc<Upstream>,
@@ -192,29 +247,123 @@ impl Engine {
     ) -> Result<Arc<PackageIndex>, Failure> {
         let name = upstream.ecosystem.canonical_name(name);
         let key = format!("{} {name}", upstream.base);
+        match &self.inner.shelf {
+            Some(_) => self.package_until(upstream, &name, headers).await.map(|(index, _)| index),
+            None => self.package_of_run(key, upstream, &name, headers).await,
+        }
+    }
+
+    /// A package's index, and until when it is fresh.
+    pub(crate) async fn package_until(
+        &self,
+        upstream: &Arc<Upstream>,
+        name: &str,
+        headers: &http::HeaderMap,
+    ) -> Result<(Arc<PackageIndex>, Instant), Failure> {
+        let name = upstream.ecosystem.canonical_name(name);
+        let key = format!("{} {name}", upstream.base);
+        match &self.inner.shelf {
+            Some(shelf) => {
+                let on_shelf = self.package_on_shelf(shelf, key, upstream, &name, headers).await?;
+                Ok((on_shelf.index?, on_shelf.until))
+            }
+            None => {
+                let index = self.package_of_run(key, upstream, &name, headers).await?;
+                Ok((index, Instant::now()))
+            }
+        }
+    }
+
+    async fn package_of_run(
+        &self,
+        key: String,
+        upstream: &Arc<Upstream>,
+        name: &str,
+        headers: &http::HeaderMap,
+    ) -> Result<Arc<PackageIndex>, Failure> {
         let cell = self.inner.packages.lock().entry(key).or_default().clone();
         let loaded = cell
             .get_or_try_init(|| async {
-                let index = match upstream.ecosystem {
-                    Ecosystem::Pypi => self.load_pypi(upstream, &name, headers).await?,
-                    Ecosystem::Npm => self.load_npm(upstream, &name, headers).await?,
-                    Ecosystem::Cargo => self.load_cargo(upstream, &name, headers).await?,
-                    Ecosystem::Debian => {
-                        return Err(Failure::new(
-                            ReasonCode::NotInIndex,
-                            "debian packages are looked up in the signed lists",
-                        ));
-                    }
-                };
+                let loaded = self.load_package(upstream, name, headers, None).await?;
+                let index = loaded.index.ok_or_else(nothing_loaded)?;
                 let mut files = self.inner.files.lock();
                 for f in index.files.values() {
                     // The first index that lists an address says what it is.
                     files.entry(f.url.to_string()).or_insert_with(|| f.clone());
                 }
                 drop(files);
-                Ok(Arc::new(index))
+                Ok::<_, Failure>(Arc::new(index))
             })
             .await?;
         Ok(loaded.clone())
     }
+
+    async fn package_on_shelf(
+        &self,
+        shelf: &Shelf,
+        key: String,
+        upstream: &Arc<Upstream>,
+        name: &str,
+        headers: &http::HeaderMap,
+    ) -> Result<Shelved, Failure> {
+        let good = |s: &Shelved| s.is_good(self.generation(), self.now());
+        if let Some(shelved) = shelf.get(&key).filter(good) {
+            self.inner.metrics.index_hit();
+            return Ok(shelved);
+        }
+        let turn = shelf.turn(&key);
+        let _mine = turn.lock().await;
+        let before = shelf.get(&key);
+        if let Some(shelved) = before.clone().filter(good) {
+            self.inner.metrics.index_hit();
+            return Ok(shelved);
+        }
+        // Read before the judging: grounds that change meanwhile make it old at once.
+        let generation = self.generation();
+        let same = before.filter(|s| s.generation == generation).and_then(|s| s.index.ok());
+        let same = same.filter(|i| i.ends.is_none_or(|end| self.now() < end));
+        let loaded =
+            self.load_package(upstream, name, headers, same.as_ref().map(|i| i.source)).await;
+        let (index, until) = match loaded {
+            Ok(loaded) => {
+                let index = loaded.index.map(Arc::new).or(same).ok_or_else(nothing_loaded)?;
+                (Ok(index), loaded.fresh_until)
+            }
+            Err(failure) => {
+                let again = if failure.says_absent() { ABSENT } else { FAILED };
+                (Err(failure), Instant::now() + again)
+            }
+        };
+        let shelved = Shelved { index, generation, until };
+        shelf.put(key, shelved.clone());
+        Ok(shelved)
+    }
+
+    async fn load_package(
+        &self,
+        upstream: &Arc<Upstream>,
+        name: &str,
+        headers: &http::HeaderMap,
+        same: Option<Sha256Digest>,
+    ) -> Result<Loaded, Failure> {
+        match upstream.ecosystem {
+            Ecosystem::Pypi => self.load_pypi(upstream, name, headers, same).await,
+            Ecosystem::Npm => self.load_npm(upstream, name, headers, same).await,
+            Ecosystem::Cargo => self.load_cargo(upstream, name, headers, same).await,
+            Ecosystem::Debian => Err(Failure::new(
+                ReasonCode::NotInIndex,
+                "debian packages are looked up in the signed lists",
+            )),
+        }
+    }
+}
+
+/// How long an upstream's word that it has no such package is believed.
+const ABSENT: Duration = Duration::from_secs(20);
+
+/// How long a failure is everybody's: who waited for the same index must not each wait for another.
+const FAILED: Duration = Duration::from_secs(3);
+
+fn nothing_loaded() -> Failure {
+    Failure::new(ReasonCode::Internal, "an index was neither loaded nor known")
 }

@@ -2,11 +2,13 @@
 
 use crate::engine::Engine;
 use crate::http_client::Failure;
-use crate::index::{Candidate, Documents, FileRef, PackageIndex, Versions};
+use crate::index::{Candidate, Documents, FileRef, Loaded, PackageIndex, Versions};
+use crate::packed::Packed;
 use crate::pypi::malformed;
 use crate::request::{Answer, ClientRequest, Document};
+use crate::serving::own_address;
 use crate::upstream::Upstream;
-use countersign_core::{Age, Ecosystem, ReasonCode};
+use countersign_core::{Age, Ecosystem, ReasonCode, Sha256Digest};
 use countersign_ecosystem::npm::{self, Packument};
 use http::{HeaderMap, HeaderValue, Method, header};
 use std::collections::HashMap;
@@ -33,8 +35,8 @@ impl Engine {
         }
         match self.package(&upstream, &path, &request.headers).await {
             Ok(index) => match &index.documents {
-                Documents::Npm { json } => {
-                    Answer::Document(Document::ok("application/json", json.to_vec()))
+                Documents::Npm { full, .. } => {
+                    self.unpacked(&request.url, "application/json", full)
                 }
                 _ => self.closed(&request.url, "is no npm package"),
             },
@@ -65,7 +67,7 @@ impl Engine {
 
     /// The registry's API beside packages: a closed list of questions, whose answers are read as
     /// JSON and written anew, so that nothing else can come this way.
-    async fn answer_npm_api(&self, api: &str, request: &ClientRequest) -> Answer {
+    pub(crate) async fn answer_npm_api(&self, api: &str, request: &ClientRequest) -> Answer {
         if !is_npm_question(api, &request.method) {
             return self.closed(&request.url, "is no question that installing needs");
         }
@@ -93,7 +95,8 @@ impl Engine {
         upstream: &Arc<Upstream>,
         name: &str,
         headers: &HeaderMap,
-    ) -> Result<PackageIndex, Failure> {
+        same: Option<Sha256Digest>,
+    ) -> Result<Loaded, Failure> {
         let url = upstream
             .base
             .join(&name.replace('/', "%2f"))
@@ -101,7 +104,10 @@ impl Engine {
         let mut asked = self.credentials(&url, headers);
         // The short form has no publish times, and without them no age.
         asked.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
-        let got = self.get_index(&url, asked).await?;
+        let got = self.index_document(&url, asked).await?;
+        if same == Some(got.sha256) {
+            return Ok(Loaded { index: None, fresh_until: got.fresh_until });
+        }
         let mut packument = Packument::parse(&got.body, &self.inner.index_limits)
             .map_err(|e| malformed(&url, &e))?;
         if packument.name() != name {
@@ -123,7 +129,24 @@ impl Engine {
         let versions = self.judge_versions(upstream, name, candidates)?;
         let files = npm_files(upstream, name, &url, &listed, &versions);
         packument.retain(|v| versions.offered(self, v));
-        Ok(PackageIndex { documents: Documents::Npm { json: packument.to_bytes().into() }, files })
+        let mut abbreviated = Packed::plain(Vec::new());
+        if self.serves() {
+            packument.rewrite_tarballs(|v| {
+                let file_name = tarball_name(name, v);
+                own_address(&[name, "-", &file_name]).map(String::from)
+            });
+            let refused: Vec<(&str, String)> = versions
+                .judged
+                .keys()
+                .filter_map(|v| Some((v.as_str(), versions.why_not(Ecosystem::Npm, v)?)))
+                .collect();
+            packument.restrict(&refused);
+            abbreviated = self.pack(packument.to_abbreviated_bytes());
+        }
+        let documents = Documents::Npm { full: self.pack(packument.to_bytes()), abbreviated };
+        let (metadata, source, ends) = (HashMap::new(), got.sha256, versions.ends());
+        let index = PackageIndex { documents, files, metadata, source, ends };
+        Ok(Loaded { index: Some(index), fresh_until: got.fresh_until })
     }
 }
 
@@ -137,7 +160,7 @@ fn is_npm_question(api: &str, method: &Method) -> bool {
         "npm/v1/security/audits/quick",
         "npm/v1/security/audits",
     ];
-    let asked = matches!(api, "ping" | "whoami" | "npm/v1/keys")
+    let asked = matches!(api, "ping" | "whoami" | "npm/v1/keys" | "v1/search")
         || api.starts_with("npm/v1/attestations/")
         || (api.starts_with("package/") && api.ends_with("/dist-tags"));
     match *method {
@@ -145,6 +168,13 @@ fn is_npm_question(api: &str, method: &Method) -> bool {
         Method::GET | Method::HEAD => asked,
         _ => false,
     }
+}
+
+/// The name of a version's tarball: what its address ends in.
+fn tarball_name(name: &str, v: &npm::NpmVersion) -> String {
+    let last = v.tarball.as_ref().and_then(|t| t.path_segments()?.next_back().map(str::to_owned));
+    last.filter(|f| !f.is_empty())
+        .unwrap_or_else(|| format!("{}-{}.tgz", name.replace('/', "-"), v.version))
 }
 
 fn npm_files(
@@ -160,11 +190,7 @@ fn npm_files(
         else {
             continue;
         };
-        let file_name = tarball
-            .path_segments()
-            .and_then(|mut s| s.next_back().map(str::to_owned))
-            .filter(|f| !f.is_empty())
-            .unwrap_or_else(|| format!("{}-{}.tgz", name.replace('/', "-"), v.version));
+        let file_name = tarball_name(name, v);
         let mut expected = v.integrity.clone();
         expected.extend(v.shasum.clone());
         let file = FileRef {

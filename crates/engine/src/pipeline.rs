@@ -17,6 +17,7 @@ use http::HeaderMap;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Instant;
 
 /// Bytes that were judged, recorded durably, and may be released. Only this module makes one, and
 /// only from a decision to admit that the store says is durable.
@@ -27,6 +28,16 @@ pub struct Admitted {
     size: u64,
     content_type: &'static str,
     ledger_index: u64,
+    state: Option<FileState>,
+}
+
+/// A file as it was when its bytes were hashed: size, time of the last change, inode.
+type FileState = (u64, i64, i64, u64);
+
+fn state_of(path: &std::path::Path) -> Option<FileState> {
+    use std::os::unix::fs::MetadataExt as _;
+    let m = std::fs::metadata(path).ok()?;
+    Some((m.size(), m.ctime(), m.ctime_nsec(), m.ino()))
 }
 
 impl Admitted {
@@ -42,7 +53,8 @@ impl Admitted {
             return None;
         }
         let content_type = content_type_of(&file.file_name);
-        Some(Self { blob, sha256, size, content_type, ledger_index: recorded.index() })
+        let (ledger_index, state) = (recorded.index(), state_of(&blob));
+        Some(Self { blob, sha256, size, content_type, ledger_index, state })
     }
 
     /// Size in bytes.
@@ -69,6 +81,11 @@ impl Admitted {
         self.ledger_index
     }
 
+    /// Whether the file that holds the bytes is as it was when they were hashed.
+    pub(crate) fn is_untouched(&self) -> bool {
+        self.state.is_some() && state_of(&self.blob) == self.state
+    }
+
     /// Opens the bytes.
     ///
     /// # Errors
@@ -86,6 +103,9 @@ fn content_type_of(file_name: &str) -> &'static str {
         _ => "application/octet-stream",
     }
 }
+
+/// How often an artifact is judged anew because the grounds were replaced while it was judged.
+const GROUNDS_TRIES: usize = 4;
 
 /// How the pipeline ended for one file.
 #[derive(Debug, Clone)]
@@ -106,37 +126,48 @@ impl Engine {
     pub(crate) async fn admit(&self, file: Arc<FileRef>, headers: HeaderMap) -> Outcome {
         // One address may be listed for several packages; each is judged for what it is said to be.
         let key = format!("{} {} {:?}", file.url, file.purl(), file.expected);
+        if let Some(admitted) = self.admitted_before(&key, &file) {
+            return Outcome::Admitted(admitted);
+        }
         let flight = {
             let mut flights = self.inner.flights.lock();
             match flights.get(&key) {
                 Some(flight) => flight.clone(),
                 None => {
-                    let label = file.purl().label();
-                    let (engine, file) = (self.clone(), file.clone());
-                    let task = tokio::spawn(async move { engine.judge(file, headers).await });
-                    let engine = self.clone();
-                    let lost =
-                        Failure::new(ReasonCode::Internal, "the inspection ended unexpectedly");
-                    let missed = key.clone();
-                    let flight = async move {
-                        let outcome = match task.await {
-                            Ok(outcome) => outcome,
-                            Err(_) => engine.internal_refusal(&label, &lost),
-                        };
-                        // An upstream's failure may pass: the next one who asks tries again.
-                        if matches!(&outcome, Outcome::Refused(r) if r.reason().is_upstream() || r.reason() == ReasonCode::Internal) {
-                            engine.inner.flights.lock().remove(&missed);
-                        }
-                        outcome
-                    }
-                    .boxed()
-                    .shared();
+                    let flight = self.begin_flight(key.clone(), file, headers);
                     flights.insert(key, flight.clone());
                     flight
                 }
             }
         };
         flight.await
+    }
+
+    fn begin_flight(&self, key: String, file: Arc<FileRef>, headers: HeaderMap) -> Flight {
+        let (label, generation) = (file.purl().label(), self.generation());
+        let (engine, judged) = (self.clone(), file.clone());
+        let task = tokio::spawn(async move { engine.judge(judged, headers).await });
+        let engine = self.clone();
+        async move {
+            let lost = Failure::new(ReasonCode::Internal, "the inspection ended unexpectedly");
+            let outcome = match task.await {
+                Ok(outcome) => outcome,
+                Err(_) => engine.internal_refusal(&label, &lost),
+            };
+            if engine.serves() {
+                if let Outcome::Admitted(admitted) = &outcome {
+                    engine.remember_admitted(key.clone(), &file, admitted, generation);
+                }
+                engine.inner.flights.lock().remove(&key);
+            } else if matches!(&outcome, Outcome::Refused(r) if r.reason().is_upstream() || r.reason() == ReasonCode::Internal)
+            {
+                // An upstream's failure may pass: the next one who asks tries again.
+                engine.inner.flights.lock().remove(&key);
+            }
+            outcome
+        }
+        .boxed()
+        .shared()
     }
 
     fn internal_refusal(&self, what: &str, failure: &Failure) -> Outcome {
@@ -148,7 +179,9 @@ impl Engine {
     async fn judge(&self, file: Arc<FileRef>, headers: HeaderMap) -> Outcome {
         let label = file.purl().label();
         self.report().begin(&label);
-        let outcome = self.judge_steps(&file, headers).await;
+        let began = Instant::now();
+        let outcome = self.judge_on_present_grounds(&file, headers).await;
+        self.inner.metrics.judging().add(began.elapsed());
         self.report().end(&label);
         match outcome {
             Ok(outcome) => outcome,
@@ -161,6 +194,23 @@ impl Engine {
                 outcome
             }
         }
+    }
+
+    /// Judges, and judges again when the grounds were replaced meanwhile: an admission on grounds
+    /// that are no longer there must not be released.
+    async fn judge_on_present_grounds(
+        &self,
+        file: &Arc<FileRef>,
+        headers: HeaderMap,
+    ) -> Result<Outcome, Failure> {
+        for _ in 0..GROUNDS_TRIES {
+            let generation = self.generation();
+            let outcome = self.judge_steps(file, headers.clone()).await?;
+            if generation == self.generation() || matches!(outcome, Outcome::Refused(_)) {
+                return Ok(outcome);
+            }
+        }
+        Err(Failure::new(ReasonCode::Internal, "the grounds of the decision keep changing"))
     }
 
     async fn judge_steps(
@@ -285,6 +335,7 @@ impl Engine {
         // a blob that nothing names, never a record without its blob.
         let blob = staged.keep(&self.inner.store).await.map_err(store_failure)?;
         let recorded = self.record(file, Some(&digests), &decision, Some(&facts)).await?;
+        self.count(file, &decision);
         let Some(admitted) = Admitted::mint(blob, size, file, sha256, &recorded) else {
             return Err(Failure::new(
                 ReasonCode::Internal,
@@ -313,6 +364,7 @@ impl Engine {
         facts: Option<ArtifactFacts>,
     ) -> Result<Outcome, Failure> {
         let recorded = self.record(file, digests, &decision, facts.as_ref()).await?;
+        self.count(file, &decision);
         let since = self.refused_since(file).await?;
         let evidence = facts
             .as_ref()
@@ -348,15 +400,18 @@ impl Engine {
         decision: &Decision,
         facts: Option<&ArtifactFacts>,
     ) -> Result<Recorded, Failure> {
-        if let Some(d) = digests {
-            let store = &self.inner.store;
-            let before = store.latest_decision(&d.sha256, file.purl(), &file.file_name).await;
-            if let Some(old) = before.map_err(store_failure)?
-                && same_decision(&old.decision, decision)
-                && let Some(recorded) = store.recorded_at(old.index).await.map_err(store_failure)?
-            {
-                return Ok(recorded);
-            }
+        let store = &self.inner.store;
+        let before = match digests {
+            Some(d) => store.latest_decision(&d.sha256, file.purl(), &file.file_name).await,
+            // Of what was refused without its bytes a long-lived gate is asked again and again.
+            None if self.serves() => store.latest_without_bytes(file.purl(), &file.file_name).await,
+            None => Ok(None),
+        };
+        if let Some(old) = before.map_err(store_failure)?
+            && same_decision(&old.decision, decision)
+            && let Some(recorded) = store.recorded_at(old.index).await.map_err(store_failure)?
+        {
+            return Ok(recorded);
         }
         let facts_json = match facts {
             Some(facts) => serde_json::to_value(facts),
@@ -388,6 +443,12 @@ impl Engine {
             .map_err(store_failure)?
             .pop()
             .ok_or_else(|| Failure::new(ReasonCode::Internal, "the store recorded nothing"))
+    }
+
+    fn count(&self, file: &FileRef, decision: &Decision) {
+        let reason = decision.leading().map(|f| f.reason);
+        let reason = reason.filter(|_| decision.verdict != Verdict::Admit);
+        self.inner.metrics.decided(file.purl().ecosystem(), decision.verdict, reason);
     }
 
     /// Since when this file has not been admitted here, without a break.

@@ -2,11 +2,12 @@
 
 use crate::engine::Engine;
 use crate::http_client::{Failure, redacted};
-use crate::index::{Candidate, Documents, FileRef, PackageIndex, Versions};
+use crate::index::{Candidate, Documents, FileRef, Loaded, PackageIndex, Versions};
 use crate::request::{Answer, ClientRequest, Document};
+use crate::serving::own_address;
 use crate::upstream::Upstream;
 use countersign_core::{
-    Age, Algorithm, Ecosystem, Evidence, EvidenceState, ExpectedDigest, ReasonCode,
+    Age, Algorithm, Ecosystem, Evidence, EvidenceState, ExpectedDigest, ReasonCode, Sha256Digest,
     normalize_pypi_name,
 };
 use countersign_ecosystem::pypi::{self, ProjectPage};
@@ -15,7 +16,6 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use url::Url;
 
-const JSON_TYPE: &str = "application/vnd.pypi.simple.v1+json";
 const ACCEPT: &str = "application/vnd.pypi.simple.v1+json, application/vnd.pypi.simple.v1+html;q=0.2, text/html;q=0.1";
 
 impl Engine {
@@ -56,12 +56,11 @@ impl Engine {
                 let accept = request.header(header::ACCEPT).unwrap_or("");
                 let wants_json = accept.contains("vnd.pypi.simple.v1+json")
                     || accept.contains("vnd.pypi.simple.latest+json");
-                let doc = if wants_json {
-                    Document::ok(JSON_TYPE, json.to_vec())
+                if wants_json {
+                    self.unpacked(&request.url, pypi::JSON_TYPE, json)
                 } else {
-                    Document::ok("text/html; charset=utf-8", html.to_vec())
-                };
-                Answer::Document(doc)
+                    self.unpacked(&request.url, pypi::HTML_TYPE, html)
+                }
             }
             Err(failure) => self.index_failure(&request.url, failure),
         }
@@ -106,19 +105,23 @@ impl Engine {
         upstream: &Arc<Upstream>,
         name: &str,
         headers: &HeaderMap,
-    ) -> Result<PackageIndex, Failure> {
+        same: Option<Sha256Digest>,
+    ) -> Result<Loaded, Failure> {
         let page_url = upstream
             .base
             .join(&format!("{name}/"))
             .map_err(|e| Failure::new(ReasonCode::IndexMalformed, e.to_string()))?;
         let mut asked = self.credentials(&page_url, headers);
         asked.insert(header::ACCEPT, HeaderValue::from_static(ACCEPT));
-        let got = self.get_index(&page_url, asked).await?;
-        let content_type = got.header(header::CONTENT_TYPE).unwrap_or("");
+        let got = self.index_document(&page_url, asked).await?;
+        if same == Some(got.sha256) {
+            return Ok(Loaded { index: None, fresh_until: got.fresh_until });
+        }
         let mut page =
-            pypi::parse_project(content_type, &got.body, &page_url, &self.inner.index_limits)
+            pypi::parse_project(&got.content_type, &got.body, &page_url, &self.inner.index_limits)
                 .map_err(|e| malformed(&page_url, &e))?;
-        self.judge_page(upstream, name, &mut page)
+        let index = self.judge_page(upstream, name, &mut page, got.sha256)?;
+        Ok(Loaded { index: Some(index), fresh_until: got.fresh_until })
     }
 
     fn judge_page(
@@ -126,6 +129,7 @@ impl Engine {
         upstream: &Arc<Upstream>,
         name: &str,
         page: &mut ProjectPage,
+        source: Sha256Digest,
     ) -> Result<PackageIndex, Failure> {
         let (groups, candidates): (Vec<Vec<usize>>, Vec<Candidate>) =
             group_files(upstream, page).into_iter().unzip();
@@ -168,12 +172,48 @@ impl Engine {
                 f.core_metadata = None;
             }
         }
-        self.remember_metadata(page);
-        let mut keep = offered.into_iter();
-        page.files.retain(|_| keep.next().unwrap_or(false));
+        let metadata =
+            page.files.iter().filter_map(|f| Some((f.file_name.clone(), f.core_metadata.clone()?)));
+        let metadata: HashMap<_, _> = metadata.collect();
+        if self.serves() {
+            self.show_own_addresses(name, page, &all, &offered);
+        } else {
+            self.remember_metadata(page);
+            let mut keep = offered.into_iter();
+            page.files.retain(|_| keep.next().unwrap_or(false));
+        }
         let documents =
-            Documents::Pypi { json: page.to_json().into(), html: page.to_html().into() };
-        Ok(PackageIndex { documents, files })
+            Documents::Pypi { json: self.pack(page.to_json()), html: self.pack(page.to_html()) };
+        Ok(PackageIndex { documents, files, metadata, source, ends: all.ends() })
+    }
+
+    /// Gives a page the addresses of the gateway's own registry. What is not offered stays, marked
+    /// as yanked with the reason: no resolver takes it by itself, and who names it exactly is told
+    /// why it cannot be had (PEP 592).
+    fn show_own_addresses(
+        &self,
+        name: &str,
+        page: &mut ProjectPage,
+        all: &Versions,
+        offered: &[bool],
+    ) {
+        for (f, offered) in page.files.iter_mut().zip(offered) {
+            if !offered {
+                let version = f.version.as_deref().unwrap_or("");
+                f.yanked = Some(all.why_not(Ecosystem::Pypi, version).unwrap_or_else(|| {
+                    "refused by countersign; download it to be told why".to_owned()
+                }));
+                f.core_metadata = None;
+            }
+            let own =
+                |ending: &str| own_address(&["files", name, &format!("{}{ending}", f.file_name)]);
+            if f.provenance.is_some() {
+                f.provenance = own(".provenance");
+            }
+            if let Some(url) = own("") {
+                f.url = url;
+            }
+        }
     }
 
     /// Remembers where the separate metadata files lie (PEP 658) and which digests they have.

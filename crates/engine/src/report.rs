@@ -81,6 +81,8 @@ pub struct ClosedDoor {
 /// What a run has seen so far. Shared by all requests.
 #[derive(Debug, Default)]
 pub struct Report {
+    /// Whether single artifacts are kept; a long-lived gate only counts.
+    keeps: bool,
     entries: Mutex<BTreeMap<String, Entry>>,
     not_offered: Mutex<BTreeMap<String, NotOffered>>,
     doors: Mutex<Vec<ClosedDoor>>,
@@ -114,6 +116,12 @@ impl Drop for Working<'_> {
 }
 
 impl Report {
+    /// A report of one run (`keeps`), or one that only counts and takes no more memory with time.
+    #[must_use]
+    pub fn new(keeps: bool) -> Self {
+        Self { keeps, ..Self::default() }
+    }
+
     /// Marks the start of the gate's own work (verifying, scanning, deciding, recording).
     pub fn working(&self) -> Working<'_> {
         let mut b = self.busy.lock();
@@ -154,6 +162,9 @@ impl Report {
             entry.file_name.as_deref().unwrap_or("")
         );
         self.decided.fetch_add(1, Ordering::Relaxed);
+        if !self.keeps {
+            return;
+        }
         let mut entries = self.entries.lock();
         match entries.get(&key) {
             Some(old)
@@ -172,11 +183,17 @@ impl Report {
 
     /// Adds a version that was left out of an index.
     pub fn add_not_offered(&self, what: NotOffered) {
+        if !self.keeps {
+            return;
+        }
         self.not_offered.lock().insert(what.purl.to_string(), what);
     }
 
     /// Adds a closed door, once.
     pub fn add_door(&self, what: &str, why: &str) {
+        if !self.keeps {
+            return;
+        }
         let door = ClosedDoor { what: what.to_owned(), why: why.to_owned() };
         let mut doors = self.doors.lock();
         if !doors.iter().any(|d| d.what == door.what) {

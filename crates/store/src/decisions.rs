@@ -6,7 +6,9 @@ use crate::error::StoreError;
 use crate::rows::package;
 use crate::store::Store;
 use crate::tiles::{to_i64, to_u64};
-use countersign_core::{Decision, ExpectedDigest, Purl, Sha256Digest, Timestamp, Verdict};
+use countersign_core::{
+    Decision, Ecosystem, ExpectedDigest, Purl, Sha256Digest, Timestamp, Verdict,
+};
 use countersign_ledger::statement::{DecisionRecord, VSA_TYPE, WAIVER_REVOKED_TYPE, WAIVER_TYPE};
 use countersign_ledger::verify_receipt;
 use serde_json::Value;
@@ -228,6 +230,23 @@ impl Store {
         Ok(self.decisions(query).await?.pop())
     }
 
+    /// The latest decision about a file of a version that was made without its bytes.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn latest_without_bytes(
+        &self,
+        purl: &Purl,
+        file_name: &str,
+    ) -> Result<Option<StoredDecision>, StoreError> {
+        let query = select!(
+            "WHERE purl = ? AND file_name = ? AND sha256 IS NULL ORDER BY idx DESC LIMIT 1"
+        )
+        .bind(purl.to_string())
+        .bind(file_name);
+        Ok(self.decisions(query).await?.pop())
+    }
+
     /// Every decision about a version, newest first.
     ///
     /// # Errors
@@ -349,6 +368,26 @@ impl Store {
             .await
             .map_err(|e| self.sql_error(e))?;
         found.map(|hex| self.digest(&hex)).transpose()
+    }
+
+    /// The names of an ecosystem's packages about which there are decisions, in order.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn judged_names(&self, ecosystem: Ecosystem) -> Result<Vec<String>, StoreError> {
+        let rows: Vec<String> =
+            sqlx::query_scalar("SELECT DISTINCT package FROM decisions WHERE ecosystem = ?")
+                .bind(ecosystem.to_string())
+                .fetch_all(&mut *self.reader().await?)
+                .await
+                .map_err(|e| self.sql_error(e))?;
+        let mut names: Vec<String> = rows
+            .iter()
+            .filter_map(|purl| Some(purl.parse::<Purl>().ok()?.name().to_owned()))
+            .collect();
+        names.sort();
+        names.dedup();
+        Ok(names)
     }
 
     /// Number of entries in the ledger, of all kinds; 0 while none was begun.

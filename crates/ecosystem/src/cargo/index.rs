@@ -116,6 +116,25 @@ impl CrateIndex {
         self.lines.retain(keep);
     }
 
+    /// Marks the lines for which `hide` holds as yanked: cargo takes them only where a lock file
+    /// names them. Only lines that are marked are written anew.
+    pub fn yank(&mut self, hide: impl Fn(&IndexLine) -> bool) {
+        for line in &mut self.lines {
+            if line.yanked || !hide(line) {
+                continue;
+            }
+            let read =
+                serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(&line.raw);
+            if let Ok(mut object) = read {
+                object.insert("yanked".to_owned(), true.into());
+                line.raw = serde_json::Value::Object(object).to_string();
+                line.yanked = true;
+            }
+        }
+        // A line that could not be marked must not be offered.
+        self.lines.retain(|l| l.yanked || !hide(l));
+    }
+
     /// The entry as cargo reads it: the kept lines as they came.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
@@ -188,6 +207,21 @@ mod tests {
         assert_eq!(index.to_bytes(), text.replace("\n\n", "\n").into_bytes());
         index.retain(|l| l.version == "1.0.0");
         assert_eq!(index.to_bytes(), format!("{}\n", line("demo", "1.0.0")).into_bytes());
+    }
+
+    #[test]
+    fn hidden_lines_are_marked_and_the_others_stay_as_they_came() {
+        let (a, b) = (line("demo", "1.0.0"), line("demo", "1.1.0"));
+        let mut index = parse(&format!("{a}\n{b}"));
+        index.yank(|l| l.version == "1.1.0");
+        let text = String::from_utf8(index.to_bytes()).unwrap();
+        let (first, second) = text.trim_end().split_once('\n').unwrap();
+        assert_eq!(first, a);
+        let second: serde_json::Value = serde_json::from_str(second).unwrap();
+        assert_eq!(second["yanked"], true);
+        assert_eq!((&second["vers"], &second["new"]["kept"]), (&"1.1.0".into(), &1.into()));
+        let again = parse(&text);
+        assert_eq!(again.lines.iter().filter(|l| l.yanked).count(), 1);
     }
 
     #[test]

@@ -11,6 +11,9 @@ use serde_json::{Map, Value};
 use std::cmp::Ordering;
 use url::Url;
 
+/// The media type of the short form.
+pub const ABBREVIATED_TYPE: &str = "application/vnd.npm.install-v1+json";
+
 const WHAT: &str = "the npm package document";
 
 /// A package's document. What is not read here is kept as it came.
@@ -180,15 +183,95 @@ impl Packument {
         }
     }
 
+    /// Says why versions that are not in the document cannot be had: npm shows the message to whoever
+    /// names one of them exactly (`policyRestrictions`, as npm-pick-manifest reads it).
+    pub fn restrict(&mut self, refused: &[(&str, String)]) {
+        if refused.is_empty() {
+            return;
+        }
+        let versions: Map<String, Value> =
+            refused.iter().map(|(v, why)| ((*v).to_owned(), Value::from(why.as_str()))).collect();
+        let shown = refused.iter().rev().take(RESTRICTIONS_TOLD);
+        let mut message: Vec<String> = shown.map(|(v, why)| format!("{v}: {why}")).collect();
+        if refused.len() > RESTRICTIONS_TOLD {
+            message.push(format!("and {} more", refused.len() - RESTRICTIONS_TOLD));
+        }
+        let mut restrictions = Map::new();
+        restrictions.insert("versions".to_owned(), Value::Object(versions));
+        restrictions.insert("message".to_owned(), message.join("\n").into());
+        self.document.insert("policyRestrictions".to_owned(), Value::Object(restrictions));
+    }
+
+    /// The document in the short form that installing needs
+    /// (`application/vnd.npm.install-v1+json`, the registry's package-metadata.md).
+    #[must_use]
+    pub fn to_abbreviated_bytes(&self) -> Vec<u8> {
+        let mut out = Map::new();
+        for key in ["name", "dist-tags", "policyRestrictions"] {
+            if let Some(value) = self.document.get(key) {
+                out.insert(key.to_owned(), value.clone());
+            }
+        }
+        let modified = self.document.get("time").and_then(|t| t.get("modified"));
+        if let Some(modified) = modified.or_else(|| self.document.get("modified")) {
+            out.insert("modified".to_owned(), modified.clone());
+        }
+        let versions: Map<String, Value> = self
+            .manifests()
+            .filter_map(|(v, manifest)| Some((v.clone(), abbreviated(manifest.as_object()?))))
+            .collect();
+        out.insert("versions".to_owned(), Value::Object(versions));
+        Value::Object(out).to_string().into_bytes()
+    }
+
     /// The document as JSON.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
-        Value::Object(self.document.clone()).to_string().into_bytes()
+        serde_json::to_vec(&self.document).unwrap_or_default()
     }
 
     fn object_mut(&mut self, key: &str) -> Option<&mut Map<String, Value>> {
         self.document.get_mut(key)?.as_object_mut()
     }
+}
+
+/// How many refused versions a message names; the last of a document are by custom the newest.
+const RESTRICTIONS_TOLD: usize = 12;
+
+/// What a manifest keeps in the short form.
+const ABBREVIATED: [&str; 21] = [
+    "name",
+    "version",
+    "deprecated",
+    "dependencies",
+    "optionalDependencies",
+    "devDependencies",
+    "bundleDependencies",
+    "bundledDependencies",
+    "peerDependencies",
+    "peerDependenciesMeta",
+    "acceptDependencies",
+    "bin",
+    "directories",
+    "dist",
+    "engines",
+    "os",
+    "cpu",
+    "libc",
+    "funding",
+    "hasInstallScript",
+    "_hasShrinkwrap",
+];
+
+fn abbreviated(manifest: &Map<String, Value>) -> Value {
+    let mut out: Map<String, Value> = ABBREVIATED
+        .iter()
+        .filter_map(|key| Some(((*key).to_owned(), manifest.get(*key)?.clone())))
+        .collect();
+    if runs_at_install(manifest) {
+        out.insert("hasInstallScript".to_owned(), true.into());
+    }
+    Value::Object(out)
 }
 
 /// The object under `key`; an error when something else stands there.

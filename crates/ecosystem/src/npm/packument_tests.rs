@@ -153,3 +153,45 @@ proptest! {
         prop_assert_eq!(again.dist_tag("latest").is_some(), !versions.is_empty());
     }
 }
+
+#[test]
+fn the_short_form_has_what_installing_needs() {
+    let mut value = document(&VERSIONS, "2.0.0");
+    value["versions"]["2.0.0"]["scripts"] = json!({"postinstall": "node x", "test": "node y"});
+    value["versions"]["2.0.0"]["dependencies"] = json!({"other": "^1"});
+    value["versions"]["2.0.0"]["readme"] = "long".into();
+    let mut packument = parse(&value).unwrap();
+    packument.restrict(&[("9.0.0", "refused: too new".to_owned())]);
+    let short: Value = serde_json::from_slice(&packument.to_abbreviated_bytes()).unwrap();
+    let top: Vec<&str> = short.as_object().unwrap().keys().map(String::as_str).collect();
+    assert_eq!(top, ["name", "dist-tags", "policyRestrictions", "modified", "versions"]);
+    assert_eq!(short["modified"], "2024-06-01T00:00:00.000Z");
+    let version = &short["versions"]["2.0.0"];
+    assert_eq!(version["hasInstallScript"], true);
+    assert_eq!(version["dependencies"]["other"], "^1");
+    assert_eq!(version["dist"]["shasum"], "0".repeat(40));
+    assert!(version.get("scripts").is_none() && version.get("readme").is_none());
+    assert!(short["versions"]["1.0.0"].get("hasInstallScript").is_none());
+    let again = Packument::parse(short.to_string().as_bytes(), &IndexLimits::default()).unwrap();
+    assert_eq!(again.versions().len(), VERSIONS.len());
+    assert!(!again.is_full());
+}
+
+#[test]
+fn refused_versions_are_told_with_their_reasons() {
+    let mut packument = parse(&document(&["1.0.0"], "1.0.0")).unwrap();
+    packument.restrict(&[]);
+    assert!(!String::from_utf8(packument.to_bytes()).unwrap().contains("policyRestrictions"));
+    let refused: Vec<(String, String)> =
+        (0..20).map(|i| (format!("2.0.{i}"), format!("because {i}"))).collect();
+    let refused: Vec<(&str, String)> =
+        refused.iter().map(|(v, why)| (v.as_str(), why.clone())).collect();
+    packument.restrict(&refused);
+    let full: Value = serde_json::from_slice(&packument.to_bytes()).unwrap();
+    let restrictions = &full["policyRestrictions"];
+    assert_eq!(restrictions["versions"].as_object().unwrap().len(), 20);
+    assert_eq!(restrictions["versions"]["2.0.3"], "because 3");
+    let message = restrictions["message"].as_str().unwrap();
+    assert!(message.starts_with("2.0.19: because 19\n"), "{message}");
+    assert!(message.ends_with("and 8 more"), "{message}");
+}

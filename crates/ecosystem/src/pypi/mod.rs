@@ -15,6 +15,7 @@ pub use page::{IndexFile, ProjectPage, parse_project};
 pub use requirements::{RequirementKind, RequirementLine, parse_requirements};
 pub use spec::{Spec, classify_spec};
 pub use uv_lock::{LockedDist, LockedFile, SourceKind, parse_uv_lock};
+pub use write::{API_VERSION, HTML_TYPE, JSON_TYPE, root_html};
 
 /// Whether the text is a Python project name: ASCII letters, digits, `.`, `_` and `-`, with a
 /// letter or digit at both ends (core metadata, "Name").

@@ -1,5 +1,5 @@
 use super::*;
-use crate::pypi::parse_file_name;
+use crate::pypi::{parse_file_name, root_html};
 use proptest::prelude::*;
 
 const SHA: &str = "2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae";
@@ -215,4 +215,12 @@ proptest! {
         let _ = parse(&body);
         let _ = parse(&format!("{{{body}"));
     }
+}
+
+#[test]
+fn the_list_of_projects_is_escaped() {
+    let html = root_html(&["flask".to_owned(), "a<b".to_owned()]);
+    let html = String::from_utf8(html).unwrap();
+    assert!(html.contains("<a href=\"flask/\">flask</a>"), "{html}");
+    assert!(html.contains("a&lt;b") && !html.contains("a<b"), "{html}");
 }

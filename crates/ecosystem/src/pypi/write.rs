@@ -5,13 +5,35 @@ use countersign_core::{Algorithm, ExpectedDigest};
 use serde_json::{Map, Value, json};
 use std::fmt::Write as _;
 
+/// The version of the simple API that pages are written in: provenance is of 1.3 (PEP 740), the
+/// project's status of 1.4 (PEP 792).
+pub const API_VERSION: &str = "1.4";
+/// The media type of JSON pages (PEP 691).
+pub const JSON_TYPE: &str = "application/vnd.pypi.simple.v1+json";
+/// The media type of HTML pages (PEP 691 lets them keep the old one).
+pub const HTML_TYPE: &str = "text/html; charset=utf-8";
+
+/// The list of projects as PEP 503 HTML; links are relative to the list.
+#[must_use]
+pub fn root_html(names: &[String]) -> Vec<u8> {
+    let mut out = String::from("<!DOCTYPE html>\n<html>\n<head>\n");
+    meta(&mut out, "pypi:repository-version", API_VERSION);
+    out.push_str("<title>Simple index</title>\n</head>\n<body>\n");
+    for name in names {
+        let name = escape(name);
+        let _ = writeln!(out, "<a href=\"{name}/\">{name}</a><br>");
+    }
+    out.push_str("</body>\n</html>\n");
+    out.into_bytes()
+}
+
 impl ProjectPage {
-    /// The page as PEP 691 JSON of API version 1.1 (PEP 700).
+    /// The page as PEP 691 JSON (PEP 691, PEP 700).
     #[must_use]
     pub fn to_json(&self) -> Vec<u8> {
         let files: Vec<Value> = self.files.iter().map(file_json).collect();
         let mut page = json!({
-            "meta": {"api-version": "1.1"},
+            "meta": {"api-version": API_VERSION},
             "name": self.name,
             "versions": self.versions(),
             "files": files,
@@ -32,7 +54,7 @@ impl ProjectPage {
     pub fn to_html(&self) -> Vec<u8> {
         let name = escape(&self.name);
         let mut out = String::from("<!DOCTYPE html>\n<html>\n<head>\n");
-        meta(&mut out, "pypi:repository-version", "1.1");
+        meta(&mut out, "pypi:repository-version", API_VERSION);
         if let Some(status) = &self.status {
             meta(&mut out, "pypi:project-status", status);
             if let Some(reason) = &self.status_reason {

@@ -4,6 +4,8 @@
 //! asked for, without its address; the engine finds the upstream that owns the name, and answers
 //! with documents whose addresses begin with [`STAND_IN`] in the place of the registry's own root.
 
+pub(crate) mod admitted;
+mod owner;
 mod route;
 mod serve;
 
@@ -42,4 +44,28 @@ pub struct Asker {
     pub address: Option<std::net::IpAddr>,
     /// The client's own name for itself, from `User-Agent`, cut to 200 characters.
     pub agent: Option<String>,
+}
+
+/// An address below [`STAND_IN`], its segments encoded (RFC 3986, section 3.3). A scope's slash in
+/// an npm package's name stays one.
+pub(crate) fn own_address(segments: &[&str]) -> Option<url::Url> {
+    let mut url = url::Url::parse(STAND_IN).ok()?;
+    url.path_segments_mut().ok()?.extend(segments.iter().flat_map(|s| s.split('/')));
+    Some(url)
+}
+
+impl crate::Engine {
+    /// Whether this engine is behind a long-lived gateway.
+    pub(crate) fn serves(&self) -> bool {
+        self.inner.serving.is_some()
+    }
+
+    /// A document as it is kept: small where it is kept long.
+    pub(crate) fn pack(&self, document: Vec<u8>) -> crate::packed::Packed {
+        if self.serves() {
+            crate::packed::Packed::new(document)
+        } else {
+            crate::packed::Packed::plain(document)
+        }
+    }
 }
