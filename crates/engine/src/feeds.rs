@@ -1,9 +1,9 @@
 //! Advisory feeds: where they lie, the index that is built of them, and how old they are.
 
 use countersign_core::{Sha256Digest, Timestamp};
+pub use countersign_scan::advisory::FeedMeta;
 use countersign_scan::advisory::{
-    FeedError, FeedIndex, FeedLimits, FeedMeta, IndexBuilder, PackageAdvisories, ReadAt,
-    parse_record,
+    FeedError, FeedIndex, FeedLimits, IndexBuilder, PackageAdvisories, ReadAt, parse_record,
 };
 use std::fs::File;
 use std::io::{self, BufReader, Read as _};
@@ -68,6 +68,15 @@ impl Feeds {
             files.extend(list(place)?);
         }
         identity(&files)
+    }
+
+    /// Whether the index of these feeds, as their files are now, is there: opening it is then quick
+    /// and takes little memory.
+    ///
+    /// # Errors
+    /// When a place holds no feed or cannot be read.
+    pub fn is_built(folder: &Path, places: &[PathBuf]) -> Result<bool, FeedProblem> {
+        Ok(folder.join(format!("{}.index", Self::fingerprint(places)?)).is_file())
     }
 
     /// Opens the index of these feeds, building it first where none was built of exactly them.

@@ -23,6 +23,10 @@ pub fn is_remote(feed: &Feed) -> bool {
 
 /// Runs a feed subcommand.
 pub async fn feed(context: &Context, command: FeedCommand) -> Result<u8, Failed> {
+    if let FeedCommand::Index { folder, places } = command {
+        Feeds::open(&folder, &places, now()).map_err(Failed::usage)?;
+        return Ok(0);
+    }
     let (store, made) = context.open_or_init().await?;
     if let Some(text) = made {
         print::error_line(&format!("countersign: {text}"));
@@ -38,6 +42,8 @@ pub async fn feed(context: &Context, command: FeedCommand) -> Result<u8, Failed>
             show(context, &store, false).await
         }
         FeedCommand::List(args) => show(context, &store, args.json).await,
+        // Answered above, without a store.
+        FeedCommand::Index { .. } => Ok(0),
         FeedCommand::Remove { name } => {
             if store.remove_feed(&name).await? {
                 print::line(&format!("removed {name}"));
@@ -97,6 +103,45 @@ fn default_name(location: &str) -> String {
         .collect()
 }
 
+/// Opens feeds; an index that has to be built first is built by a process of its own. Building takes
+/// hundreds of megabytes, which a process that lives on would not give back.
+pub async fn open_apart(folder: PathBuf, places: Vec<PathBuf>) -> Result<Option<Feeds>, String> {
+    let look = {
+        let (folder, places) = (folder.clone(), places.clone());
+        move || Feeds::is_built(&folder, &places)
+    };
+    let built = tokio::task::spawn_blocking(look).await.map_err(|e| e.to_string())?;
+    if !places.is_empty() && !built.map_err(|e| e.to_string())? {
+        build_apart(&folder, &places).await?;
+    }
+    let open = move || Feeds::open(&folder, &places, now());
+    let opened = tokio::task::spawn_blocking(open).await.map_err(|e| e.to_string())?;
+    opened.map_err(|e| e.to_string())
+}
+
+async fn build_apart(folder: &Path, places: &[PathBuf]) -> Result<(), String> {
+    let own = std::env::current_exe().map_err(|e| e.to_string())?;
+    let output = tokio::process::Command::new(own)
+        .args(["feed", "index"])
+        .arg(folder)
+        .args(places)
+        .stdin(std::process::Stdio::null())
+        .kill_on_drop(true)
+        .output()
+        .await
+        .map_err(|e| format!("the feeds' index cannot be built: {e}"))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(&output.stderr);
+    let said = said.trim().trim_start_matches("countersign: ");
+    Err(if said.is_empty() {
+        format!("the feeds' index was not built: {}", output.status)
+    } else {
+        said.to_owned()
+    })
+}
+
 /// Largest feed, in bytes.
 const MAX_FEED: u64 = 2 << 30;
 
@@ -125,9 +170,8 @@ pub async fn fetch(context: &Context, store: &Store, feed: Feed) -> Result<bool,
         store.put_feed(&Feed { last_synced: Some(now()), ..feed }).await?;
         return Ok(false);
     };
-    let (index_folder, place) = (context.state.join("feeds/checked"), staged.to_path_buf());
-    let checked = tokio::task::spawn_blocking(move || Feeds::open(&index_folder, &[place], now()));
-    if let Err(e) = checked.await.map_err(Failed::internal)? {
+    let checked = open_apart(context.state.join("feeds/checked"), vec![staged.to_path_buf()]).await;
+    if let Err(e) = checked {
         return Err(Failed::usage(format!("{e}; what was there before stays in use")));
     }
     staged.persist(&target).map_err(Failed::internal)?;

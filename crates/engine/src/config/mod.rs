@@ -9,7 +9,9 @@ mod serve;
 mod upstream;
 
 pub use problem::{ConfigError, Problem};
-pub use serve::{AddressRange, DEFAULT_LISTEN, LogForm, ServeConfig, TlsFiles, TokenConfig};
+pub use serve::{
+    AddressRange, DEFAULT_LISTEN, LogForm, MemoryConfig, ServeConfig, TlsFiles, TokenConfig,
+};
 pub use upstream::{CredentialConfig, CredentialPlace, CredentialScheme, UpstreamConfig};
 
 use countersign_policy::PurlPattern;
@@ -49,7 +51,7 @@ pub struct Reserve {
 }
 
 /// `[limits]`.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LimitsConfig {
     /// Largest artifact in bytes.
     pub artifact_bytes: u64,
@@ -64,7 +66,7 @@ impl Default for LimitsConfig {
 }
 
 /// `[patience]`.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PatienceConfig {
     /// Seconds for a connection to come about.
     pub connect_seconds: u64,

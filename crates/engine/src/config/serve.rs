@@ -2,7 +2,7 @@
 
 use super::problem::ConfigError;
 use super::read::{At, Reader, Table};
-use countersign_core::Sha256Digest;
+use countersign_core::{Sha256Digest, Timestamp};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -32,10 +32,15 @@ pub struct ServeConfig {
     pub index_seconds: u64,
     /// For how many days after that it may be used while its upstream cannot be reached.
     pub stale_days: u64,
-    /// How many bytes of indexes are kept in memory.
-    pub index_memory_bytes: u64,
-    /// How many bytes of finished answers are kept in memory.
-    pub answer_memory_bytes: u64,
+    /// What is kept in memory.
+    pub memory: MemoryConfig,
+    /// How many connections are open at one time; more wait.
+    pub connections: usize,
+    /// How many requests are answered at one time; more are told to come back.
+    pub requests: usize,
+    /// How many seconds a gateway that was told to stop still takes connections while it says that
+    /// it is not ready, so that a balancer can turn away.
+    pub drain_seconds: u64,
     /// How many seconds requests have to end when the gateway stops.
     pub grace_seconds: u64,
     /// After how many seconds feeds with addresses are fetched again.
@@ -58,12 +63,41 @@ impl Default for ServeConfig {
             tokens_file: None,
             index_seconds: 300,
             stale_days: 7,
-            index_memory_bytes: 16 << 20,
-            answer_memory_bytes: 16 << 20,
+            memory: MemoryConfig::default(),
+            connections: 8192,
+            requests: 8192,
+            drain_seconds: 0,
             grace_seconds: 30,
             feed_seconds: 3600,
             log: LogForm::Text,
             otlp: None,
+        }
+    }
+}
+
+/// `[serve.memory]`: what is kept in memory, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MemoryConfig {
+    /// Indexes as they were judged.
+    pub indexes: u64,
+    /// Documents as they are sent.
+    pub documents: u64,
+    /// Their compressed forms.
+    pub compressed: u64,
+    /// Small artifacts.
+    pub artifacts: u64,
+    /// The largest artifact that counts as small.
+    pub artifact: u64,
+}
+
+impl Default for MemoryConfig {
+    fn default() -> Self {
+        Self {
+            indexes: 16 << 20,
+            documents: 12 << 20,
+            compressed: 4 << 20,
+            artifacts: 24 << 20,
+            artifact: 4 << 20,
         }
     }
 }
@@ -84,6 +118,8 @@ pub struct TokenConfig {
     pub name: String,
     /// SHA-256 of the token's text.
     pub sha256: Sha256Digest,
+    /// From when on it opens nothing; `None` for no end.
+    pub expires: Option<Timestamp>,
 }
 
 /// How logs are written.
@@ -101,19 +137,6 @@ pub enum LogForm {
 pub struct AddressRange {
     address: IpAddr,
     bits: u8,
-}
-
-impl AddressRange {
-    /// Whether an address is one of them. An IPv4 address in IPv6 form counts as itself.
-    #[must_use]
-    pub fn contains(&self, address: IpAddr) -> bool {
-        let common = match (self.address, address.to_canonical()) {
-            (IpAddr::V4(a), IpAddr::V4(b)) => (a.to_bits() ^ b.to_bits()).leading_zeros(),
-            (IpAddr::V6(a), IpAddr::V6(b)) => (a.to_bits() ^ b.to_bits()).leading_zeros(),
-            _ => return false,
-        };
-        common >= u32::from(self.bits)
-    }
 }
 
 impl FromStr for AddressRange {
@@ -154,8 +177,10 @@ impl ServeConfig {
         let tokens_file = table.text("tokens-file").map(|f| f.value.into());
         let index_seconds = table.number("index-seconds", 0..=DAY);
         let stale_days = table.number("stale-days", 0..=3650);
-        let index_memory = table.number("index-memory-bytes", 0..=1 << 40);
-        let answer_memory = table.number("answer-memory-bytes", 0..=1 << 40);
+        let memory = table.table("memory").map(read_memory).unwrap_or_default();
+        let connections = table.number("connections", 1..=1 << 20);
+        let requests = table.number("requests", 1..=1 << 20);
+        let drain = table.number("drain-seconds", 0..=DAY);
         let grace = table.number("grace-seconds", 0..=DAY);
         let feed = table.number("feed-seconds", 10..=30 * DAY);
         let log = table.text("log").and_then(|l| read_log(reader, &l));
@@ -178,8 +203,10 @@ impl ServeConfig {
             tokens_file,
             index_seconds: index_seconds.unwrap_or(default.index_seconds),
             stale_days: stale_days.unwrap_or(default.stale_days),
-            index_memory_bytes: index_memory.unwrap_or(default.index_memory_bytes),
-            answer_memory_bytes: answer_memory.unwrap_or(default.answer_memory_bytes),
+            memory,
+            connections: size(connections).unwrap_or(default.connections),
+            requests: size(requests).unwrap_or(default.requests),
+            drain_seconds: drain.unwrap_or(default.drain_seconds),
             grace_seconds: grace.unwrap_or(default.grace_seconds),
             feed_seconds: feed.unwrap_or(default.feed_seconds),
             log: log.unwrap_or_default(),
@@ -218,6 +245,24 @@ fn read_all<T: FromStr>(
         }
     }
     out
+}
+
+fn size(number: Option<u64>) -> Option<usize> {
+    number.and_then(|n| usize::try_from(n).ok())
+}
+
+fn read_memory(mut table: Table<'_, '_>) -> MemoryConfig {
+    let d = MemoryConfig::default();
+    let mut bytes = |key, default| table.number(key, 0..=1 << 40).unwrap_or(default);
+    let memory = MemoryConfig {
+        indexes: bytes("index-bytes", d.indexes),
+        documents: bytes("document-bytes", d.documents),
+        compressed: bytes("compressed-bytes", d.compressed),
+        artifacts: bytes("artifact-bytes", d.artifacts),
+        artifact: bytes("largest-artifact-bytes", d.artifact),
+    };
+    table.finish();
+    memory
 }
 
 fn read_public_url(reader: &Reader<'_>, at: &At<String>) -> Option<Url> {
@@ -284,7 +329,14 @@ fn read_tokens(reader: &Reader<'_>, tables: Vec<Table<'_, '_>>) -> Vec<TokenConf
         let name = table.required("name", "\"whose it is\"");
         let remedy = "the line that `countersign token new` prints";
         let sha256 = table.required("sha256", remedy);
+        let expires = table.text("expires");
         table.finish();
+        let end = expires.as_ref().and_then(|e| Timestamp::parse(&e.value));
+        if let Some(e) = expires.as_ref().filter(|_| end.is_none()) {
+            let what = format!("`{}` is no time", e.value);
+            reader.problem(&e.span, what, "write \"2030-01-31T00:00:00Z\"");
+            continue;
+        }
         let (Some(name), Some(sha256)) = (name, sha256) else { continue };
         let Ok(digest) = sha256.value.parse::<Sha256Digest>() else {
             // What stands there may be the token itself.
@@ -304,7 +356,7 @@ fn read_tokens(reader: &Reader<'_>, tables: Vec<Table<'_, '_>>) -> Vec<TokenConf
             reader.problem(&name.span, what, "give each its own name and token");
             continue;
         }
-        out.push(TokenConfig { name: name.value, sha256: digest });
+        out.push(TokenConfig { name: name.value, sha256: digest, expires: end });
     }
     out
 }

@@ -111,6 +111,7 @@ allowed-hosts = ["gate.example", "gate:8417"]
 trusted-proxies = ["10.0.0.0/8", "fd00::1"]
 tokens = [{{ name = "ci", sha256 = "{digest}" }}]
 index-seconds = 60
+memory = {{ document-bytes = 1, artifact-bytes = 0 }}
 log = "json"
 otlp = "http://127.0.0.1:4318"
 
@@ -132,6 +133,7 @@ key = "k.pem"
     assert_eq!(serve.tokens[0].name, "ci");
     assert_eq!(serve.log, LogForm::Json);
     assert_eq!((serve.index_seconds, serve.stale_days), (60, 7));
+    assert_eq!((serve.memory.documents, serve.memory.artifacts), (1, 0));
     assert!(serve.tls.is_some() && serve.otlp.is_some());
 }
 
@@ -153,20 +155,14 @@ fn a_file_of_tokens_is_read_as_strictly() {
 }
 
 #[test]
-fn ranges_hold_their_addresses() {
-    for (range, address, want) in [
-        ("10.0.0.0/8", "10.255.0.1", true),
-        ("10.0.0.0/8", "11.0.0.1", false),
-        ("10.0.0.0/8", "::ffff:10.1.1.1", true),
-        ("0.0.0.0/0", "192.0.2.1", true),
-        ("0.0.0.0/0", "::1", false),
-        ("192.0.2.7", "192.0.2.7", true),
-        ("192.0.2.7", "192.0.2.6", false),
-        ("fd00::/8", "fdff::1", true),
-        ("fd00::/8", "fe00::1", false),
+fn ranges_are_addresses_with_a_length() {
+    for (text, want) in [
+        ("10.0.0.0/8", "10.0.0.0/8"),
+        ("192.0.2.7", "192.0.2.7/32"),
+        ("fd00::/8", "fd00::/8"),
+        ("::1", "::1/128"),
     ] {
-        let parsed: AddressRange = range.parse().unwrap();
-        assert_eq!(parsed.contains(address.parse().unwrap()), want, "{range} {address}");
+        assert_eq!(text.parse::<AddressRange>().unwrap().to_string(), want);
     }
     for text in ["", "10.0.0.0/33", "::/129", "10.0.0.0/", "x", "10.0.0.0/-1"] {
         assert!(text.parse::<AddressRange>().is_err(), "{text}");

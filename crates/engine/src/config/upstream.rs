@@ -84,8 +84,8 @@ pub(super) fn read(root: &mut Table<'_, '_>) -> Vec<UpstreamConfig> {
         let Some(next) = read_one(table) else { continue };
         let base = |u: &UpstreamConfig| Upstream::new(u.ecosystem, &u.url).map(|u| u.base);
         let twin = out.iter().find(|u| {
-            u.ecosystem == next.ecosystem
-                && (base(u) == base(&next) || (u.name.is_some() && u.name == next.name))
+            (u.ecosystem == next.ecosystem && base(u) == base(&next))
+                || (u.name.is_some() && u.name == next.name)
         });
         if let Some(twin) = twin {
             let shown = twin.name.clone().unwrap_or_else(|| crate::shown_address(&twin.url));
@@ -166,14 +166,19 @@ fn check_url(reader: &Reader<'_>, at: &At<String>, ecosystem: Option<Ecosystem>)
     true
 }
 
-/// A name is part of the gateway's addresses, and of one header.
+/// A name is one segment of the gateway's addresses.
 fn check_name(reader: &Reader<'_>, at: &At<String>) -> bool {
-    let fine = !at.value.is_empty()
-        && at.value.len() <= 200
-        && !at.value.chars().any(|c| c.is_control() || c.is_whitespace());
+    let plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+    let fine = at.value.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && at.value.len() <= 100
+        && at.value.chars().all(plain);
     if !fine {
-        let what = "`name` is empty, too long, or has spaces in it";
-        reader.problem(&at.span, what, "write a short word, such as \"internal\"");
+        let what = "`name` can be no part of an address";
+        reader.problem(
+            &at.span,
+            what,
+            "use up to 100 letters, digits and . _ -, such as \"internal\"",
+        );
     }
     fine
 }
