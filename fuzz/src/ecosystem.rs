@@ -143,6 +143,22 @@ pub fn packages(data: &[u8]) {
     }
 }
 
+/// A `Sources` file: no path of it leads out of its folder.
+pub fn sources(data: &[u8]) {
+    let limits = debian::PackagesLimits { max_bytes: 4 << 20, max_line_bytes: 64 << 10 };
+    for record in debian::parse_sources(data, limits).map_while(Result::ok) {
+        for file in record.files.iter().take(20) {
+            assert!(!file.name.contains('/'), "`{}`", file.name);
+            assert!(record.path_of(file).ends_with(&file.name));
+        }
+    }
+}
+
+/// A source package's description.
+pub fn dsc(data: &[u8]) {
+    let _ = debian::parse_dsc(data);
+}
+
 /// A Release file's text.
 pub fn release(data: &[u8]) {
     let _ = debian::parse_release(&text(data));

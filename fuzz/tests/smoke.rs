@@ -214,6 +214,12 @@ fn seeds_are_sound() {
     for seed in seeds::of("purl") {
         String::from_utf8(seed).expect("text").parse::<Purl>().expect("it is a purl");
     }
+    for seed in seeds::of("sources") {
+        let limits = countersign_ecosystem::debian::PackagesLimits::default();
+        let read: Result<Vec<_>, _> =
+            countersign_ecosystem::debian::parse_sources(&seed[..], limits).collect();
+        assert_eq!(read.expect("it is a list").len(), 2);
+    }
     for seed in seeds::of("packages") {
         let limits = countersign_ecosystem::debian::PackagesLimits::default();
         let read: Result<Vec<_>, _> =

@@ -35,15 +35,8 @@ pub struct Common {
     #[arg(long, global = true, value_name = "FILE", env = "COUNTERSIGN_CONFIG")]
     pub config: Option<PathBuf>,
     /// Log what happens inside, for finding faults (error, warn, info, debug)
-    #[arg(
-        long,
-        global = true,
-        value_name = "LEVEL",
-        env = "COUNTERSIGN_LOG",
-        default_value = "error",
-        hide_default_value = true
-    )]
-    pub log: String,
+    #[arg(long, global = true, value_name = "LEVEL", env = "COUNTERSIGN_LOG")]
+    pub log: Option<String>,
 }
 
 /// The subcommands.
@@ -77,8 +70,13 @@ pub enum Command {
     Audit(crate::commands::audit::AuditArgs),
     /// Judge everything that was admitted again, and show what no longer is
     Recall(crate::commands::recall::RecallArgs),
+    /// Show who fetched a package, version or file, and what was decided about it over time
+    Who(crate::commands::recall::WhoArgs),
     /// Put the gate before the package managers of this user, or take it away again
     Setup(crate::commands::setup::SetupArgs),
+    /// Tokens that clients of the gateway show
+    #[command(subcommand)]
+    Token(crate::commands::token::TokenCommand),
     /// Print a completion script for a shell
     Completions {
         /// The shell.
@@ -186,6 +184,14 @@ pub enum FeedCommand {
     Remove {
         /// Its name.
         name: String,
+    },
+    /// Build the index of these places, for a gateway that must stay small
+    #[command(hide = true)]
+    Index {
+        /// The folder of the index.
+        folder: PathBuf,
+        /// Where the feeds lie.
+        places: Vec<PathBuf>,
     },
 }
 

@@ -43,7 +43,10 @@ impl Engine {
                 Ecosystem::Cargo => self.answer_cargo(u, &rest, &request).await,
                 Ecosystem::Debian => self.answer_debian(u, &rest, &request).await,
             },
-            None => self.answer_unlisted(&request).await,
+            None => match self.release_of(&request.url) {
+                Some(release) => self.answer_release(release, &request).await,
+                None => self.answer_unlisted(&request).await,
+            },
         }
     }
 
@@ -96,8 +99,11 @@ impl Engine {
     /// Sends a file through the pipeline.
     pub(crate) async fn answer_file(&self, file: Arc<FileRef>, request: &ClientRequest) -> Answer {
         let headers = self.credentials(&file.url, &request.headers);
-        match self.admit(file, headers).await {
-            Outcome::Admitted(a) => Answer::Artifact(a),
+        match self.admit(file.clone(), headers).await {
+            Outcome::Admitted(a) => {
+                self.fetches().note_here(&a);
+                Answer::Artifact(a)
+            }
             Outcome::Refused(r) => Answer::Refused(r),
         }
     }

@@ -1,6 +1,7 @@
 //! From an index's word and the feeds to facts that policy can judge.
 
 use crate::engine::Engine;
+use crate::grounds::Grounds;
 use crate::http_client::Failure;
 use crate::upstream::Upstream;
 use countersign_core::{
@@ -20,7 +21,7 @@ pub(crate) enum FeedPackage {
 
 impl FeedPackage {
     /// What they say of one version, and whether all of it could be decided.
-    fn of_version(&self, version: &str) -> (Vec<Finding>, Check) {
+    pub(crate) fn of_version(&self, version: &str) -> (Vec<Finding>, Check) {
         match self {
             Self::NotAsked(because) => (Vec::new(), Check::not_done("advisories", because.clone())),
             Self::Known(package) => {
@@ -43,7 +44,7 @@ impl FeedPackage {
     }
 }
 
-impl Engine {
+impl Grounds {
     /// Asks the feeds about a package. That no feed covers it is an answer; that a feed which is
     /// there cannot be read is not.
     pub(crate) fn feed_package(
@@ -52,7 +53,7 @@ impl Engine {
         name: &str,
         release: Option<&str>,
     ) -> Result<FeedPackage, Failure> {
-        let Some(feeds) = self.feeds() else {
+        let Some(feeds) = &self.feeds else {
             return Ok(FeedPackage::NotAsked("no feed is configured".to_owned()));
         };
         match feeds.package(ecosystem, name, release) {
@@ -63,6 +64,18 @@ impl Engine {
                 format!("the advisory feeds cannot be read: {e}; run `countersign feed list`"),
             )),
         }
+    }
+}
+
+impl Engine {
+    /// Asks the present feeds about a package; see [`Grounds::feed_package`].
+    pub(crate) fn feed_package(
+        &self,
+        ecosystem: Ecosystem,
+        name: &str,
+        release: Option<&str>,
+    ) -> Result<FeedPackage, Failure> {
+        self.grounds().feed_package(ecosystem, name, release)
     }
 
     /// The facts of one version.
@@ -87,6 +100,7 @@ impl Engine {
             fixes_installed,
             findings,
             advisories,
+            advised_as: None,
             purl,
         }
     }

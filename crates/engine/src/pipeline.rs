@@ -8,7 +8,7 @@ use crate::refusal::Refusal;
 use crate::report::Entry;
 use countersign_core::{
     Algorithm, ArtifactFacts, Check, Decision, Digests, Evidence, EvidenceState, ExpectedDigest,
-    FindingKind, ReasonCode, Sha256Digest, Timestamp, Verdict,
+    FindingKind, Purl, ReasonCode, Sha256Digest, Timestamp, Verdict,
 };
 use countersign_ledger::statement::{DecisionRecord, Verifier};
 use countersign_store::{NewDecision, PinOutcome, Recorded};
@@ -23,6 +23,8 @@ use std::time::Instant;
 /// only from a decision to admit that the store says is durable.
 #[derive(Debug)]
 pub struct Admitted {
+    purl: Purl,
+    file_name: String,
     blob: PathBuf,
     sha256: Sha256Digest,
     size: u64,
@@ -54,13 +56,26 @@ impl Admitted {
         }
         let content_type = content_type_of(&file.file_name);
         let (ledger_index, state) = (recorded.index(), state_of(&blob));
-        Some(Self { blob, sha256, size, content_type, ledger_index, state })
+        let (purl, file_name) = (file.purl().clone(), file.file_name.clone());
+        Some(Self { purl, file_name, blob, sha256, size, content_type, ledger_index, state })
     }
 
     /// Size in bytes.
     #[must_use]
     pub fn size(&self) -> u64 {
         self.size
+    }
+
+    /// The version that it is a file of.
+    #[must_use]
+    pub fn purl(&self) -> &Purl {
+        &self.purl
+    }
+
+    /// The file's name.
+    #[must_use]
+    pub fn file_name(&self) -> &str {
+        &self.file_name
     }
 
     /// The digest of the bytes.

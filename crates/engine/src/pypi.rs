@@ -68,7 +68,7 @@ impl Engine {
 
     /// The earlier upstream that owns a name, when `upstream` is not the first that offers it. An
     /// upstream that cannot be asked may own it: then nobody else may offer it.
-    async fn owner_elsewhere(
+    pub(crate) async fn owner_elsewhere(
         &self,
         upstream: &Arc<Upstream>,
         name: &str,

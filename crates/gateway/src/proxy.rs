@@ -1,6 +1,7 @@
 //! The listening side: a forward proxy that terminates what it can recognise and closes the rest.
 
 use crate::authority::Authority;
+use crate::body::Body;
 use crate::respond;
 use crate::secret::{PROXY_USER, Secret};
 use countersign_engine::{ClientRequest, Engine};
@@ -111,7 +112,7 @@ async fn serve_connection(stream: TcpStream, shared: Arc<Shared>) {
 }
 
 /// A request to the proxy itself: `CONNECT`, or an absolute address over plain HTTP.
-async fn outer(request: Request<Incoming>, shared: Arc<Shared>) -> Response<respond::Body> {
+async fn outer(request: Request<Incoming>, shared: Arc<Shared>) -> Response<Body> {
     if !shared.secret.is_in(request.headers().get(header::PROXY_AUTHORIZATION)) {
         return respond::proxy_authentication_required();
     }
@@ -129,7 +130,7 @@ async fn outer(request: Request<Incoming>, shared: Arc<Shared>) -> Response<resp
 
 /// Opens a tunnel that ends here: the client's TLS is terminated with this run's certificate, and
 /// what it asks inside is answered like any other request. Nothing is tunnelled through unseen.
-fn connect(request: Request<Incoming>, shared: Arc<Shared>) -> Response<respond::Body> {
+fn connect(request: Request<Incoming>, shared: Arc<Shared>) -> Response<Body> {
     let Some(authority) = request.uri().authority().cloned() else {
         return respond::plain(StatusCode::BAD_REQUEST, "CONNECT names no host\n");
     };
@@ -164,16 +165,12 @@ fn connect(request: Request<Incoming>, shared: Arc<Shared>) -> Response<respond:
             tracing::debug!(%error, "client tunnel ended");
         }
     });
-    Response::new(respond::empty())
+    Response::new(Body::empty())
 }
 
 /// A request inside a tunnel. The tunnel's host is the one that counts: another host in the
 /// request's own address or `Host` header is a request that means two things, and is refused.
-async fn within(
-    request: Request<Incoming>,
-    origin: &str,
-    shared: &Shared,
-) -> Response<respond::Body> {
+async fn within(request: Request<Incoming>, origin: &str, shared: &Shared) -> Response<Body> {
     let path = request.uri().path_and_query().map_or("/", |p| p.as_str());
     let Ok(url) = Url::parse(&format!("{origin}{path}")) else {
         return respond::plain(StatusCode::BAD_REQUEST, "the request's path is malformed\n");
@@ -198,7 +195,7 @@ async fn within(
     inner(request, url, shared).await
 }
 
-async fn inner(request: Request<Incoming>, url: Url, shared: &Shared) -> Response<respond::Body> {
+async fn inner(request: Request<Incoming>, url: Url, shared: &Shared) -> Response<Body> {
     use http_body_util::{BodyExt as _, Limited};
     let (parts, body) = request.into_parts();
     let body = match Limited::new(body, MAX_REQUEST_BODY).collect().await {
@@ -211,7 +208,8 @@ async fn inner(request: Request<Incoming>, url: Url, shared: &Shared) -> Respons
         headers: without_proxy_headers(parts.headers),
         body,
     };
-    let wants = respond::Wants::of(&asked.headers, parts.method == Method::HEAD);
+    let headers = asked.headers.clone();
+    let wants = respond::Wants::of(&headers, parts.method == Method::HEAD);
     let answer = shared.engine.answer(asked).await;
     respond::render(answer, &wants).await
 }

@@ -58,7 +58,7 @@ impl Client {
             Self::Npm => "npm",
             Self::Cargo => "cargo",
             Self::Apt => "apt",
-            Self::UvTool => "uvx",
+            Self::UvTool => "uv",
             Self::Pipx => "pipx",
             Self::Poetry => "poetry",
             Self::Npx => "npx",
@@ -256,6 +256,16 @@ pub struct Asked {
     pub account: AccountPlan,
     /// The client's arguments, where the gate had to take something out.
     pub args: Option<Vec<OsString>>,
+    /// What starts the client, where the gate starts it another way than the user typed.
+    pub program: Option<Vec<OsString>>,
+    /// A folder of this run that the client works in, when its place must be known beforehand.
+    pub folder: Option<tempfile::TempDir>,
+    /// What to start without the gate once everything is reconciled: the program for which a client
+    /// only prepares an environment.
+    pub then: Option<Then>,
+    /// Variables that the client gets beside what leads it to the gate; `None` stands for the run's
+    /// certificate.
+    pub settings: Vec<(String, Option<String>)>,
     /// Something that the command names and that cannot be led through the gate.
     pub refused: Option<String>,
     /// The folder of npm's own cache, in which its logs stay.
@@ -266,6 +276,15 @@ pub struct Asked {
     pub debian: Vec<countersign_engine::debian::ListFile>,
     /// Crates of a lock file that lie in cargo's own cache.
     pub cached: Vec<countersign_engine::local::CachedFile>,
+}
+
+/// The program that a client (`uvx`, `pipx run`) prepares an environment for.
+#[derive(Debug, Clone)]
+pub enum Then {
+    /// These words, in the user's own environment but for these variables.
+    Words(Vec<OsString>, &'static [&'static str]),
+    /// What the client wanted to become, as it left it in this file.
+    Recorded(PathBuf),
 }
 
 /// What a client needs to reach the gate.
@@ -314,7 +333,7 @@ pub fn ask(command: &Command, memory: &mut dyn probe::Memory) -> Result<Asked, S
         Client::Cargo => cargo::ask(command, memory),
         Client::Apt => apt::ask(command),
         Client::UvTool => uv_tool::ask(command, memory),
-        Client::Pipx => pipx::ask(command),
+        Client::Pipx => pipx::ask(command, memory),
         Client::Poetry => poetry::ask(command),
         Client::Npx => npx::ask(command),
         Client::Pnpm => pnpm::ask(command),
@@ -412,6 +431,11 @@ mod tests {
             ("npm ci", Client::Npm, 1),
             ("cargo +nightly build", Client::Cargo, 2),
             ("apt-get install -y hello", Client::Apt, 3),
+            ("uvx cowsay -t hi", Client::UvTool, 3),
+            ("uv tool install x", Client::UvTool, 3),
+            ("uv run x", Client::UvTool, 2),
+            ("pipx run x", Client::Pipx, 2),
+            ("poetry add x", Client::Poetry, 2),
         ] {
             let c = Command::detect(&words(text)).unwrap();
             assert_eq!((c.client, c.args.len()), (client, args), "{text}");

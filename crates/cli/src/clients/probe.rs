@@ -12,6 +12,16 @@ pub trait Memory {
     fn put(&mut self, key: &str, value: &str);
 }
 
+/// Remembers nothing.
+pub struct NoMemory;
+
+impl Memory for NoMemory {
+    fn get(&mut self, _key: &str) -> Option<String> {
+        None
+    }
+    fn put(&mut self, _key: &str, _value: &str) {}
+}
+
 /// The environment of a question: whatever a client makes of it, it must not fetch anything. Port 9
 /// is the discard service (RFC 863), at which nothing listens.
 pub const NO_NETWORK: [(&str, &str); 12] = [

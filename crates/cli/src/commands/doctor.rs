@@ -15,15 +15,6 @@ struct Line {
     detail: String,
 }
 
-struct NoMemory;
-
-impl clients::probe::Memory for NoMemory {
-    fn get(&mut self, _key: &str) -> Option<String> {
-        None
-    }
-    fn put(&mut self, _key: &str, _value: &str) {}
-}
-
 /// A harmless command of each client, by which it is recognised and asked.
 const CLIENTS: [&[&str]; 5] = [
     &["pip", "install"],
@@ -67,9 +58,10 @@ async fn diagnose_client(words: &[&str], lines: &mut Vec<Line>) -> Result<(), Fa
         return Ok(());
     };
     let command = Command::detect(&os).map_err(Failed::internal)?;
-    let asked = tokio::task::spawn_blocking(move || clients::ask(&command, &mut NoMemory))
-        .await
-        .map_err(Failed::internal)?;
+    let asked =
+        tokio::task::spawn_blocking(move || clients::ask(&command, &mut clients::probe::NoMemory))
+            .await
+            .map_err(Failed::internal)?;
     match asked {
         Err(e) => lines.push(Line { area: "client", name, ok: Some(false), detail: e }),
         Ok(asked) => {

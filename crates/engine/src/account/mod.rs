@@ -6,6 +6,7 @@
 mod cargo;
 mod npm;
 mod python;
+mod seeds;
 
 pub use npm::installed as installed_npm;
 pub use python::installed as installed_python;
@@ -35,12 +36,24 @@ pub enum Plan {
 /// Where pip and uv install to.
 #[derive(Debug, Clone, Default)]
 pub struct PythonPlan {
-    /// `site-packages` folders; `python*` in a path stands for any such folder.
+    /// `site-packages` folders; a `*` in a part of a path stands for any text (`lib/python*`).
     pub sites: Vec<PathBuf>,
     /// Folders that archives are downloaded to.
     pub downloads: Vec<PathBuf>,
     /// Local projects and files that the user names.
     pub local: Vec<PathBuf>,
+    /// What a new environment is made with, without any registry.
+    pub seeds: Seeds,
+}
+
+/// What comes with the interpreter, or with the program that makes environments, and is put into
+/// each new one: it never passed the gate, and is compared with its origin on this machine.
+#[derive(Debug, Clone, Default)]
+pub struct Seeds {
+    /// Wheels, such as the pip that Python brings along (`ensurepip`).
+    pub wheels: Vec<PathBuf>,
+    /// Files of `site-packages`, by name, with their content.
+    pub files: Vec<(String, Vec<u8>)>,
 }
 
 /// Where npm installs to.

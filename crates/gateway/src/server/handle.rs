@@ -1,0 +1,383 @@
+//! From a request to an answer.
+
+use super::connection::Conn;
+use super::networks::client_address;
+use super::origin::FORWARDED_FOR;
+use super::registry::{self, Asked, Given};
+use super::routes::{RouteError, Target, debian, route};
+use super::segments::segments;
+use super::story::Story;
+use super::tokens::{Shown, shown};
+use super::{Shared, exposition, negotiate};
+use crate::body::Body;
+use crate::respond::plain;
+use bytes::Bytes;
+use countersign_core::{Ecosystem, Timestamp};
+use countersign_engine::serving::{Asker, Route};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version, header};
+use http_body_util::{BodyExt as _, Limited};
+use hyper::body::{Body as _, Incoming};
+use std::borrow::Cow;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use tracing::Instrument as _;
+use url::Url;
+
+/// Answers a request, whatever it is.
+pub(super) async fn handle(
+    shared: Arc<Shared>,
+    conn: Arc<Conn>,
+    request: Request<Incoming>,
+) -> Response<Body> {
+    let mut story = Story::begin(&shared, &conn, &request);
+    let response = if shared.counters.in_flight.load(Ordering::Relaxed) > shared.limits.requests {
+        let mut r = plain(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "too many requests are being answered; try again in a moment\n",
+        );
+        r.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        r
+    } else {
+        answer(&shared, &conn, request, &mut story).await
+    };
+    story.answered(response)
+}
+
+async fn answer(
+    shared: &Arc<Shared>,
+    conn: &Conn,
+    request: Request<Incoming>,
+    story: &mut Story,
+) -> Response<Body> {
+    if let Some(refused) = body_refused(&request) {
+        return refused;
+    }
+    if request.method() == Method::CONNECT {
+        return no_tunnel();
+    }
+    let address = client_of(shared, conn, request.headers());
+    if request.version() < Version::HTTP_2 && request.uri().authority().is_some() {
+        return proxied(shared, request, story, address).await;
+    }
+    let kind_of = |name: &str| shared.kinds.get(name).copied();
+    let target = match route(request.method(), request.uri().path(), &kind_of) {
+        Ok(target) => target,
+        Err(error) => return no_route(&error),
+    };
+    let route = match target {
+        Target::About => return about(shared),
+        Target::Healthz => return plain(StatusCode::OK, "ok\n"),
+        Target::Readyz => return readiness(shared).await,
+        Target::Slash => return with_slash(request.uri().path()),
+        Target::Metrics => {
+            return match admitted(shared, &request, header::AUTHORIZATION) {
+                Ok(_) => exposition::answer(shared).await,
+                Err(refused) => refused,
+            };
+        }
+        Target::Registry(route) => route,
+    };
+    story.asks(route.ecosystem());
+    let token = match admitted(shared, &request, header::AUTHORIZATION) {
+        Ok(token) => token,
+        Err(refused) => {
+            story.asked_by(None, address);
+            return refused;
+        }
+    };
+    story.asked_by(token.as_ref(), address);
+    let root = match shared.origins.root(&request, conn.tls, conn.peer.ip()) {
+        Ok(root) => root,
+        Err(error) => return plain(StatusCode::BAD_REQUEST, &format!("{}\n", error.sentence())),
+    };
+    registry(shared, request, story, Asking { route, root, token, address }).await
+}
+
+/// What is known of a request to a registry before its body is read.
+struct Asking {
+    route: Route,
+    root: Arc<str>,
+    token: Option<Arc<str>>,
+    address: IpAddr,
+}
+
+async fn registry(
+    shared: &Arc<Shared>,
+    request: Request<Incoming>,
+    story: &mut Story,
+    asking: Asking,
+) -> Response<Body> {
+    let (parts, body) = request.into_parts();
+    let body = match whole_body(shared, body).await {
+        Ok(body) => body,
+        Err(refused) => return refused,
+    };
+    let Asking { route, root, token, address } = asking;
+    let span = tracing::info_span!(
+        target: "countersign::request",
+        "request",
+        ecosystem = %route.ecosystem(),
+        route = route_name(&route),
+        method = %parts.method,
+        request_id = story.id().to_str().unwrap_or("-"),
+    );
+    let form = negotiate::form(&route, &parts.headers);
+    let asked = Asked {
+        form,
+        root,
+        method: &parts.method,
+        headers: &parts.headers,
+        body,
+        asker: Asker {
+            token: token.map(|t| t.to_string()),
+            address: Some(address),
+            agent: agent_of(&parts.headers),
+        },
+        near: address.is_loopback(),
+        route,
+    };
+    let Given { response, artifact } = registry::answer(shared, &asked).instrument(span).await;
+    if let Some(artifact) = artifact {
+        story.hands_out(artifact, asked.route, asked.asker);
+    }
+    response
+}
+
+/// A request whose length could be read in two ways ends its connection: so nothing that follows it
+/// can be taken for another request. Nothing that is served here needs more than `Content-Length`.
+fn body_refused(request: &Request<Incoming>) -> Option<Response<Body>> {
+    let (status, said) = if request.headers().contains_key(header::TRANSFER_ENCODING) {
+        (StatusCode::LENGTH_REQUIRED, "send the body's length instead of a transfer coding\n")
+    } else if request.method() != Method::POST && !request.body().is_end_stream() {
+        (StatusCode::BAD_REQUEST, "a request of this method has no body here\n")
+    } else {
+        return None;
+    };
+    let mut r = plain(status, said);
+    if request.version() < Version::HTTP_2 {
+        r.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    Some(r)
+}
+
+async fn whole_body(shared: &Shared, body: Incoming) -> Result<Bytes, Response<Body>> {
+    if body.is_end_stream() {
+        return Ok(Bytes::new());
+    }
+    let read = Limited::new(body, shared.limits.body_bytes).collect();
+    let (status, said) = match tokio::time::timeout(shared.limits.read_timeout, read).await {
+        Ok(Ok(body)) => return Ok(body.to_bytes()),
+        Ok(Err(e)) if e.is::<http_body_util::LengthLimitError>() => {
+            (StatusCode::PAYLOAD_TOO_LARGE, "the request's body is too large\n")
+        }
+        Ok(Err(_)) => (StatusCode::BAD_REQUEST, "the request's body broke off\n"),
+        Err(_) => (StatusCode::REQUEST_TIMEOUT, "the request's body took too long\n"),
+    };
+    let mut r = plain(status, said);
+    r.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    Err(r)
+}
+
+fn client_of(shared: &Shared, conn: &Conn, headers: &HeaderMap) -> IpAddr {
+    let trusted = shared.origins.trusted();
+    if trusted.is_empty() {
+        return conn.peer.ip().to_canonical();
+    }
+    let list = headers.get_all(FORWARDED_FOR).iter().filter_map(|v| v.to_str().ok());
+    client_address(conn.peer.ip(), &list.collect::<Vec<_>>(), trusted)
+}
+
+fn agent_of(headers: &HeaderMap) -> Option<String> {
+    let text = headers.get(header::USER_AGENT)?.to_str().ok()?;
+    Some(text.chars().take(200).collect())
+}
+
+/// The name of the token that a request shows, or the answer to who shows none that holds.
+fn admitted(
+    shared: &Shared,
+    request: &Request<Incoming>,
+    name: header::HeaderName,
+) -> Result<Option<Arc<str>>, Response<Body>> {
+    let tokens = shared.tokens.read().clone();
+    if tokens.is_empty() {
+        return Ok(None);
+    }
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    // A clock before 1970 tells no token's end: none holds then.
+    let now = now.map_or(i64::MAX, |d| i64::try_from(d.as_secs()).unwrap_or(i64::MAX));
+    let mut values = request.headers().get_all(&name).iter();
+    let first = values.next();
+    let found = match values.next() {
+        // Which of several counts is nobody's to guess.
+        Some(_) => Shown::Unknown,
+        None => shown(&tokens, first, Timestamp(now)),
+    };
+    let said = match found {
+        Shown::Holds(name) => return Ok(Some(name)),
+        Shown::Nothing => "this gate wants a token: as Bearer, or as the password of any user\n",
+        Shown::Unknown => "that token opens nothing here\n",
+        Shown::Expired(_) => "that token has ended; ask for a new one\n",
+    };
+    Err(challenge(said, name == header::PROXY_AUTHORIZATION))
+}
+
+fn challenge(said: &str, by_proxy: bool) -> Response<Body> {
+    let (status, name) = if by_proxy {
+        (StatusCode::PROXY_AUTHENTICATION_REQUIRED, header::PROXY_AUTHENTICATE)
+    } else {
+        (StatusCode::UNAUTHORIZED, header::WWW_AUTHENTICATE)
+    };
+    let mut r = plain(status, said);
+    r.headers_mut().append(name.clone(), HeaderValue::from_static("Basic realm=\"countersign\""));
+    r.headers_mut().append(name, HeaderValue::from_static("Bearer realm=\"countersign\""));
+    r.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    r
+}
+
+fn no_route(error: &RouteError) -> Response<Body> {
+    match error {
+        RouteError::Bad(why) => plain(StatusCode::BAD_REQUEST, &format!("{why}\n")),
+        RouteError::NotFound(why) => plain(StatusCode::NOT_FOUND, &format!("{why}\n")),
+        RouteError::Method(allow) => {
+            let said = "the gate is for installing; it is not written to\n";
+            let mut r = plain(StatusCode::METHOD_NOT_ALLOWED, said);
+            r.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allow));
+            r
+        }
+    }
+}
+
+/// The same address with a slash at its end. It is given relative, so that no host is named.
+fn with_slash(path: &str) -> Response<Body> {
+    let last = path.rsplit('/').next().unwrap_or_default();
+    let mut r = plain(StatusCode::MOVED_PERMANENTLY, "index addresses end in a slash\n");
+    if let Ok(v) = HeaderValue::from_str(&format!("./{last}/")) {
+        r.headers_mut().insert(header::LOCATION, v);
+    }
+    r
+}
+
+fn about(shared: &Shared) -> Response<Body> {
+    let mut said = String::from(
+        "countersign: a gate between package managers and registries\n\n\
+         /pypi/simple/     Python index\n\
+         /npm/             npm registry\n\
+         /cargo/           cargo registry (sparse+…/cargo/)\n\
+         /debian/<name>/   Debian repository, also as HTTP proxy for apt\n\
+         /u/<name>/        one upstream alone\n\
+         /healthz /readyz /metrics\n",
+    );
+    if shared.wants_login() {
+        said.push_str("\nRegistries and metrics want a token.\n");
+    }
+    plain(StatusCode::OK, &said)
+}
+
+async fn readiness(shared: &Shared) -> Response<Body> {
+    let mut reasons = Vec::new();
+    if shared.stopping.load(Ordering::Relaxed) {
+        reasons.push("shutting down".to_owned());
+    }
+    if let Err(error) = shared.answers.ledger_size().await {
+        reasons.push(format!("the ledger cannot be read: {error}"));
+    }
+    let ready = reasons.is_empty();
+    let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let body = serde_json::json!({ "ready": ready, "reasons": reasons });
+    let mut r = plain(status, &format!("{body}\n"));
+    r.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    r.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    r
+}
+
+/// A sentence with status 403, also as the reason phrase: that is what apt shows.
+fn door_closed(said: &'static str) -> Response<Body> {
+    let mut r = plain(StatusCode::FORBIDDEN, &format!("{said}\n"));
+    r.extensions_mut().insert(hyper::ext::ReasonPhrase::from_static(said.as_bytes()));
+    r.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    r
+}
+
+fn no_tunnel() -> Response<Body> {
+    door_closed(
+        "the gate opens no tunnels: point https sources of apt at its mirror path /debian/<name>/, \
+         other clients at its registries",
+    )
+}
+
+/// A request for another server's address, as apt sends it to a proxy: answered when the address
+/// lies under a Debian upstream, closed otherwise.
+async fn proxied(
+    shared: &Arc<Shared>,
+    request: Request<Incoming>,
+    story: &mut Story,
+    address: IpAddr,
+) -> Response<Body> {
+    let token = match admitted(shared, &request, header::PROXY_AUTHORIZATION) {
+        Ok(token) => token,
+        Err(refused) => return refused,
+    };
+    story.asked_by(token.as_ref(), address);
+    let reads = matches!(*request.method(), Method::GET | Method::HEAD);
+    let found = if reads { debian_of(shared, request.uri()) } else { Ok(None) };
+    let route = match found {
+        Ok(Some(route)) => route,
+        Ok(None) => {
+            return door_closed(
+                "as a proxy the gate is for reading its Debian upstreams alone; configure that \
+                 address as an upstream, or ask the gate's registries",
+            );
+        }
+        Err(error) => return no_route(&error),
+    };
+    story.asks(Ecosystem::Debian);
+    // Documents of a Debian repository name no addresses: the root is never put in.
+    let root: Arc<str> = Arc::from("");
+    registry(shared, request, story, Asking { route, root, token, address }).await
+}
+
+/// The Debian upstream that an address lies under: same scheme, host and port, path below its base.
+fn debian_of(shared: &Shared, uri: &http::Uri) -> Result<Option<Route>, RouteError> {
+    let (Some(scheme), Some(authority)) = (uri.scheme_str(), uri.authority()) else {
+        return Ok(None);
+    };
+    if authority.as_str().contains('@') {
+        return Err(RouteError::Bad("the address carries a login"));
+    }
+    let path = uri.path();
+    // Refuses what could be read in two ways before it is compared with anything.
+    segments(path)?;
+    let Ok(host) = Url::parse(&format!("{scheme}://{authority}/")) else { return Ok(None) };
+    let under = |base: &Url| {
+        let same = base.origin() == host.origin();
+        same.then(|| path.strip_prefix(base.path())).flatten()
+    };
+    let longest = shared
+        .debian
+        .iter()
+        .filter_map(|u| under(&u.base).map(|rest| (u, rest)))
+        .max_by_key(|(u, _)| u.base.path().len());
+    let Some((upstream, rest)) = longest else { return Ok(None) };
+    let rest = format!("/{rest}");
+    let decoded = segments(&rest)?;
+    let list: Vec<&str> = decoded.list.iter().map(Cow::as_ref).collect();
+    debian(&upstream.name, &list, decoded.slash).map(Some)
+}
+
+fn route_name(route: &Route) -> &'static str {
+    match route {
+        Route::PypiRoot { .. } => "pypi-root",
+        Route::PypiProject { .. } => "pypi-project",
+        Route::PypiFile { .. } => "pypi-file",
+        Route::PypiMetadata { .. } => "pypi-metadata",
+        Route::PypiProvenance { .. } => "pypi-provenance",
+        Route::NpmPackage { .. } => "npm-package",
+        Route::NpmTarball { .. } => "npm-tarball",
+        Route::NpmApi { .. } => "npm-api",
+        Route::CargoConfig { .. } => "cargo-config",
+        Route::CargoIndex { .. } => "cargo-index",
+        Route::CargoDownload { .. } => "cargo-download",
+        Route::Debian { .. } => "debian",
+    }
+}
