@@ -13,6 +13,7 @@ mod release;
 pub use control::{Control, deb_file_name, parse_control};
 pub use deb822::{Deb822Error, Deb822Limits, Paragraph, parse_paragraphs};
 pub use index_targets::{IndexTarget, parse_index_targets};
+pub(crate) use packages::split_source;
 pub use packages::{PackageRecord, Packages, PackagesLimits, find_in_packages, parse_packages};
 pub use release::{Release, parse_release};
 
