@@ -60,6 +60,7 @@ pub async fn run(context: &Context, args: RunArgs) -> Result<u8, Failed> {
         installed: asked.installed.clone(),
         client: command.client.name().to_owned(),
         debian: asked.debian.clone(),
+        serving: None,
     })
     .await
     .map_err(Failed::internal)?;

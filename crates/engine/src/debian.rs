@@ -143,9 +143,10 @@ impl Engine {
         // Advisories are about source packages and their versions.
         let source = Purl::new(Ecosystem::Debian, &r.source, Some(&r.source_version));
         let mut facts = self.version_facts(source, upstream, Age::Unknown, false, &feed);
-        facts.reservation = self.inner.lists.reservation(&purl, upstream);
-        facts.denied = self.inner.lists.denies(&purl);
-        facts.allowed = self.inner.lists.allows(&purl);
+        let lists = self.grounds().lists.clone();
+        facts.reservation = lists.reservation(&purl, upstream);
+        facts.denied = lists.denies(&purl);
+        facts.allowed = lists.allows(&purl);
         facts.purl = purl;
         let expected = r
             .sha256

@@ -3,8 +3,10 @@
 use crate::config::{Config, Lists};
 use crate::debian::ListFile;
 use crate::feeds::Feeds;
+use crate::grounds::Grounds;
 use crate::http_client::{Http, Patience};
 use crate::index::{FileRef, PackageIndex};
+use crate::metrics::Metrics;
 use crate::pipeline::Flight;
 use crate::report::{Report, SharedReport};
 use crate::upstream::{Upstream, Upstreams};
@@ -12,7 +14,7 @@ use countersign_core::{Ecosystem, ExpectedDigest, Purl};
 use countersign_ecosystem::IndexLimits;
 use countersign_ecosystem::cargo::CargoConfig;
 use countersign_evidence::sigstore::TrustRoots;
-use countersign_policy::{ActiveWaiver, PolicySet};
+use countersign_policy::PolicySet;
 use countersign_store::Store;
 use http::HeaderValue;
 use parking_lot::{Mutex, RwLock};
@@ -55,6 +57,26 @@ pub struct Setup {
     pub client: String,
     /// Debian's signed lists on this machine.
     pub debian: Vec<ListFile>,
+    /// What a long-lived engine keeps; `None` for an engine that serves one run.
+    pub serving: Option<Serving>,
+}
+
+/// What a long-lived engine keeps in memory and on disk, and for how long.
+#[derive(Debug, Clone, Copy)]
+pub struct Serving {
+    /// How long an index counts as fresh.
+    pub fresh: Duration,
+    /// How long after that it may be used while its upstream cannot be reached.
+    pub stale: Duration,
+    /// How many bytes of indexes are kept in memory.
+    pub memory: u64,
+}
+
+impl Default for Serving {
+    fn default() -> Self {
+        let week = Duration::from_secs(7 * 24 * 3600);
+        Self { fresh: Duration::from_secs(300), stale: week, memory: 16 << 20 }
+    }
 }
 
 /// The engine. Cheap to clone; all clones share one state.
@@ -68,12 +90,8 @@ type KeysCell = Arc<OnceCell<Option<Arc<Vec<u8>>>>>;
 
 pub(crate) struct Inner {
     pub(crate) store: Store,
-    pub(crate) policy: PolicySet,
     pub(crate) config: Config,
-    pub(crate) lists: Lists,
-    pub(crate) feeds: Option<Feeds>,
-    pub(crate) roots: TrustRoots,
-    pub(crate) evidence_folders: Vec<PathBuf>,
+    pub(crate) grounds: RwLock<Arc<Grounds>>,
     pub(crate) http: Http,
     pub(crate) upstreams: Upstreams,
     pub(crate) credentials: Mutex<HashMap<String, HeaderValue>>,
@@ -84,7 +102,6 @@ pub(crate) struct Inner {
     pub(crate) client: String,
     pub(crate) debian: Vec<ListFile>,
     pub(crate) debian_lists: Mutex<crate::debian::Lists>,
-    pub(crate) waivers: RwLock<Arc<Vec<ActiveWaiver>>>,
     pub(crate) packages: Mutex<HashMap<String, PackageCell>>,
     pub(crate) files: Mutex<HashMap<String, Arc<FileRef>>>,
     pub(crate) metadata_files: Mutex<HashMap<String, Vec<ExpectedDigest>>>,
@@ -93,6 +110,8 @@ pub(crate) struct Inner {
     pub(crate) flights: Mutex<HashMap<String, Flight>>,
     pub(crate) scanners: Semaphore,
     pub(crate) index_limits: IndexLimits,
+    pub(crate) serving: Option<Serving>,
+    pub(crate) metrics: Metrics,
     report: SharedReport,
 }
 
@@ -151,15 +170,20 @@ impl Engine {
         let index_limits =
             IndexLimits { max_bytes: setup.config.limits.index_bytes, ..IndexLimits::default() };
         let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
+        let grounds = Grounds {
+            policy: Arc::new(setup.policy),
+            lists: Arc::new(setup.lists),
+            feeds: setup.feeds.map(Arc::new),
+            roots: Arc::new(setup.roots),
+            evidence: Arc::new(setup.evidence),
+            waivers: Arc::default(),
+            generation: 0,
+        };
         let engine = Self {
             inner: Arc::new(Inner {
                 store: setup.store,
-                policy: setup.policy,
                 config: setup.config,
-                lists: setup.lists,
-                feeds: setup.feeds,
-                roots: setup.roots,
-                evidence_folders: setup.evidence,
+                grounds: RwLock::new(Arc::new(grounds)),
                 http,
                 upstreams,
                 credentials: Mutex::new(credentials),
@@ -170,7 +194,6 @@ impl Engine {
                 client: setup.client,
                 debian: setup.debian,
                 debian_lists: Mutex::default(),
-                waivers: RwLock::default(),
                 packages: Mutex::default(),
                 files: Mutex::default(),
                 metadata_files: Mutex::default(),
@@ -179,31 +202,13 @@ impl Engine {
                 flights: Mutex::default(),
                 scanners: Semaphore::new(cores),
                 index_limits,
+                serving: setup.serving,
+                metrics: Metrics::default(),
                 report: Arc::new(Report::default()),
             }),
         };
         engine.reload_waivers().await?;
         Ok(engine)
-    }
-
-    /// Reads the waivers that are in force.
-    ///
-    /// # Errors
-    /// When the store or a waiver in it cannot be read.
-    pub async fn reload_waivers(&self) -> Result<(), EngineError> {
-        let stored = self.inner.store.active_waivers(self.now()).await?;
-        let mut active = Vec::with_capacity(stored.len());
-        for w in stored {
-            let target = w.target.to_string().parse().map_err(
-                |e: countersign_policy::WaiverTargetError| EngineError::Waiver {
-                    id: w.id.clone(),
-                    because: e.to_string(),
-                },
-            )?;
-            active.push(ActiveWaiver { id: w.id, target, covers: w.rule, until: w.until });
-        }
-        *self.inner.waivers.write() = Arc::new(active);
-        Ok(())
     }
 
     /// What the run has seen.
@@ -212,22 +217,34 @@ impl Engine {
         &self.inner.report
     }
 
+    /// What is counted.
+    #[must_use]
+    pub fn metrics(&self) -> &Metrics {
+        &self.inner.metrics
+    }
+
+    /// The store.
+    #[must_use]
+    pub fn store(&self) -> &Store {
+        &self.inner.store
+    }
+
     /// The feeds, where any are configured.
     #[must_use]
-    pub fn feeds(&self) -> Option<&Feeds> {
-        self.inner.feeds.as_ref()
+    pub fn feeds(&self) -> Option<Arc<Feeds>> {
+        self.grounds().feeds.clone()
     }
 
     /// The digest of the policy that judges.
     #[must_use]
     pub fn policy_digest(&self) -> String {
-        self.inner.policy.digest().to_hex()
+        self.grounds().policy.digest().to_hex()
     }
 
     /// The policy that judges.
     #[must_use]
-    pub fn policy(&self) -> &PolicySet {
-        &self.inner.policy
+    pub fn policy(&self) -> Arc<PolicySet> {
+        self.grounds().policy.clone()
     }
 
     /// The upstreams of the run.

@@ -1,6 +1,7 @@
 //! Where evidence is looked for: the index, the upstream, and folders keyed by digest.
 
 use crate::engine::Engine;
+use crate::grounds::Grounds;
 use crate::index::FileRef;
 use countersign_core::{Algorithm, Digests, Ecosystem, Evidence, EvidenceState};
 use countersign_evidence::{Context, npm, pep740};
@@ -28,7 +29,7 @@ impl Engine {
     }
 
     async fn npm_evidence(&self, file: &Arc<FileRef>, digests: &Digests) -> Vec<Evidence> {
-        let mut out = Vec::new();
+        let (grounds, mut out) = (self.grounds(), Vec::new());
         let mut documents: Vec<(String, Vec<u8>)> =
             self.read_folders(digests, &["npm-attestations.json"], &mut out).await;
         if let Some(url) = &file.attestations {
@@ -57,7 +58,7 @@ impl Engine {
                 &bytes,
                 &artifact,
                 keys,
-                &self.evidence_context(&source),
+                &self.evidence_context(&grounds, &source),
             ));
         }
         if out.is_empty() {
@@ -67,7 +68,7 @@ impl Engine {
     }
 
     async fn pypi_evidence(&self, file: &Arc<FileRef>, digests: &Digests) -> Vec<Evidence> {
-        let mut out = Vec::new();
+        let (grounds, mut out) = (self.grounds(), Vec::new());
         let names = ["pep740-provenance.json", "pep740-attestation.json"];
         let mut documents = self.read_folders(digests, &names, &mut out).await;
         match self.fetch_pep740(file).await {
@@ -76,7 +77,7 @@ impl Engine {
             None => {}
         }
         for (source, bytes) in documents {
-            let context = self.evidence_context(&source);
+            let context = self.evidence_context(&grounds, &source);
             out.extend(pep740::verify_provenance(
                 &bytes,
                 &file.file_name,
@@ -90,8 +91,8 @@ impl Engine {
         out
     }
 
-    fn evidence_context<'a>(&'a self, source: &'a str) -> Context<'a> {
-        Context { roots: &self.inner.roots, now: self.now(), source }
+    fn evidence_context<'a>(&self, grounds: &'a Grounds, source: &'a str) -> Context<'a> {
+        Context { roots: &grounds.roots, now: self.now(), source }
     }
 
     /// Documents named `names` under `<folder>/<sha256>/` of every evidence folder. A folder that
@@ -103,7 +104,7 @@ impl Engine {
         out: &mut Vec<Evidence>,
     ) -> Vec<(String, Vec<u8>)> {
         let mut found = Vec::new();
-        for folder in &self.inner.evidence_folders {
+        for folder in self.grounds().evidence.iter() {
             for name in names {
                 let path = folder.join(digests.sha256.to_hex()).join(name);
                 match read_limited(path).await {
@@ -126,7 +127,7 @@ impl Engine {
         let cell =
             self.inner.npm_keys.lock().entry(file.upstream.base.to_string()).or_default().clone();
         cell.get_or_init(|| async {
-            for folder in &self.inner.evidence_folders {
+            for folder in self.grounds().evidence.iter() {
                 for name in ["npm-keys.json", "keys.json"] {
                     if let Ok(Some(bytes)) = read_limited(folder.join(name)).await {
                         return Some(Arc::new(bytes));

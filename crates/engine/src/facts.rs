@@ -9,7 +9,6 @@ use countersign_core::{
 };
 use countersign_policy::DecisionContext;
 use countersign_scan::advisory::{FeedError, PackageAdvisories};
-use std::sync::Arc;
 
 /// What the feeds know of one package, asked once for all its versions.
 pub(crate) enum FeedPackage {
@@ -77,13 +76,14 @@ impl Engine {
     ) -> VersionFacts {
         let (findings, advisories) = feed.of_version(purl.version().unwrap_or(""));
         let fixes_installed = self.fixes_of_installed(&purl, feed, &findings);
+        let lists = self.grounds().lists.clone();
         VersionFacts {
             upstream: upstream.name.clone(),
             age,
             yanked,
-            reservation: self.inner.lists.reservation(&purl, upstream),
-            denied: self.inner.lists.denies(&purl),
-            allowed: self.inner.lists.allows(&purl),
+            reservation: lists.reservation(&purl, upstream),
+            denied: lists.denies(&purl),
+            allowed: lists.allows(&purl),
             fixes_installed,
             findings,
             advisories,
@@ -130,17 +130,13 @@ impl Engine {
         facts: &VersionFacts,
         index_digests: &[Sha256Digest],
     ) -> Decision {
-        let waivers = self.waivers();
-        self.inner.policy.decide_version(facts, &waivers, &self.context(index_digests))
+        let grounds = self.grounds();
+        grounds.policy.decide_version(facts, &grounds.waivers, &self.context(index_digests))
     }
 
     /// What policy says of an artifact.
     pub(crate) fn decide_artifact(&self, facts: &ArtifactFacts) -> Decision {
-        let waivers = self.waivers();
-        self.inner.policy.decide_artifact(facts, &waivers, &self.context(&[]))
-    }
-
-    pub(crate) fn waivers(&self) -> Arc<Vec<countersign_policy::ActiveWaiver>> {
-        self.inner.waivers.read().clone()
+        let grounds = self.grounds();
+        grounds.policy.decide_artifact(facts, &grounds.waivers, &self.context(&[]))
     }
 }

@@ -370,7 +370,7 @@ impl Engine {
             digests: digests.cloned(),
             decision: decision.clone(),
             time_verified: self.now(),
-            policy_uri: format!("urn:countersign:policy:{}", self.inner.policy.name()),
+            policy_uri: format!("urn:countersign:policy:{}", self.grounds().policy.name()),
             verifier: Verifier {
                 id: "urn:countersign:gate".to_owned(),
                 version: env!("CARGO_PKG_VERSION").to_owned(),

@@ -1,0 +1,87 @@
+//! What decisions rest on, and how it is replaced while the engine runs.
+//!
+//! A decision is made on one set of grounds. When they are replaced, everything that was decided
+//! before is of an older generation: caches above look at [`Engine::generation`] and ask again.
+
+use crate::config::Lists;
+use crate::engine::{Engine, EngineError};
+use crate::feeds::Feeds;
+use countersign_evidence::sigstore::TrustRoots;
+use countersign_policy::{ActiveWaiver, PolicySet};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// Everything beside an artifact itself that a decision about it rests on.
+#[derive(Clone)]
+pub struct Grounds {
+    /// The policy that judges.
+    pub policy: Arc<PolicySet>,
+    /// The configuration's lists.
+    pub lists: Arc<Lists>,
+    /// The advisory feeds, where any are configured.
+    pub feeds: Option<Arc<Feeds>>,
+    /// The roots that attestations are verified against.
+    pub roots: Arc<TrustRoots>,
+    /// Folders of evidence keyed by digest.
+    pub evidence: Arc<Vec<PathBuf>>,
+    /// The waivers in force.
+    pub waivers: Arc<Vec<ActiveWaiver>>,
+    /// Counts the replacements since the engine was opened.
+    pub generation: u64,
+}
+
+impl Engine {
+    /// The grounds as they are now.
+    #[must_use]
+    pub fn grounds(&self) -> Arc<Grounds> {
+        self.inner.grounds.read().clone()
+    }
+
+    /// The generation of the present grounds. What was decided under another one is to be asked
+    /// again.
+    #[must_use]
+    pub fn generation(&self) -> u64 {
+        self.inner.grounds.read().generation
+    }
+
+    /// Replaces the grounds: `change` gets a copy of the present ones. From the return on, nothing
+    /// is released on the old ones.
+    pub fn replace_grounds(&self, change: impl FnOnce(&mut Grounds)) -> u64 {
+        let mut held = self.inner.grounds.write();
+        let mut next = Grounds::clone(&held);
+        change(&mut next);
+        next.generation = held.generation + 1;
+        let generation = next.generation;
+        *held = Arc::new(next);
+        generation
+    }
+
+    /// Reads the waivers that are in force; whether they changed since they were last read.
+    ///
+    /// # Errors
+    /// When the store or a waiver in it cannot be read.
+    pub async fn reload_waivers(&self) -> Result<bool, EngineError> {
+        let stored = self.inner.store.active_waivers(self.now()).await?;
+        let mut active = Vec::with_capacity(stored.len());
+        for w in stored {
+            let target = w.target.to_string().parse().map_err(
+                |e: countersign_policy::WaiverTargetError| EngineError::Waiver {
+                    id: w.id.clone(),
+                    because: e.to_string(),
+                },
+            )?;
+            active.push(ActiveWaiver { id: w.id, target, covers: w.rule, until: w.until });
+        }
+        let same = {
+            let present = self.grounds();
+            let ids = |list: &[ActiveWaiver]| -> Vec<String> {
+                list.iter().map(|w| w.id.clone()).collect()
+            };
+            ids(&present.waivers) == ids(&active)
+        };
+        if !same {
+            self.replace_grounds(|g| g.waivers = Arc::new(active));
+        }
+        Ok(!same)
+    }
+}
