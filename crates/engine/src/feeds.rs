@@ -1,9 +1,9 @@
 //! Advisory feeds: where they lie, the index that is built of them, and how old they are.
 
 use countersign_core::{Sha256Digest, Timestamp};
+pub use countersign_scan::advisory::FeedMeta;
 use countersign_scan::advisory::{
-    FeedError, FeedIndex, FeedLimits, FeedMeta, IndexBuilder, PackageAdvisories, ReadAt,
-    parse_record,
+    FeedError, FeedIndex, FeedLimits, IndexBuilder, PackageAdvisories, ReadAt, parse_record,
 };
 use std::fs::File;
 use std::io::{self, BufReader, Read as _};

@@ -89,7 +89,7 @@ impl Format {
 }
 
 /// A file of a package version, as a document names it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct ListedFile {
     /// Its name, where the document tells.
     pub name: Option<String>,

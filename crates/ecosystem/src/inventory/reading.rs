@@ -86,7 +86,7 @@ impl Reading {
 pub(super) fn unusable(ecosystem: Ecosystem, name: &str, version: &str) -> Option<&'static str> {
     let named = match ecosystem {
         Ecosystem::Pypi => pypi::validate_name(name),
-        Ecosystem::Npm => npm::validate_name(name),
+        Ecosystem::Npm => npm::may_be_listed(name),
         Ecosystem::Cargo => cargo::validate_name(name),
         // Debian Policy, section 5.6.7: lower case only.
         Ecosystem::Debian => {
