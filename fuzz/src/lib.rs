@@ -46,6 +46,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("purl", purl),
     ("purl_pattern", purl_pattern),
     ("pypi_project", pypi_project),
+    ("pypi_release", pypi_release),
     ("receipt", receipt),
     ("release", release),
     ("release_gpg", release_gpg),
