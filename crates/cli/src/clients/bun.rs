@@ -73,13 +73,10 @@ fn subcommand(command: &Command) -> String {
 
 /// The words that bun reads itself: those after what it runs are the program's.
 fn own_words(args: &[String], sub: &str) -> Vec<String> {
-    let handing = matches!(sub, "x" | "create" | "c" | "run" | "exec" | "test");
-    let mut seen = 0;
-    let own = args.iter().take_while(|w| {
-        seen += usize::from(!w.starts_with('-') && *w != sub);
-        *w != "--" && !(handing && seen > 1)
-    });
-    own.cloned().collect()
+    if matches!(sub, "x" | "create" | "c" | "run" | "exec" | "test") {
+        return node::before_program(args, sub);
+    }
+    args.iter().take_while(|w| *w != "--").cloned().collect()
 }
 
 fn leads_away(word: &str) -> bool {

@@ -141,6 +141,26 @@ pub fn read_lock(file: &Path, format: Format, asked: &mut Asked) {
     }
 }
 
+/// The words up to the program that a command hands the rest to (`pnpm dlx thing …`). An option that
+/// is no known flag may take the next word as its value; then more words count as the client's own,
+/// never fewer.
+pub fn before_program(args: &[String], sub: &str) -> Vec<String> {
+    let flags = ["-y", "--yes", "-s", "--silent", "-q", "--quiet", "--bun", "-c", "--shell-mode"];
+    let mut own = Vec::new();
+    let mut words = args.iter().take_while(|w| *w != "--").peekable();
+    while let Some(word) = words.next() {
+        own.push(word.clone());
+        if word.starts_with('-') {
+            if !word.contains('=') && !flags.contains(&word.as_str()) {
+                own.extend(words.next_if(|w| !w.starts_with('-')).cloned());
+            }
+        } else if word != sub {
+            break;
+        }
+    }
+    own
+}
+
 /// Refuses a command that would install an archive of this machine.
 pub fn check_archives(asked: &Asked) -> Result<(), String> {
     match &asked.refused {

