@@ -104,9 +104,14 @@ impl Admitted {
     /// Opens the bytes.
     ///
     /// # Errors
-    /// When the blob is gone from the store.
+    /// When the blob is gone from the store, or its file was changed since it was hashed.
     pub fn open(&self) -> io::Result<std::fs::File> {
-        std::fs::File::open(&self.blob)
+        let file = std::fs::File::open(&self.blob)?;
+        if !self.is_untouched() {
+            let said = format!("the blob {} was changed since it was hashed", self.sha256);
+            return Err(io::Error::new(io::ErrorKind::InvalidData, said));
+        }
+        Ok(file)
     }
 }
 
