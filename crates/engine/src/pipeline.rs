@@ -31,6 +31,8 @@ pub struct Admitted {
     content_type: &'static str,
     ledger_index: u64,
     state: Option<FileState>,
+    purl: Purl,
+    file_name: String,
 }
 
 /// A file as it was when its bytes were hashed: size, time of the last change, inode.
@@ -225,7 +227,8 @@ impl Engine {
     ) -> Result<Outcome, Failure> {
         for _ in 0..GROUNDS_TRIES {
             let generation = self.generation();
-            let outcome = self.judge_steps(file, headers.clone()).await?;
+            let file = self.on_present_grounds(file)?;
+            let outcome = self.judge_steps(&file, headers.clone()).await?;
             if generation == self.generation() || matches!(outcome, Outcome::Refused(_)) {
                 return Ok(outcome);
             }
