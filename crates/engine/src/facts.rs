@@ -3,6 +3,7 @@
 use crate::engine::Engine;
 use crate::grounds::Grounds;
 use crate::http_client::Failure;
+use crate::index::FileRef;
 use crate::upstream::Upstream;
 use countersign_core::{
     Age, ArtifactFacts, Check, Decision, Ecosystem, Finding, FindingKind, Purl, ReasonCode,
@@ -10,6 +11,7 @@ use countersign_core::{
 };
 use countersign_policy::DecisionContext;
 use countersign_scan::advisory::{FeedError, PackageAdvisories};
+use std::sync::Arc;
 
 /// What the feeds know of one package, asked once for all its versions.
 pub(crate) enum FeedPackage {
@@ -67,7 +69,50 @@ impl Grounds {
     }
 }
 
+/// Under what name, version and release the feeds are asked about a version; `None` for a deb whose
+/// source package is not known.
+pub(crate) fn asked_as(facts: &VersionFacts) -> Option<(String, String, Option<String>)> {
+    match &facts.advised_as {
+        Some(a) => Some((a.name.clone(), a.version.clone(), a.release.clone())),
+        None if facts.purl.ecosystem() == Ecosystem::Debian => None,
+        None => {
+            let version = facts.purl.version().unwrap_or("").to_owned();
+            Some((facts.purl.name().to_owned(), version, None))
+        }
+    }
+}
+
+impl Grounds {
+    /// Says anew what these lists say of a version.
+    pub(crate) fn apply_lists(&self, facts: &mut VersionFacts, upstream: &Upstream) {
+        facts.denied = self.lists.denies(&facts.purl);
+        facts.allowed = self.lists.allows(&facts.purl);
+        facts.reservation = self.lists.reservation(&facts.purl, upstream);
+    }
+}
+
 impl Engine {
+    /// A file with what the present grounds say of its version. An index that was judged on earlier
+    /// ones may have given it, and a fetch may have outlived them.
+    pub(crate) fn on_present_grounds(&self, file: &Arc<FileRef>) -> Result<Arc<FileRef>, Failure> {
+        if !self.serves() {
+            // The grounds of a run stay the same.
+            return Ok(file.clone());
+        }
+        let grounds = self.grounds();
+        let mut facts = file.facts.clone();
+        grounds.apply_lists(&mut facts, &file.upstream);
+        if let Some((name, version, release)) = asked_as(&facts) {
+            let ecosystem = facts.purl.ecosystem();
+            let feed = grounds.feed_package(ecosystem, &name, release.as_deref())?;
+            (facts.findings, facts.advisories) = feed.of_version(&version);
+        }
+        if facts == file.facts {
+            return Ok(file.clone());
+        }
+        Ok(Arc::new(FileRef { facts, ..FileRef::clone(file) }))
+    }
+
     /// Asks the present feeds about a package; see [`Grounds::feed_package`].
     pub(crate) fn feed_package(
         &self,

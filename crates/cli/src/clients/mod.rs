@@ -3,6 +3,7 @@
 pub mod apt;
 pub mod bun;
 pub mod cargo;
+pub mod node;
 pub mod npm;
 pub mod npx;
 pub mod pip;
@@ -13,6 +14,8 @@ pub mod probe;
 pub mod uv;
 pub mod uv_tool;
 pub mod yarn;
+pub mod yarn_berry;
+pub mod yarn_classic;
 
 use countersign_core::{Ecosystem, ExpectedDigest, Purl};
 use countersign_engine::account::Plan as AccountPlan;
@@ -118,7 +121,7 @@ impl Command {
             "npm" if npx::is_exec(words) => Ok(take(Client::Npx, 1)),
             "npm" => Ok(take(Client::Npm, 1)),
             "npx" => Ok(take(Client::Npx, 1)),
-            "pnpm" | "pnpx" => Ok(take(Client::Pnpm, 1)),
+            "pnpm" | "pnpx" | "pn" | "pnx" => Ok(take(Client::Pnpm, 1)),
             "yarn" | "yarnpkg" => Ok(take(Client::Yarn, 1)),
             "bun" | "bunx" => Ok(take(Client::Bun, 1)),
             "cargo" => Ok(take(Client::Cargo, 1)),
@@ -268,6 +271,11 @@ pub struct Asked {
     pub settings: Vec<(String, Option<String>)>,
     /// Something that the command names and that cannot be led through the gate.
     pub refused: Option<String>,
+    /// Whether what is judged ahead is judged before the client starts, because it would take it
+    /// from a store of its own.
+    pub ahead_first: bool,
+    /// Packages that the project takes from folders of this machine, by name (npm and its like).
+    pub local_names: Vec<String>,
     /// The folder of npm's own cache, in which its logs stay.
     pub npm_cache: Option<PathBuf>,
     /// Whether a configuration file of pip names find-links.
@@ -336,9 +344,9 @@ pub fn ask(command: &Command, memory: &mut dyn probe::Memory) -> Result<Asked, S
         Client::Pipx => pipx::ask(command, memory),
         Client::Poetry => poetry::ask(command),
         Client::Npx => npx::ask(command),
-        Client::Pnpm => pnpm::ask(command),
+        Client::Pnpm => pnpm::ask(command, memory),
         Client::Yarn => yarn::ask(command),
-        Client::Bun => bun::ask(command),
+        Client::Bun => bun::ask(command, memory),
     }
 }
 

@@ -1,6 +1,7 @@
 //! What the tests of the real binary share: a sandbox for each run, clients, an upstream, registries.
 
 pub mod archives;
+pub mod node;
 pub mod registries;
 pub mod server;
 

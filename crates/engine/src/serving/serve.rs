@@ -306,7 +306,7 @@ impl Engine {
             None => {
                 let why = value
                     .get("policyRestrictions")
-                    .and_then(|r| r.get("versions")?.get(version)?.as_str());
+                    .and_then(|r| r.get("versions")?.get(version)?.get("reason")?.as_str());
                 let none = format!("{name} has no version or tag `{version}`");
                 nothing(&why.map_or(none, |why| format!("{name} {version} {why}")))
             }

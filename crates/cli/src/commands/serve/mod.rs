@@ -72,7 +72,9 @@ pub async fn serve(context: Context, args: ServeArgs) -> Result<u8, Failed> {
     let mut signals = Signals::new()?;
     let context = Arc::new(context);
     let engine = open(&context, &args, &plan, policy).await?;
-    let options = options(&plan)?;
+    let mut options = options(&plan)?;
+    let fetches = engine.fetches().clone();
+    options.on_fetch = Some(Arc::new(move |admitted, _, asker| fetches.note(admitted, asker)));
     let server = Server::start(engine.clone(), options).await.map_err(Failed::usage)?;
     say_hello(&engine, &plan, &server);
     let manager = notify::Notify::from_env();
@@ -80,9 +82,15 @@ pub async fn serve(context: Context, args: ServeArgs) -> Result<u8, Failed> {
     let mut tasks = JoinSet::new();
     let poke = Arc::new(tokio::sync::Notify::new());
     tasks.spawn(upkeep::waivers(engine.clone()));
+    tasks.spawn(engine.clone().recall_watch());
+    {
+        let engine = engine.clone();
+        tasks.spawn(async move { engine.tidy_index_cache().await });
+    }
     let watch = upkeep::FeedWatch::new(context.clone(), engine.clone(), args.feed.clone()).await;
     tasks.spawn(watch.run(Duration::from_secs(plan.config.serve.feed_seconds), poke.clone()));
     let grace = Duration::from_secs(plan.config.serve.grace_seconds);
+    let fetches = engine.fetches().clone();
     let mut reloader = reload::Reloader::new(context, args, plan, engine, poke);
     wait(&mut signals, &mut reloader, &server, &manager).await;
     manager.say("STOPPING=1");
@@ -99,6 +107,9 @@ pub async fn serve(context: Context, args: ServeArgs) -> Result<u8, Failed> {
         }
         // Who asks twice does not want to wait.
         () = signals.ending.wait() => tracing::warn!("stopped before all requests had ended"),
+    }
+    if let Err(error) = fetches.flush().await {
+        tracing::error!(%error, "the last notes of who fetched what are lost");
     }
     Ok(0)
 }
@@ -174,6 +185,7 @@ async fn open(
         fresh: Duration::from_secs(serve.index_seconds),
         stale: day.saturating_mul(u32::try_from(serve.stale_days).unwrap_or(u32::MAX)),
         memory: serve.memory.indexes,
+        tokens_required: !plan.tokens.is_empty(),
     };
     Engine::open(Setup {
         store,
