@@ -58,6 +58,13 @@ pub fn requirements(data: &[u8]) {
     }
 }
 
+/// The JSON document of a release: nothing but what describes it is taken.
+pub fn pypi_release(data: &[u8]) {
+    let Ok(info) = pypi::parse_release_info(data, &index_limits()) else { return };
+    let known = ["name", "summary", "requires_python", "requires_dist"];
+    assert!(info.keys().all(|k| known.contains(&k.as_str())));
+}
+
 /// A `uv.lock`.
 pub fn uv_lock(data: &[u8]) {
     let _ = pypi::parse_uv_lock(&text(data));

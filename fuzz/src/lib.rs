@@ -55,6 +55,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("purl_pattern", purl_pattern),
     ("pylock", pylock),
     ("pypi_project", pypi_project),
+    ("pypi_release", pypi_release),
     ("receipt", receipt),
     ("release", release),
     ("release_gpg", release_gpg),
