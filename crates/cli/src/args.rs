@@ -97,7 +97,9 @@ pub enum Command {
 #[command(
     after_help = concat!(
         "Clients: pip, pip3, python -m pip (install, download, wheel), uv (pip install, pip sync, add, sync),\n",
-        "npm (install, ci), cargo (fetch, build, install), apt-get and apt (install, download).\n\n",
+        "npm (install, ci), cargo (fetch, build, install), apt-get and apt (install, download);\n",
+        "npx, npm exec; pnpm (install, add, update, dlx), pnpx; yarn 1 (install, add, upgrade, global),\n",
+        "yarn berry (install, add, up, dlx); bun (install, add, update, x), bunx.\n\n",
         "The client keeps its own configuration, lock files and addresses; it reaches them through the gate.\n",
         "Addresses outside its configured upstreams are closed and named.\n\n",
         "Exit codes:\n",

@@ -85,7 +85,10 @@ impl Engine {
     pub(crate) async fn answer_file(&self, file: Arc<FileRef>, request: &ClientRequest) -> Answer {
         let headers = self.credentials(&file.url, &request.headers);
         match self.admit(file, headers).await {
-            Outcome::Admitted(a) => Answer::Artifact(a),
+            Outcome::Admitted(a) => {
+                self.report().add_released(a.sha256());
+                Answer::Artifact(a)
+            }
             Outcome::Refused(r) => Answer::Refused(r),
         }
     }

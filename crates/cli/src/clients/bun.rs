@@ -49,6 +49,9 @@ pub fn ask(command: &Command, memory: &mut dyn probe::Memory) -> Result<Asked, S
     node::read_lock(&root.join("bun.lock"), Format::BunLock, &mut asked);
     let mut plan = NpmPlan { root: root.clone(), ..NpmPlan::default() };
     if matches!(sub.as_str(), "x" | "create") {
+        // By version in the cache or in the temporary folder, below one for each user.
+        let user = rustix::process::geteuid().as_raw();
+        plan.search_in_run.push(PathBuf::from(format!("bun-cache/.bunx-{user}")));
         plan.search_in_run.push(PathBuf::from("bun-tmp"));
         plan.expected = true;
     } else {
@@ -295,7 +298,7 @@ fn watch(program: &Path) -> std::io::Result<Option<String>> {
     let listener = std::net::TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, 0))?;
     listener.set_nonblocking(true)?;
     let proxy = format!("http://{}", listener.local_addr()?);
-    let mut command = std::process::Command::new(program);
+    let mut command = std::process::Command::new(std::path::absolute(program)?);
     command.args(["add", "a"]).current_dir(folder.path());
     for (name, _) in std::env::vars_os() {
         let lower = name.to_string_lossy().to_ascii_lowercase();

@@ -42,6 +42,7 @@ pub fn ask(project: &Project<'_>, asked: &mut Asked) -> Result<(), String> {
     let mut plan = NpmPlan {
         root: project.root.to_path_buf(),
         pnp: Some(project.root.join(".pnp.cjs")),
+        lock: Some(project.root.join("yarn.lock")),
         late: true,
         ..NpmPlan::default()
     };

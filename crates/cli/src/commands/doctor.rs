@@ -25,10 +25,14 @@ impl clients::probe::Memory for NoMemory {
 }
 
 /// A harmless command of each client, by which it is recognised and asked.
-const CLIENTS: [&[&str]; 5] = [
+const CLIENTS: [&[&str]; 9] = [
     &["pip", "install"],
     &["uv", "pip", "install"],
     &["npm", "install"],
+    &["npx", "thing"],
+    &["pnpm", "install"],
+    &["yarn", "install"],
+    &["bun", "install"],
     &["cargo", "fetch"],
     &["apt-get", "install"],
 ];
