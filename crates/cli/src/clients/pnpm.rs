@@ -107,6 +107,10 @@ pub fn ask(command: &Command, memory: &mut dyn probe::Memory) -> Result<Asked, S
         asked.ahead_first = true;
     }
     let mut plan = plan(&program, &root, &plain, &args, store)?;
+    if sub == "deploy" {
+        // It lays out a copy in the folder that it is told last.
+        plan.search.extend(args.iter().rfind(|a| !a.starts_with('-')).map(|a| folder.join(a)));
+    }
     plan.shims = pnpm_shims::lines(&program, memory)?;
     if matches!(sub.as_str(), "dlx" | "create") {
         // Only what it lays out in the run's own folder is its work.
