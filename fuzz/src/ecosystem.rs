@@ -21,7 +21,7 @@ pub(crate) const LIMITS: Limits = Limits {
     max_decoder_memory: 16 << 20,
 };
 
-fn index_limits() -> IndexLimits {
+pub(crate) fn index_limits() -> IndexLimits {
     IndexLimits { max_bytes: 4 << 20, max_entries: 20_000, max_depth: 64 }
 }
 
@@ -56,6 +56,13 @@ pub fn requirements(data: &[u8]) {
         let _ = pypi::parse_file_name(line);
         let _ = pypi::parse_file_name_for("example", line);
     }
+}
+
+/// The JSON document of a release: nothing but what describes it is taken.
+pub fn pypi_release(data: &[u8]) {
+    let Ok(info) = pypi::parse_release_info(data, &index_limits()) else { return };
+    let known = ["name", "summary", "requires_python", "requires_dist"];
+    assert!(info.keys().all(|k| known.contains(&k.as_str())));
 }
 
 /// A `uv.lock`.
@@ -141,6 +148,22 @@ pub fn packages(data: &[u8]) {
         let found = debian::find_in_packages(data, &[record.filename.as_str()], limits());
         assert!(found.expect("a file that was read is read").contains(record));
     }
+}
+
+/// A `Sources` file: no path of it leads out of its folder.
+pub fn sources(data: &[u8]) {
+    let limits = debian::PackagesLimits { max_bytes: 4 << 20, max_line_bytes: 64 << 10 };
+    for record in debian::parse_sources(data, limits).map_while(Result::ok) {
+        for file in record.files.iter().take(20) {
+            assert!(!file.name.contains('/'), "`{}`", file.name);
+            assert!(record.path_of(file).ends_with(&file.name));
+        }
+    }
+}
+
+/// A source package's description.
+pub fn dsc(data: &[u8]) {
+    let _ = debian::parse_dsc(data);
 }
 
 /// A Release file's text.

@@ -9,12 +9,15 @@ use std::io::Cursor;
 /// An artifact: the first byte chooses the ecosystem and the file's name, the rest is the file.
 pub fn structure(data: &[u8]) {
     let Some((choice, file)) = data.split_first() else { return };
-    let (name, ecosystem) = match choice % 6 {
+    let (name, ecosystem) = match choice % 9 {
         0 => ("example-1.0-py3-none-any.whl", Ecosystem::Pypi),
         1 => ("example-1.0.tar.gz", Ecosystem::Pypi),
         2 => ("example-1.0.tgz", Ecosystem::Npm),
         3 => ("example-1.0.crate", Ecosystem::Cargo),
         4 => ("example_1.0_amd64.deb", Ecosystem::Debian),
+        6 => ("example_1.0.dsc", Ecosystem::Debian),
+        7 => ("example_1.0.diff.gz", Ecosystem::Debian),
+        8 => ("example_1.0.orig.tar.xz", Ecosystem::Debian),
         _ => ("example-1.0.zip", Ecosystem::Pypi),
     };
     let expected = Expected { name: "example".to_owned(), version: "1.0".to_owned() };

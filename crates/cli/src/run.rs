@@ -1,8 +1,8 @@
 //! `countersign run`: one client, one gate, one report.
 
 use crate::args::RunArgs;
-use crate::clients::{self, Asked, Command, Gate};
-use crate::commands::apt_account;
+use crate::clients::{self, Asked, Command, Gate, Then};
+use crate::commands::{apt_account, recall};
 use crate::context::{Context, Failed, now};
 use crate::render::{self, Summary};
 use crate::{exit, print};
@@ -13,6 +13,7 @@ use countersign_engine::store::Store;
 use countersign_engine::{Engine, Setup, Upstream};
 use countersign_gateway::Gateway;
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
@@ -64,6 +65,7 @@ pub async fn run(context: &Context, args: RunArgs) -> Result<u8, Failed> {
     })
     .await
     .map_err(Failed::internal)?;
+    recall::fetched_here(&engine);
     for (what, why, _) in &asked.doors {
         engine.report().add_door(what, why);
     }
@@ -164,6 +166,7 @@ impl Run {
                 say(&format!("countersign: closed {}: {}", door.what, door.why));
             }
         }
+        self.asked.account.settle(folder.path());
         let prepared = self.prepare(&gateway, folder.path()).await?;
         let client = match prepared {
             Prepared::Stopped => None,
@@ -171,6 +174,7 @@ impl Run {
         };
         self.finish_ahead(client.as_ref().is_some_and(|(code, _)| *code == 0)).await;
         gateway.stop();
+        recall::write_fetches(&self.engine).await;
         let account = match &client {
             Some((_, before)) => self.engine.account(&self.asked.account, before).await,
             None => Account::default(),
@@ -190,7 +194,29 @@ impl Run {
             checkpoint: self.store.checkpoint().await?,
         };
         self.write_report(&summary)?;
-        Ok(code)
+        // Everything that was prepared is admitted and reconciled: only now may it run.
+        match &self.asked.then {
+            Some(then) if client_code == Some(0) && code == 0 => self.start(then).await,
+            _ => Ok(code),
+        }
+    }
+
+    /// Starts the program for which the client prepared an environment, outside the gate.
+    async fn start(&self, then: &Then) -> Result<u8, Failed> {
+        let Some((words, set, remove)) = second_step(then).map_err(Failed::internal)? else {
+            return Ok(0);
+        };
+        let mut words = words.into_iter();
+        let program = words.next().unwrap_or_default();
+        let mut process = tokio::process::Command::new(&program);
+        process.args(words).envs(set);
+        for name in remove {
+            process.env_remove(name);
+        }
+        let mut child = process.spawn().map_err(|e| {
+            Failed::internal(format!("`{}` cannot be started: {e}", program.to_string_lossy()))
+        })?;
+        self.wait(&mut child).await
     }
 
     async fn prepare(&self, gateway: &Gateway, folder: &Path) -> Result<Prepared, Failed> {
@@ -213,14 +239,22 @@ impl Run {
             apt_account::listen(&folder.join("account.sock"), self.engine.clone())
                 .map_err(Failed::internal)?;
         }
-        if !self.asked.ahead.is_empty() {
+        if self.asked.ahead_first {
+            let ahead = self.asked.ahead.clone();
+            self.engine.judge_ahead(ahead).await;
+            let stopped =
+                |e: &countersign_engine::report::Entry| e.decision.verdict != Verdict::Admit;
+            if self.engine.report().entries().iter().any(stopped) {
+                return Ok(Prepared::Stopped);
+            }
+        } else if !self.asked.ahead.is_empty() {
             let (engine, ahead) = (self.engine.clone(), self.asked.ahead.clone());
             *self.ahead.lock().await =
                 Some(tokio::spawn(async move { engine.judge_ahead(ahead).await }));
         }
         let before = self.engine.snapshot(&self.asked.account).await;
         let equipment = clients::equip(&self.command, &self.asked, &gate)?;
-        let mut words = self.command.program.iter();
+        let mut words = self.asked.program.as_ref().unwrap_or(&self.command.program).iter();
         let program = words.next().cloned().unwrap_or_default();
         let mut process = tokio::process::Command::new(&program);
         process.args(words).args(&equipment.before);
@@ -362,6 +396,32 @@ impl Run {
                 }
                 Ok(())
             }
+        }
+    }
+}
+
+/// Words, variables to set and variables to remove.
+type Step = (Vec<OsString>, Vec<(String, String)>, Vec<String>);
+
+/// What the second step starts; `None` when the client prepared nothing to run.
+fn second_step(then: &Then) -> Result<Option<Step>, String> {
+    #[derive(serde::Deserialize)]
+    struct Recorded {
+        words: Vec<String>,
+        set: BTreeMap<String, String>,
+        remove: Vec<String>,
+    }
+    match then {
+        Then::Words(words, remove) => {
+            let remove = remove.iter().map(|n| (*n).to_owned()).collect();
+            Ok(Some((words.clone(), Vec::new(), remove)))
+        }
+        Then::Recorded(file) => {
+            let Ok(bytes) = std::fs::read(file) else { return Ok(None) };
+            let r: Recorded = serde_json::from_slice(&bytes)
+                .map_err(|e| format!("what is to be run cannot be read: {e}"))?;
+            let words = r.words.into_iter().map(OsString::from).collect();
+            Ok(Some((words, r.set.into_iter().collect(), r.remove)))
         }
     }
 }

@@ -47,6 +47,19 @@ pub enum Reservation {
     },
 }
 
+/// Under what name the feeds are asked about a version, where it is not its own: Debian's advisories
+/// are about source packages, release by release.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct AdvisedAs {
+    /// The source package.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+    /// The release, by number or code name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub release: Option<String>,
+}
+
 /// What metadata alone tells about a version, before any byte of it is fetched.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VersionFacts {
@@ -73,6 +86,9 @@ pub struct VersionFacts {
     pub findings: Vec<Finding>,
     /// Whether the feeds could be asked.
     pub advisories: Check,
+    /// Under what other name they were asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub advised_as: Option<AdvisedAs>,
 }
 
 /// What is known about an artifact's bytes when it is decided upon.

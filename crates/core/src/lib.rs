@@ -20,7 +20,7 @@ pub use check::{Check, Outcome};
 pub use claim::{Claim, Evidence, EvidenceState, ProofClass};
 pub use digest::{Algorithm, DigestError, Digests, ExpectedDigest, Sha256Digest};
 pub use ecosystem::{Ecosystem, normalize_pypi_name};
-pub use facts::{Age, ArtifactFacts, Reservation, VersionFacts};
+pub use facts::{AdvisedAs, Age, ArtifactFacts, Reservation, VersionFacts};
 pub use finding::{Finding, FindingKind, Severity};
 pub use purl::{Purl, PurlError};
 pub use reason::ReasonCode;

@@ -43,7 +43,10 @@ impl Engine {
                 Ecosystem::Cargo => self.answer_cargo(u, &rest, &request).await,
                 Ecosystem::Debian => self.answer_debian(u, &rest, &request).await,
             },
-            None => self.answer_unlisted(&request).await,
+            None => match self.release_of(&request.url) {
+                Some(release) => self.answer_release(release, &request).await,
+                None => self.answer_unlisted(&request).await,
+            },
         }
     }
 
@@ -97,7 +100,11 @@ impl Engine {
     pub(crate) async fn answer_file(&self, file: Arc<FileRef>, request: &ClientRequest) -> Answer {
         let headers = self.credentials(&file.url, &request.headers);
         match self.admit(file, headers).await {
-            Outcome::Admitted(a) => Answer::Artifact(a),
+            Outcome::Admitted(a) => {
+                self.fetches().note_here(&a);
+                self.report().add_released(a.sha256());
+                Answer::Artifact(a)
+            }
             Outcome::Refused(r) => Answer::Refused(r),
         }
     }

@@ -110,7 +110,8 @@ pub(crate) struct Inner {
     pub(crate) installed: RwLock<HashMap<(Ecosystem, String), Vec<String>>>,
     pub(crate) client: String,
     pub(crate) debian: Vec<ListFile>,
-    pub(crate) debian_lists: Mutex<crate::debian::Lists>,
+    pub(crate) debian_lists: crate::debian::Lists,
+    pub(crate) mirrors: crate::serving::Mirrors,
     pub(crate) packages: Mutex<HashMap<String, PackageCell>>,
     pub(crate) files: Mutex<HashMap<String, Arc<FileRef>>>,
     pub(crate) metadata_files: Mutex<HashMap<String, Vec<ExpectedDigest>>>,
@@ -123,6 +124,7 @@ pub(crate) struct Inner {
     pub(crate) shelf: Option<Shelf>,
     pub(crate) admitted: Option<quick_cache::sync::Cache<String, Remembered>>,
     pub(crate) metrics: Metrics,
+    pub(crate) fetches: crate::fetches::FetchLog,
     report: SharedReport,
 }
 
@@ -157,7 +159,8 @@ impl Engine {
             connect: Duration::from_secs(setup.config.patience.connect_seconds),
             read: Duration::from_secs(setup.config.patience.read_seconds),
         };
-        let http = Http::new(&setup.extra_roots, patience).map_err(EngineError::Http)?;
+        let http = Http::new(&setup.extra_roots, patience, &setup.config.upstream)
+            .map_err(EngineError::Http)?;
         let mut upstreams = Upstreams::default();
         let mut credentials = HashMap::new();
         for (mut upstream, credential) in setup.upstreams {
@@ -191,8 +194,10 @@ impl Engine {
             waivers: Arc::default(),
             generation: 0,
         };
+        let debian_lists = crate::debian::Lists::new(setup.store.dir());
         let engine = Self {
             inner: Arc::new(Inner {
+                fetches: crate::fetches::FetchLog::new(setup.store.clone()),
                 store: setup.store,
                 config: setup.config,
                 grounds: RwLock::new(Arc::new(grounds)),
@@ -205,7 +210,8 @@ impl Engine {
                 installed: RwLock::new(installed),
                 client: setup.client,
                 debian: setup.debian,
-                debian_lists: Mutex::default(),
+                debian_lists,
+                mirrors: crate::serving::Mirrors::default(),
                 packages: Mutex::default(),
                 files: Mutex::default(),
                 metadata_files: Mutex::default(),
@@ -323,6 +329,9 @@ fn configure(upstream: &mut Upstream, config: &Config) {
         if same {
             upstream.mirror |= c.mirror;
             upstream.redirects.clone_from(&c.redirects);
+            if let Some(keyring) = &c.keyring {
+                upstream.keyring = Some(keyring.display().to_string());
+            }
             if let Some(name) = &c.name {
                 upstream.name.clone_from(name);
             }

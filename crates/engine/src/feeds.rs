@@ -1,9 +1,9 @@
 //! Advisory feeds: where they lie, the index that is built of them, and how old they are.
 
 use countersign_core::{Sha256Digest, Timestamp};
+pub use countersign_scan::advisory::FeedMeta;
 use countersign_scan::advisory::{
-    FeedError, FeedIndex, FeedLimits, FeedMeta, IndexBuilder, PackageAdvisories, ReadAt,
-    parse_record,
+    FeedError, FeedIndex, FeedLimits, IndexBuilder, PackageAdvisories, ReadAt, parse_record,
 };
 use std::fs::File;
 use std::io::{self, BufReader, Read as _};
@@ -40,6 +40,8 @@ impl ReadAt for FileAt {
 /// The feeds as one index.
 pub struct Feeds {
     index: FeedIndex<FileAt>,
+    identity: String,
+    folder: PathBuf,
 }
 
 impl Feeds {
@@ -49,6 +51,33 @@ impl Feeds {
         self.index.meta()
     }
 
+    /// What tells this index from others: it follows from what the index was built from.
+    #[must_use]
+    pub fn identity(&self) -> &str {
+        &self.identity
+    }
+
+    /// The index of another identity, where it is still kept beside this one.
+    pub(crate) fn earlier(&self, identity: &str) -> Option<Self> {
+        // An identity comes from a record: it names a file of this folder or nothing.
+        let plain = !identity.is_empty() && identity.bytes().all(|b| b.is_ascii_hexdigit());
+        let path = self.folder.join(format!("{identity}.index"));
+        let index = if plain { open_index(&path)? } else { return None };
+        Some(Self { index, identity: identity.to_owned(), folder: self.folder.clone() })
+    }
+
+    /// Whether these feeds say something else about a package than `earlier` ones.
+    pub(crate) fn differ_on(
+        &self,
+        earlier: &Self,
+        ecosystem: countersign_core::Ecosystem,
+        name: &str,
+        release: Option<&str>,
+    ) -> bool {
+        self.index.fingerprint(ecosystem, name, release)
+            != earlier.index.fingerprint(ecosystem, name, release)
+    }
+
     pub(crate) fn package(
         &self,
         ecosystem: countersign_core::Ecosystem,
@@ -56,6 +85,27 @@ impl Feeds {
         release: Option<&str>,
     ) -> Result<PackageAdvisories, FeedError> {
         self.index.package(ecosystem, name, release)
+    }
+
+    /// What tells one state of these feeds' files from another: their paths, sizes and times.
+    ///
+    /// # Errors
+    /// When a place holds no feed or cannot be read.
+    pub fn fingerprint(places: &[PathBuf]) -> Result<String, FeedProblem> {
+        let mut files = Vec::new();
+        for place in places {
+            files.extend(list(place)?);
+        }
+        identity(&files)
+    }
+
+    /// Whether the index of these feeds, as their files are now, is there: opening it is then quick
+    /// and takes little memory.
+    ///
+    /// # Errors
+    /// When a place holds no feed or cannot be read.
+    pub fn is_built(folder: &Path, places: &[PathBuf]) -> Result<bool, FeedProblem> {
+        Ok(folder.join(format!("{}.index", Self::fingerprint(places)?)).is_file())
     }
 
     /// Opens the index of these feeds, building it first where none was built of exactly them.
@@ -74,11 +124,19 @@ impl Feeds {
         if files.is_empty() {
             return Ok(None);
         }
-        let path = folder.join(format!("{}.index", identity(&files)?));
+        let built_of = identity(&files)?;
+        let path = folder.join(format!("{built_of}.index"));
+        let feeds = |index| Self { index, identity: built_of.clone(), folder: folder.to_owned() };
         if let Some(index) = open_index(&path) {
-            return Ok(Some(Self { index }));
+            return Ok(Some(feeds(index)));
         }
         let bytes = build(&files, now)?;
+        if identity(&files)? != built_of {
+            return Err(FeedProblem {
+                place: "all feeds".to_owned(),
+                because: "a file changed while it was read; try again when it is whole".to_owned(),
+            });
+        }
         let problem = |e: &dyn std::fmt::Display| FeedProblem {
             place: path.display().to_string(),
             because: format!(
@@ -89,7 +147,7 @@ impl Feeds {
         write_whole(folder, &path, &bytes).map_err(|e| problem(&e))?;
         drop_older(folder, &path);
         open_index(&path)
-            .map(|index| Some(Self { index }))
+            .map(|index| Some(feeds(index)))
             .ok_or_else(|| problem(&"it cannot be read back"))
     }
 }

@@ -146,10 +146,14 @@ impl Engine {
         self.report().begin(&label);
         let judged = self.admit_local_steps(&file, path).await;
         self.report().end(&label);
-        judged.unwrap_or_else(|failure| {
+        let outcome = judged.unwrap_or_else(|failure| {
             self.report_failure(file.purl(), &file.file_name, &failure);
             self.local_refusal(&file, &failure)
-        })
+        });
+        if let Outcome::Admitted(a) = &outcome {
+            self.fetches().note_here(a);
+        }
+        outcome
     }
 
     async fn admit_local_steps(

@@ -22,6 +22,8 @@ pub struct Metrics {
     index_loads: AtomicU64,
     index_stale: AtomicU64,
     upstream_bytes: AtomicU64,
+    feeds_replaced: AtomicU64,
+    feeds_failed: AtomicU64,
 }
 
 /// A cumulative histogram of durations.
@@ -113,6 +115,23 @@ impl Metrics {
     pub fn indexes(&self) -> (u64, u64, u64) {
         let load = |n: &AtomicU64| n.load(Ordering::Relaxed);
         (load(&self.index_hits), load(&self.index_loads), load(&self.index_stale))
+    }
+
+    /// Counts feeds that were replaced by newer ones.
+    pub fn feeds_replaced(&self) {
+        self.feeds_replaced.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts newer feeds that could not be had or used: the older ones stay.
+    pub fn feeds_failed(&self) {
+        self.feeds_failed.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How often feeds were replaced, and how often newer ones could not be used.
+    #[must_use]
+    pub fn feeds(&self) -> (u64, u64) {
+        let load = |n: &AtomicU64| n.load(Ordering::Relaxed);
+        (load(&self.feeds_replaced), load(&self.feeds_failed))
     }
 
     /// Bytes from upstreams.

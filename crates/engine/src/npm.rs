@@ -10,7 +10,9 @@ use crate::serving::own_address;
 use crate::upstream::Upstream;
 use countersign_core::{Age, Ecosystem, ReasonCode, Sha256Digest};
 use countersign_ecosystem::npm::{self, Packument};
+use countersign_ecosystem::version;
 use http::{HeaderMap, HeaderValue, Method, header};
+use std::cmp::Ordering;
 use std::collections::HashMap;
 use std::sync::Arc;
 use url::Url;
@@ -135,11 +137,13 @@ impl Engine {
                 let file_name = tarball_name(name, v);
                 own_address(&[name, "-", &file_name]).map(String::from)
             });
-            let refused: Vec<(&str, String)> = versions
-                .judged
-                .keys()
-                .filter_map(|v| Some((v.as_str(), versions.why_not(Ecosystem::Npm, v)?)))
-                .collect();
+            let why = |v: &npm::NpmVersion| {
+                Some((v.version.clone(), versions.why_not(Ecosystem::Npm, &v.version)?))
+            };
+            let mut refused: Vec<(String, String)> = listed.iter().filter_map(why).collect();
+            refused.sort_by(|a, b| {
+                version::compare(Ecosystem::Npm, &a.0, &b.0).unwrap_or(Ordering::Equal)
+            });
             packument.restrict(&refused);
             abbreviated = self.pack(packument.to_abbreviated_bytes());
         }

@@ -8,7 +8,7 @@ use crate::refusal::Refusal;
 use crate::report::Entry;
 use countersign_core::{
     Algorithm, ArtifactFacts, Check, Decision, Digests, Evidence, EvidenceState, ExpectedDigest,
-    FindingKind, ReasonCode, Sha256Digest, Timestamp, Verdict,
+    FindingKind, Purl, ReasonCode, Sha256Digest, Timestamp, Verdict,
 };
 use countersign_ledger::statement::{DecisionRecord, Verifier};
 use countersign_store::{NewDecision, PinOutcome, Recorded};
@@ -23,6 +23,8 @@ use std::time::Instant;
 /// only from a decision to admit that the store says is durable.
 #[derive(Debug)]
 pub struct Admitted {
+    purl: Purl,
+    file_name: String,
     blob: PathBuf,
     sha256: Sha256Digest,
     size: u64,
@@ -34,9 +36,9 @@ pub struct Admitted {
 /// A file as it was when its bytes were hashed: size, time of the last change, inode.
 type FileState = (u64, i64, i64, u64);
 
-fn state_of(path: &std::path::Path) -> Option<FileState> {
+fn state_of(metadata: io::Result<std::fs::Metadata>) -> Option<FileState> {
     use std::os::unix::fs::MetadataExt as _;
-    let m = std::fs::metadata(path).ok()?;
+    let m = metadata.ok()?;
     Some((m.size(), m.ctime(), m.ctime_nsec(), m.ino()))
 }
 
@@ -53,14 +55,27 @@ impl Admitted {
             return None;
         }
         let content_type = content_type_of(&file.file_name);
-        let (ledger_index, state) = (recorded.index(), state_of(&blob));
-        Some(Self { blob, sha256, size, content_type, ledger_index, state })
+        let (ledger_index, state) = (recorded.index(), state_of(std::fs::metadata(&blob)));
+        let (purl, file_name) = (file.purl().clone(), file.file_name.clone());
+        Some(Self { purl, file_name, blob, sha256, size, content_type, ledger_index, state })
     }
 
     /// Size in bytes.
     #[must_use]
     pub fn size(&self) -> u64 {
         self.size
+    }
+
+    /// The version that it is a file of.
+    #[must_use]
+    pub fn purl(&self) -> &Purl {
+        &self.purl
+    }
+
+    /// The file's name.
+    #[must_use]
+    pub fn file_name(&self) -> &str {
+        &self.file_name
     }
 
     /// The digest of the bytes.
@@ -83,7 +98,7 @@ impl Admitted {
 
     /// Whether the file that holds the bytes is as it was when they were hashed.
     pub(crate) fn is_untouched(&self) -> bool {
-        self.state.is_some() && state_of(&self.blob) == self.state
+        self.state.is_some() && state_of(std::fs::metadata(&self.blob)) == self.state
     }
 
     /// Opens the bytes.
@@ -92,7 +107,7 @@ impl Admitted {
     /// When the blob is gone from the store, or its file was changed since it was hashed.
     pub fn open(&self) -> io::Result<std::fs::File> {
         let file = std::fs::File::open(&self.blob)?;
-        if !self.is_untouched() {
+        if self.state.is_none() || state_of(file.metadata()) != self.state {
             let said = format!("the blob {} was changed since it was hashed", self.sha256);
             return Err(io::Error::new(io::ErrorKind::InvalidData, said));
         }
@@ -210,7 +225,8 @@ impl Engine {
     ) -> Result<Outcome, Failure> {
         for _ in 0..GROUNDS_TRIES {
             let generation = self.generation();
-            let outcome = self.judge_steps(file, headers.clone()).await?;
+            let file = self.on_present_grounds(file)?;
+            let outcome = self.judge_steps(&file, headers.clone()).await?;
             if generation == self.generation() || matches!(outcome, Outcome::Refused(_)) {
                 return Ok(outcome);
             }

@@ -68,7 +68,7 @@ impl Engine {
 
     /// The earlier upstream that owns a name, when `upstream` is not the first that offers it. An
     /// upstream that cannot be asked may own it: then nobody else may offer it.
-    async fn owner_elsewhere(
+    pub(crate) async fn owner_elsewhere(
         &self,
         upstream: &Arc<Upstream>,
         name: &str,
@@ -141,7 +141,7 @@ impl Engine {
                 judged.insert(c.version.clone(), j.clone());
             }
         }
-        let all = Versions { judged };
+        let all = Versions::new(Ecosystem::Pypi, judged);
         let mut offered = vec![false; page.files.len()];
         let mut files = HashMap::new();
         for (members, (c, j)) in groups.iter().zip(&each) {

@@ -27,8 +27,8 @@ use openpgp::{KeyHandle, anyhow};
 use std::io::Read as _;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// Bytes of a signed list. Debian's largest is below 1 MiB.
-const MAX_TEXT: usize = 16 << 20;
+/// The largest signed list that is read, in bytes. Debian's largest is below 1 MiB.
+pub const MAX_TEXT: usize = 16 << 20;
 /// Bytes of signatures, armour included: enough for a hundred, too few to keep the gate busy.
 const MAX_SIGNATURES: usize = 64 << 10;
 /// Bytes of a keyring, and certificates in it.
@@ -200,22 +200,28 @@ fn read_keyring(bytes: &[u8]) -> Result<Vec<Cert>, EvidenceError> {
     Ok(certs)
 }
 
-/// The armoured blocks of a keyring, or all of it when it is binary.
+/// The parts of a keyring: armoured blocks, and binary packets before, between and after them, as in
+/// several files with a line end after each. Text around the armour is nobody's key.
 fn blocks(bytes: &[u8]) -> Vec<&[u8]> {
     const BEGIN: &[u8] = b"-----BEGIN PGP PUBLIC KEY BLOCK-----";
-    let mut starts = Vec::new();
+    const END: &[u8] = b"-----END PGP PUBLIC KEY BLOCK-----";
+    let mut cuts = vec![0];
     let mut at = 0;
     for line in bytes.split_inclusive(|b| *b == b'\n') {
         if line.starts_with(BEGIN) {
-            starts.push(at);
+            cuts.push(at);
         }
         at += line.len();
+        if line.starts_with(END) {
+            cuts.push(at);
+        }
     }
-    if starts.is_empty() {
-        return vec![bytes];
-    }
-    let ends = starts.iter().skip(1).copied().chain([bytes.len()]);
-    starts.iter().zip(ends).filter_map(|(start, end)| bytes.get(*start..end)).collect()
+    let ends = cuts.iter().skip(1).copied().chain([bytes.len()]);
+    let parts = cuts.iter().zip(ends).filter_map(|(start, end)| bytes.get(*start..end));
+    let parts = parts.map(|part| part.trim_ascii_start());
+    // A packet's first byte has its highest bit set (RFC 9580, section 4.2).
+    let is_key = |b: &&[u8]| b.starts_with(BEGIN) || b.first().is_some_and(|b| b & 0x80 != 0);
+    parts.filter(is_key).collect()
 }
 
 /// Hands Sequoia the keyring's certificates and keeps the signatures that hold.

@@ -15,7 +15,7 @@ use crate::error::{EvidenceError, shown};
 use crate::json;
 use crate::statement::{Expected, Statement};
 use crate::verified::Verified;
-use countersign_core::{ProofClass, Timestamp};
+use countersign_core::{ProofClass, Sha256Digest, Timestamp};
 use serde_json::Value;
 use sigstore_trust_root::{SIGSTORE_PRODUCTION_TRUSTED_ROOT, TrustedRoot};
 use sigstore_types::bundle::VerificationMaterialContent;
@@ -38,6 +38,7 @@ const ROOT: &str = "sigstore trust root";
 /// A trust root never expires by itself: whoever loads one answers for its age.
 pub struct TrustRoots {
     verifier: Verifier,
+    digest: Sha256Digest,
 }
 
 impl fmt::Debug for TrustRoots {
@@ -74,7 +75,13 @@ impl TrustRoots {
             return Err(bad(&"it names no signature log or no certificate log"));
         }
         let verifier = Verifier::new(&root).map_err(|e| bad(&e))?;
-        Ok(Self { verifier })
+        Ok(Self { verifier, digest: Sha256Digest::of(json) })
+    }
+
+    /// The digest of the document that they were read from: other roots have another.
+    #[must_use]
+    pub fn digest(&self) -> Sha256Digest {
+        self.digest
     }
 }
 

@@ -28,6 +28,9 @@ pub const WAIVER_TYPE: &str = "urn:countersign:waiver:v1";
 /// The predicate type of a waiver that was taken back.
 pub const WAIVER_REVOKED_TYPE: &str = "urn:countersign:waiver-revoked:v1";
 
+/// The predicate type of a recall: what was admitted, judged again.
+pub const RECALL_TYPE: &str = "urn:countersign:recall:v1";
+
 /// The digest algorithm of a subject that has no bytes.
 pub const REFUSED_PURL: &str = "countersignRefusedPurl";
 

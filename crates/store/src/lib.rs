@@ -33,11 +33,14 @@ mod decisions;
 mod entry;
 mod error;
 mod feeds;
+mod fetches;
 mod fsck;
 mod keys;
+mod known;
 mod lock;
 mod pins;
 mod publish;
+mod recalls;
 mod receipts;
 mod recover;
 mod rows;
@@ -52,8 +55,13 @@ pub use decisions::{NewDecision, Recorded, RecordedEvent, StoredDecision};
 pub use entry::Durable;
 pub use error::StoreError;
 pub use feeds::Feed;
+pub use fetches::FetchNote;
 pub use fsck::FsckReport;
 pub use keys::init_key;
+pub use known::{Known, Pin};
 pub use pins::PinOutcome;
+pub use recalls::{
+    AdmittedRow, NewRecall, RecallCounts, RecallLock, RecallState, RecalledRow, StoredRecall,
+};
 pub use store::{OpenMode, Store};
 pub use waivers::{StoredWaiver, Waiver, WaiverTarget};

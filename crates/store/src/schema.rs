@@ -6,14 +6,18 @@ use sqlx::{ConnectOptions as _, Connection as _, Row as _};
 use std::path::Path;
 use std::time::Duration;
 
-/// The schema that this code writes.
-pub(crate) const VERSION: i64 = 1;
+/// The schema that this code writes: the number of steps that lead to it.
+pub(crate) const VERSION: i64 = STEPS.len() as i64;
+
+/// What brings a database from each version to the next. A step that was released is never changed:
+/// databases that were made by it are out there.
+const STEPS: [&str; 2] = [STEP_1, STEP_2];
 
 /// How long a statement waits for another process to finish its write.
 pub(crate) const BUSY_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Version 1. `idx` is always the place in the ledger, from 0; times are seconds since 1970.
-const SCHEMA: &str = "
+const STEP_1: &str = "
 CREATE TABLE ledger_state (
     id INTEGER PRIMARY KEY CHECK (id = 1),
     vkey TEXT NOT NULL,
@@ -110,6 +114,53 @@ CREATE TABLE meta (
 PRAGMA user_version = 1;
 ";
 
+/// Version 2: who fetched what, and recalls. An empty text stands for what is not known of a client.
+const STEP_2: &str = "
+CREATE TABLE fetches (
+    sha256 TEXT NOT NULL,
+    purl TEXT NOT NULL,
+    token TEXT NOT NULL,
+    address TEXT NOT NULL,
+    agent TEXT NOT NULL,
+    file_name TEXT NOT NULL,
+    first INTEGER NOT NULL,
+    last INTEGER NOT NULL,
+    count INTEGER NOT NULL,
+    PRIMARY KEY (sha256, purl, token, address, agent)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE recalls (
+    id INTEGER PRIMARY KEY,
+    started INTEGER NOT NULL,
+    finished INTEGER,
+    state TEXT NOT NULL,
+    why TEXT NOT NULL,
+    old_grounds TEXT,
+    new_grounds TEXT NOT NULL,
+    horizon INTEGER NOT NULL,
+    next INTEGER NOT NULL,
+    looked INTEGER NOT NULL,
+    affected INTEGER NOT NULL,
+    judged INTEGER NOT NULL,
+    not_done INTEGER NOT NULL,
+    not_anew INTEGER NOT NULL,
+    idx INTEGER REFERENCES entries (idx)
+) STRICT;
+CREATE TABLE recalled (
+    recall INTEGER NOT NULL REFERENCES recalls (id),
+    old_idx INTEGER NOT NULL REFERENCES decisions (idx),
+    new_idx INTEGER REFERENCES decisions (idx),
+    verdict TEXT NOT NULL,
+    rule TEXT NOT NULL,
+    reason TEXT NOT NULL,
+    detail TEXT NOT NULL,
+    ids TEXT NOT NULL,
+    fixed TEXT,
+    PRIMARY KEY (recall, old_idx)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX recalled_by_old ON recalled (old_idx);
+PRAGMA user_version = 2;
+";
+
 /// Refuses a database of a later version before anything of it is touched.
 pub(crate) async fn check_version(path: &Path) -> Result<(), StoreError> {
     let err = |e| StoreError::sql(path, e);
@@ -135,7 +186,8 @@ async fn user_version(conn: &mut SqliteConnection) -> Result<i64, sqlx::Error> {
     sqlx::query("PRAGMA user_version").fetch_one(conn).await?.try_get(0)
 }
 
-/// Brings the database to [`VERSION`], in one transaction.
+/// Brings the database to [`VERSION`], step by step, in one transaction: after a crash it is of the
+/// version that it was before.
 pub(crate) async fn migrate(conn: &mut SqliteConnection, path: &Path) -> Result<(), StoreError> {
     let err = |e| StoreError::sql(path, e);
     let mut tx = conn.begin_with("BEGIN IMMEDIATE").await.map_err(err)?;
@@ -144,13 +196,18 @@ pub(crate) async fn migrate(conn: &mut SqliteConnection, path: &Path) -> Result<
     if found == VERSION {
         return tx.rollback().await.map_err(err);
     }
-    let tables: i64 = sqlx::query_scalar("SELECT count(*) FROM sqlite_schema")
-        .fetch_one(&mut *tx)
-        .await
-        .map_err(err)?;
-    if tables > 0 {
-        return Err(StoreError::corrupt(path, "it is a database of another program"));
+    if found == 0 {
+        let tables: i64 = sqlx::query_scalar("SELECT count(*) FROM sqlite_schema")
+            .fetch_one(&mut *tx)
+            .await
+            .map_err(err)?;
+        if tables > 0 {
+            return Err(StoreError::corrupt(path, "it is a database of another program"));
+        }
     }
-    sqlx::raw_sql(SCHEMA).execute(&mut *tx).await.map_err(err)?;
+    let done = usize::try_from(found).unwrap_or(STEPS.len());
+    for step in STEPS.iter().skip(done) {
+        sqlx::raw_sql(*step).execute(&mut *tx).await.map_err(err)?;
+    }
     tx.commit().await.map_err(err)
 }

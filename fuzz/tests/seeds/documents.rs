@@ -11,8 +11,11 @@ const SHA256: &str = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0
 pub fn of(target: &str) -> &'static [&'static str] {
     match target {
         "pypi_project" => &[PYPI_JSON, PYPI_HTML],
+        "pypi_release" => &[PYPI_RELEASE],
         "requirements" => &[REQUIREMENTS],
         "uv_lock" => &[UV_LOCK],
+        "bun_lock" | "cyclonedx" | "dpkg_status" | "inventory" | "pnpm_lock" | "poetry_lock"
+        | "pylock" | "spdx" | "yarn_lock" => super::inventories::of(target),
         "packument" => &[PACKUMENT],
         "package_lock" => &[PACKAGE_LOCK, PACKAGE_LOCK_V1],
         "npm_spec" => NPM_SPECS,
@@ -21,6 +24,8 @@ pub fn of(target: &str) -> &'static [&'static str] {
         "cargo_config" => CARGO_CONFIGS,
         "deb822" | "packages" => &[PACKAGES],
         "release" => &[RELEASE],
+        "sources" => &[SOURCES],
+        "dsc" => &[DSC, DSC_SIGNED],
         "index_targets" => &[INDEX_TARGETS],
         "osv_record" => &[OSV, OSV_SEMVER],
         "policy_load" => &[POLICY, POLICY_SMALL],
@@ -43,6 +48,10 @@ const PYPI_JSON: &str = r#"{"meta": {"api-version": "1.3"}, "name": "Example", "
   {"filename": "example-1.1rc1.tar.gz", "url": "https://files.example/a/example-1.1rc1.tar.gz",
    "hashes": {"md5": "d41d8cd98f00b204e9800998ecf8427e"}, "yanked": false, "dist-info-metadata": true},
   {"filename": "other-1.0.tar.gz", "url": "ftp://files.example/other-1.0.tar.gz", "hashes": {}}]}"#;
+
+const PYPI_RELEASE: &str = r#"{"info": {"name": "Example", "summary": "an example", "requires_python": ">=3.8",
+ "requires_dist": ["other>=1; extra == 'x'"], "home_page": "https://x.example"},
+ "urls": [{"filename": "example-1.0.tar.gz", "url": "https://files.example/example-1.0.tar.gz", "digests": {}}]}"#;
 
 const PYPI_HTML: &str = r#"<!DOCTYPE html><html><head>
 <meta name="pypi:repository-version" content="1.1"><base href="https://files.example/x/">
@@ -90,6 +99,16 @@ const PACKUMENT: &str = r#"{"_id": "@scope/example", "name": "@scope/example", "
     "repository": {"type": "git", "url": "git+https://git.example/a/b.git"}},
   "2.0.0-rc.1": {"name": "@scope/example", "version": "2.0.0-rc.1", "hasInstallScript": true, "dist": {}}},
  "time": {"created": "2020-01-01T00:00:00.000Z", "modified": "2026-01-01T00:00:00.000Z", "1.0.0": "2020-01-02T00:00:00.000Z"}}"#;
+
+const SOURCES: &str = "Package: hello\nBinary: hello\nVersion: 2.10-3\nFormat: 3.0 (quilt)\nFiles:\n d41d8cd98f00b204e9800998ecf8427e 0 hello_2.10-3.dsc\n\
+Checksums-Sha256:\n 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08 4 hello_2.10-3.dsc\n \
+9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08 4 hello_2.10.orig.tar.gz\nDirectory: pool/main/h/hello\n\n\
+Package: flat\nVersion: 1:1\nDirectory: .\nchecksums-sha256:\n 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08 4 flat_1.dsc\n";
+
+const DSC: &str = "Format: 3.0 (quilt)\nSource: hello\nBinary: hello\nArchitecture: any\nVersion: 2.10-3\nFiles:\n d41d8cd98f00b204e9800998ecf8427e 0 hello_2.10.orig.tar.gz\n";
+
+const DSC_SIGNED: &str = "-----BEGIN PGP SIGNED MESSAGE-----\nHash: SHA512\n\nFormat: 1.0\nSource: hello\nVersion: 2.10-3\n- -dash\n\n\
+-----BEGIN PGP SIGNATURE-----\n\niQ==\n-----END PGP SIGNATURE-----\n";
 
 const PACKAGE_LOCK: &str = r#"{"name": "app", "version": "1.0.0", "lockfileVersion": 3, "requires": true, "packages": {
  "": {"name": "app", "dependencies": {"a": "^1.0.0"}},

@@ -3,16 +3,20 @@
 pub mod apt;
 pub mod bun;
 pub mod cargo;
+pub mod node;
 pub mod npm;
 pub mod npx;
 pub mod pip;
 pub mod pipx;
 pub mod pnpm;
+pub mod pnpm_shims;
 pub mod poetry;
 pub mod probe;
 pub mod uv;
 pub mod uv_tool;
 pub mod yarn;
+pub mod yarn_berry;
+pub mod yarn_classic;
 
 use countersign_core::{Ecosystem, ExpectedDigest, Purl};
 use countersign_engine::account::Plan as AccountPlan;
@@ -58,7 +62,7 @@ impl Client {
             Self::Npm => "npm",
             Self::Cargo => "cargo",
             Self::Apt => "apt",
-            Self::UvTool => "uvx",
+            Self::UvTool => "uv",
             Self::Pipx => "pipx",
             Self::Poetry => "poetry",
             Self::Npx => "npx",
@@ -118,7 +122,7 @@ impl Command {
             "npm" if npx::is_exec(words) => Ok(take(Client::Npx, 1)),
             "npm" => Ok(take(Client::Npm, 1)),
             "npx" => Ok(take(Client::Npx, 1)),
-            "pnpm" | "pnpx" => Ok(take(Client::Pnpm, 1)),
+            "pnpm" | "pnpx" | "pn" | "pnx" => Ok(take(Client::Pnpm, 1)),
             "yarn" | "yarnpkg" => Ok(take(Client::Yarn, 1)),
             "bun" | "bunx" => Ok(take(Client::Bun, 1)),
             "cargo" => Ok(take(Client::Cargo, 1)),
@@ -256,8 +260,23 @@ pub struct Asked {
     pub account: AccountPlan,
     /// The client's arguments, where the gate had to take something out.
     pub args: Option<Vec<OsString>>,
+    /// What starts the client, where the gate starts it another way than the user typed.
+    pub program: Option<Vec<OsString>>,
+    /// A folder of this run that the client works in, when its place must be known beforehand.
+    pub folder: Option<tempfile::TempDir>,
+    /// What to start without the gate once everything is reconciled: the program for which a client
+    /// only prepares an environment.
+    pub then: Option<Then>,
+    /// Variables that the client gets beside what leads it to the gate; `None` stands for the run's
+    /// certificate.
+    pub settings: Vec<(String, Option<String>)>,
     /// Something that the command names and that cannot be led through the gate.
     pub refused: Option<String>,
+    /// Whether what is judged ahead is judged before the client starts, because it would take it
+    /// from a store of its own.
+    pub ahead_first: bool,
+    /// Packages that the project takes from folders of this machine, by name (npm and its like).
+    pub local_names: Vec<String>,
     /// The folder of npm's own cache, in which its logs stay.
     pub npm_cache: Option<PathBuf>,
     /// Whether a configuration file of pip names find-links.
@@ -266,6 +285,15 @@ pub struct Asked {
     pub debian: Vec<countersign_engine::debian::ListFile>,
     /// Crates of a lock file that lie in cargo's own cache.
     pub cached: Vec<countersign_engine::local::CachedFile>,
+}
+
+/// The program that a client (`uvx`, `pipx run`) prepares an environment for.
+#[derive(Debug, Clone)]
+pub enum Then {
+    /// These words, in the user's own environment but for these variables.
+    Words(Vec<OsString>, &'static [&'static str]),
+    /// What the client wanted to become, as it left it in this file.
+    Recorded(PathBuf),
 }
 
 /// What a client needs to reach the gate.
@@ -314,12 +342,12 @@ pub fn ask(command: &Command, memory: &mut dyn probe::Memory) -> Result<Asked, S
         Client::Cargo => cargo::ask(command, memory),
         Client::Apt => apt::ask(command),
         Client::UvTool => uv_tool::ask(command, memory),
-        Client::Pipx => pipx::ask(command),
+        Client::Pipx => pipx::ask(command, memory),
         Client::Poetry => poetry::ask(command),
         Client::Npx => npx::ask(command),
-        Client::Pnpm => pnpm::ask(command),
+        Client::Pnpm => pnpm::ask(command, memory),
         Client::Yarn => yarn::ask(command),
-        Client::Bun => bun::ask(command),
+        Client::Bun => bun::ask(command, memory),
     }
 }
 
@@ -412,6 +440,11 @@ mod tests {
             ("npm ci", Client::Npm, 1),
             ("cargo +nightly build", Client::Cargo, 2),
             ("apt-get install -y hello", Client::Apt, 3),
+            ("uvx cowsay -t hi", Client::UvTool, 3),
+            ("uv tool install x", Client::UvTool, 3),
+            ("uv run x", Client::UvTool, 2),
+            ("pipx run x", Client::Pipx, 2),
+            ("poetry add x", Client::Poetry, 2),
         ] {
             let c = Command::detect(&words(text)).unwrap();
             assert_eq!((c.client, c.args.len()), (client, args), "{text}");

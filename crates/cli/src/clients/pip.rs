@@ -5,6 +5,7 @@ use countersign_core::{Ecosystem, Purl};
 use countersign_ecosystem::pypi;
 use countersign_engine::account::{Plan, PythonPlan};
 use serde::Deserialize;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 /// Asks pip's own option parser; runs in pip's own interpreter and prints one JSON object.
@@ -52,8 +53,9 @@ print(json.dumps({
 }))
 "#;
 
+/// What pip answered.
 #[derive(Deserialize)]
-struct Answer {
+pub(super) struct Answer {
     command: String,
     index_url: Option<String>,
     extra_index_urls: Vec<String>,
@@ -78,32 +80,47 @@ pub fn ask(command: &Command) -> Result<Asked, String> {
     }
     let mut asked = Asked::default();
     let python = interpreter(command)?;
-    let output = std::process::Command::new(&python)
-        .arg("-c")
-        .arg(ASK)
-        .args(&command.args)
-        .envs(super::probe::NO_NETWORK)
+    if let Some(answer) = question(&python, &command.args, None)? {
+        read_answer(answer, &command.args, &mut asked)?;
+    }
+    Ok(asked)
+}
+
+/// Asks the pip of an interpreter, or the one in a wheel, what its configuration and these arguments
+/// come to; `None` where pip itself explains best what is wrong with them.
+pub(super) fn question(
+    python: &Path,
+    args: &[OsString],
+    wheel: Option<&Path>,
+) -> Result<Option<Answer>, String> {
+    let mut process = std::process::Command::new(python);
+    process.arg("-c").arg(ASK).args(args).envs(super::probe::NO_NETWORK);
+    if let Some(wheel) = wheel {
+        process.env("PYTHONPATH", wheel);
+    }
+    let output = process
         .stdin(std::process::Stdio::null())
         .output()
         .map_err(|e| format!("`{}` cannot be started: {e}", python.display()))?;
     let text = String::from_utf8_lossy(&output.stdout);
     let answer = text.lines().rev().find_map(|l| serde_json::from_str::<Answer>(l).ok());
-    let Some(answer) = answer else {
-        // `pip --help`, a misspelt option, another subcommand: pip explains it best.
-        if matches!(output.status.code(), Some(0 | 2)) {
-            return Ok(asked);
-        }
-        let why = String::from_utf8_lossy(&output.stderr);
-        return Err(format!(
-            "pip cannot be asked where it fetches from: {}",
-            why.lines().last().unwrap_or("it says nothing")
-        ));
-    };
-    read_answer(answer, command, &mut asked)?;
-    Ok(asked)
+    // `pip --help`, a misspelt option, another subcommand: pip explains it best.
+    if answer.is_some() || matches!(output.status.code(), Some(0 | 2)) {
+        return Ok(answer);
+    }
+    let why = String::from_utf8_lossy(&output.stderr);
+    Err(format!(
+        "pip cannot be asked where it fetches from: {}",
+        why.lines().last().unwrap_or("it says nothing")
+    ))
 }
 
-fn read_answer(answer: Answer, command: &Command, asked: &mut Asked) -> Result<(), String> {
+/// Takes over what pip answered, of a command line with these arguments.
+pub(super) fn read_answer(
+    answer: Answer,
+    args: &[OsString],
+    asked: &mut Asked,
+) -> Result<(), String> {
     if let Some(python) = &answer.python {
         return Err(format!(
             "`--python` starts another pip; run `{python} -m pip` behind the gate instead"
@@ -131,14 +148,15 @@ fn read_answer(answer: Answer, command: &Command, asked: &mut Asked) -> Result<(
             false,
         ));
     }
-    let by_words = option_values(&command.texts(), "--find-links", Some("-f"));
+    let texts: Vec<String> = args.iter().map(|a| a.to_string_lossy().into_owned()).collect();
+    let by_words = option_values(&texts, "--find-links", Some("-f"));
     let by_variable = std::env::var("PIP_FIND_LINKS").unwrap_or_default();
     asked.links_configured = answer
         .find_links
         .iter()
         .any(|l| !by_words.contains(l) && !by_variable.split_whitespace().any(|v| v == l));
     if !by_words.is_empty() {
-        asked.args = Some(without_option(&command.args, "--find-links", Some("-f")));
+        asked.args = Some(without_option(args, "--find-links", Some("-f")));
     }
     let mut local = Vec::new();
     for spec in &answer.given {
@@ -165,11 +183,12 @@ fn read_answer(answer: Answer, command: &Command, asked: &mut Asked) -> Result<(
         sites.clear();
     }
     asked.installed = countersign_engine::account::installed_python(&sites);
-    asked.account = Plan::Python(PythonPlan { sites, downloads, local });
+    asked.account = Plan::Python(PythonPlan { sites, downloads, local, ..PythonPlan::default() });
     Ok(())
 }
 
-fn read_spec(
+/// Takes over what a requirement names: a pin, a side door, or something of this machine.
+pub(super) fn read_spec(
     spec: &pypi::Spec,
     text: &str,
     asked: &mut Asked,
@@ -202,7 +221,7 @@ fn read_spec(
 
 /// Whether a word is an option that takes pip past the gate. pip takes any unambiguous beginning of
 /// an option's name for the option; `--find-links` is taken out, which needs its whole name.
-fn leads_away(word: &str) -> bool {
+pub(super) fn leads_away(word: &str) -> bool {
     let Some(name) = word.strip_prefix("--") else {
         // Short options in one word (`-Uf DIR`): what is hidden in it cannot be taken out.
         let flags = word.strip_prefix('-').unwrap_or("");
@@ -293,16 +312,8 @@ fn interpreter(command: &Command) -> Result<PathBuf, String> {
     }
     let path = super::probe::which(&program)
         .ok_or_else(|| format!("`{}` is not installed", program.to_string_lossy()))?;
-    if let Ok(text) = std::fs::read(&path) {
-        let first = text.split(|b| *b == b'\n').next().unwrap_or_default();
-        let line = String::from_utf8_lossy(first);
-        if let Some(rest) = line.strip_prefix("#!") {
-            let python = rest.trim();
-            if python.contains("python") && !python.contains("env ") && Path::new(python).is_file()
-            {
-                return Ok(PathBuf::from(python));
-            }
-        }
+    if let Some(python) = interpreter_of(&path) {
+        return Ok(python);
     }
     // A version manager's shim: pip's own word on which interpreter it runs in.
     let output = std::process::Command::new(&path)
@@ -320,6 +331,16 @@ fn interpreter(command: &Command) -> Result<PathBuf, String> {
                 path.display()
             )
         })
+}
+
+/// The interpreter that a script names in its first line.
+pub(super) fn interpreter_of(script: &Path) -> Option<PathBuf> {
+    let text = std::fs::read(script).ok()?;
+    let first = text.split(|b| *b == b'\n').next().unwrap_or_default();
+    let line = String::from_utf8_lossy(first);
+    let python = line.strip_prefix("#!")?.trim();
+    let named = python.contains("python") && !python.contains("env ");
+    (named && Path::new(python).is_file()).then(|| PathBuf::from(python))
 }
 
 /// Leads pip to the gate.
@@ -354,7 +375,6 @@ pub fn equip(asked: &Asked, gate: &Gate<'_>, e: &mut Equipment) -> Result<(), St
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::ffi::OsString;
 
     fn pip(text: &str) -> Command {
         let words: Vec<OsString> = text.split(' ').map(OsString::from).collect();

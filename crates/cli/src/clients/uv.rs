@@ -4,6 +4,7 @@ use super::{Asked, Command, Equipment, Gate, Seed, find_upwards, probe};
 use countersign_core::{Ecosystem, Purl};
 use countersign_ecosystem::pypi;
 use countersign_engine::account::{Plan, PythonPlan};
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
 /// Asks uv.
@@ -12,13 +13,76 @@ pub fn ask(command: &Command, memory: &mut dyn probe::Memory) -> Result<Asked, S
     let program = command.program.first().cloned().unwrap_or_default();
     if let Some(other) = command
         .subcommand()
-        .filter(|s| matches!(s.as_str(), "run" | "tool" | "python" | "self" | "build" | "publish"))
+        .filter(|s| matches!(s.as_str(), "python" | "self" | "build" | "publish"))
     {
         return Err(format!(
-            "`uv {other}` cannot be gated yet; the gate knows uv pip, add, sync, lock and remove"
+            "`uv {other}` cannot be gated; the gate knows uv pip, add, sync, lock, remove, run and tool"
         ));
     }
-    let settings = settings(command)?;
+    read_settings(&program, &command.args, memory, &mut asked)?;
+    let mut local = Vec::new();
+    read_words(command.texts(), &mut asked, &mut local);
+    refuse(&asked)?;
+    let here = working_folder(&command.texts());
+    let texts = command.texts();
+    let subcommand = command.subcommand();
+    let exact = subcommand.as_deref() == Some("sync")
+        && !texts.iter().any(|a| a == "-U" || a.starts_with("-P") || a.starts_with("--upgrade"));
+    read_project(&here, exact, &mut asked, &mut local);
+    let sites = sites(command, &here);
+    asked.installed = countersign_engine::account::installed_python(&sites);
+    // Locking and compiling read metadata and install nothing.
+    let only_reads = subcommand.is_some_and(|s| matches!(s.as_str(), "lock" | "export" | "tree"))
+        || texts.iter().any(|a| a == "compile");
+    if !only_reads {
+        asked.account = Plan::Python(PythonPlan { sites, local, ..PythonPlan::default() });
+    }
+    Ok(asked)
+}
+
+/// What cannot be led through the gate, whatever is asked of uv.
+pub(super) fn refuse(asked: &Asked) -> Result<(), String> {
+    let Some(what) = &asked.refused else { return Ok(()) };
+    Err(format!(
+        "`{}` would be fetched past the gate; take it out for this run",
+        countersign_engine::shown_address(what)
+    ))
+}
+
+/// The folder in which uv looks for the project.
+pub(super) fn working_folder(args: &[String]) -> PathBuf {
+    let mut here = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("."));
+    for option in ["--directory", "--project"] {
+        if let Some(other) = super::option_values(args, option, None).pop() {
+            here = here.join(other);
+        }
+    }
+    here
+}
+
+/// What a project names: the versions of its lock file, archives of this machine, itself. The lock
+/// file's digests count where uv takes nothing else (`exact`).
+pub(super) fn read_project(here: &Path, exact: bool, asked: &mut Asked, local: &mut Vec<PathBuf>) {
+    if let Some(text) = find_upwards(here, "uv.lock").and_then(|p| std::fs::read_to_string(p).ok())
+    {
+        read_lock(&text, exact, asked);
+    }
+    read_sources(here, local);
+    // The project and its workspace are the user's own.
+    local.push(here.to_path_buf());
+    local.extend(
+        here.ancestors().filter(|d| d.join("pyproject.toml").is_file()).map(Path::to_path_buf),
+    );
+}
+
+/// The indexes that uv would use with these arguments, in its order.
+pub(super) fn read_settings(
+    program: &OsStr,
+    args: &[OsString],
+    memory: &mut dyn probe::Memory,
+    asked: &mut Asked,
+) -> Result<(), String> {
+    let settings = settings(program, args)?;
     // The proxies that the question itself was asked with are the ones that lead nowhere.
     let own = settings.replace("127.0.0.1:9", "");
     for key in ["http_proxy: Some", "https_proxy: Some", "no_proxy: Some"] {
@@ -33,7 +97,7 @@ pub fn ask(command: &Command, memory: &mut dyn probe::Memory) -> Result<Asked, S
     let (links, mut indexes): (Vec<Index>, Vec<Index>) =
         read_indexes(&settings).into_iter().partition(|i| i.flat);
     if !indexes.iter().any(|i| i.default) {
-        let address = builtin_index(&program, memory)?;
+        let address = builtin_index(program, memory)?;
         indexes.push(Index { address, default: true, explicit: false, flat: false });
     }
     // uv asks the default index last, whatever the order in which it is configured.
@@ -57,49 +121,14 @@ pub fn ask(command: &Command, memory: &mut dyn probe::Memory) -> Result<Asked, S
         }
         asked.doors.push((shown, why.to_owned(), false));
     }
-    let mut local = Vec::new();
-    read_words(command, &mut asked, &mut local);
-    if let Some(what) = &asked.refused {
-        return Err(format!(
-            "`{}` would be fetched past the gate; take it out for this run",
-            countersign_engine::shown_address(what)
-        ));
-    }
-    let mut here = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("."));
-    for option in ["--directory", "--project"] {
-        if let Some(other) = super::option_values(&command.texts(), option, None).pop() {
-            here = here.join(other);
-        }
-    }
-    if let Some(text) = find_upwards(&here, "uv.lock").and_then(|p| std::fs::read_to_string(p).ok())
-    {
-        read_lock(&text, &mut asked);
-    }
-    read_sources(&here, &mut local);
-    // The project and its workspace are the user's own.
-    local.push(here.clone());
-    local.extend(
-        here.ancestors().filter(|d| d.join("pyproject.toml").is_file()).map(Path::to_path_buf),
-    );
-    let sites = sites(command, &here);
-    asked.installed = countersign_engine::account::installed_python(&sites);
-    // Locking and compiling read metadata and install nothing.
-    let texts = command.texts();
-    let only_reads =
-        command.subcommand().is_some_and(|s| matches!(s.as_str(), "lock" | "export" | "tree"))
-            || texts.iter().any(|a| a == "compile");
-    if !only_reads {
-        asked.account = Plan::Python(PythonPlan { sites, downloads: Vec::new(), local });
-    }
-    Ok(asked)
+    Ok(())
 }
 
 /// The settings that uv itself resolves from arguments, environment and files.
-fn settings(command: &Command) -> Result<String, String> {
-    let program = command.program.first().cloned().unwrap_or_default();
-    let output = std::process::Command::new(&program)
+fn settings(program: &OsStr, args: &[OsString]) -> Result<String, String> {
+    let output = std::process::Command::new(program)
         .arg("--show-settings")
-        .args(&command.args)
+        .args(args.iter().filter(|w| !is_quiet(w)))
         .envs(probe::NO_NETWORK)
         .stdin(std::process::Stdio::null())
         .output()
@@ -114,6 +143,14 @@ fn settings(command: &Command) -> Result<String, String> {
         "uv cannot be asked for its settings: {}",
         why.lines().next().unwrap_or("it says nothing")
     ))
+}
+
+/// Whether a word makes uv say less, which goes for its settings too.
+fn is_quiet(word: &OsStr) -> bool {
+    let text = word.to_string_lossy();
+    let short =
+        text.strip_prefix('-').is_some_and(|l| !l.is_empty() && l.chars().all(|c| c == 'q'));
+    short || text == "--quiet"
 }
 
 /// An index of uv's resolved settings.
@@ -166,12 +203,19 @@ fn read_indexes(settings: &str) -> Vec<Index> {
     out
 }
 
+/// uv itself: `uvx` lies beside it.
+pub(super) fn real_uv(program: &OsStr) -> Option<PathBuf> {
+    let path = probe::which(program)?;
+    if path.file_name().is_some_and(|n| n == "uvx") {
+        let beside = path.with_file_name("uv");
+        return if beside.is_file() { Some(beside) } else { probe::which(OsStr::new("uv")) };
+    }
+    Some(path)
+}
+
 /// uv's built-in default index, in its own words (`uv help pip install`).
-fn builtin_index(
-    program: &std::ffi::OsStr,
-    memory: &mut dyn probe::Memory,
-) -> Result<String, String> {
-    let path = probe::which(program)
+fn builtin_index(program: &OsStr, memory: &mut dyn probe::Memory) -> Result<String, String> {
+    let path = real_uv(program)
         .ok_or_else(|| format!("`{}` is not installed", program.to_string_lossy()))?;
     let key = format!("uv-default-index {}", probe::identity(&path));
     if let Some(known) = memory.get(&key) {
@@ -188,8 +232,8 @@ fn builtin_index(
     Ok(address)
 }
 
-fn read_words(command: &Command, asked: &mut Asked, local: &mut Vec<PathBuf>) {
-    let mut args = command.texts();
+/// What the words of a command line name: pins, side doors, files and folders of this machine.
+pub(super) fn read_words(mut args: Vec<String>, asked: &mut Asked, local: &mut Vec<PathBuf>) {
     for option in [
         "--index",
         "--default-index",
@@ -234,7 +278,7 @@ fn read_words(command: &Command, asked: &mut Asked, local: &mut Vec<PathBuf>) {
 
 /// What a requirements file (`uv pip sync FILE`, `-r FILE`) or a project names: pins, and files of
 /// this machine, which are judged before uv starts.
-fn read_path(path: &Path, asked: &mut Asked, local: &mut Vec<PathBuf>, depth: usize) {
+pub(super) fn read_path(path: &Path, asked: &mut Asked, local: &mut Vec<PathBuf>, depth: usize) {
     let is_list = path.extension().is_some_and(|e| e == "txt" || e == "in");
     if !path.is_file() || !is_list || depth > 20 {
         return;
@@ -290,18 +334,23 @@ fn pin(name: &str, version: &str) -> Purl {
     Purl::new(Ecosystem::Pypi, name, Some(&version))
 }
 
-fn read_lock(text: &str, asked: &mut Asked) {
+fn read_lock(text: &str, exact: bool, asked: &mut Asked) {
     let Ok(packages) = pypi::parse_uv_lock(text) else { return };
     for p in packages {
         if let (Some(version), pypi::SourceKind::Registry) = (&p.version, p.source) {
-            asked.pins.push(pin(&p.name, version));
+            let purl = pin(&p.name, version);
+            if exact {
+                let digests = p.files.into_iter().filter_map(|f| f.digest);
+                asked.locked.entry(purl.clone()).or_default().extend(digests);
+            }
+            asked.pins.push(purl);
         }
     }
 }
 
 /// The site-packages of the environment that uv works on: the active one, the project's, or what
 /// `--python`, `--target` and `--prefix` name.
-fn sites(command: &Command, here: &Path) -> Vec<PathBuf> {
+pub(super) fn sites(command: &Command, here: &Path) -> Vec<PathBuf> {
     let args = command.texts();
     if let Some(target) = super::option_values(&args, "--target", Some("-t")).pop() {
         return vec![PathBuf::from(target)];
@@ -322,7 +371,9 @@ fn sites(command: &Command, here: &Path) -> Vec<PathBuf> {
             p.parent().and_then(Path::parent).map(Path::to_path_buf).unwrap_or(p)
         }
     });
-    let roots: Vec<PathBuf> = if let Some(p) = prefix.or(by_python) {
+    let roots: Vec<PathBuf> = if project && args.iter().any(|a| a == "--active") {
+        active.into_iter().collect()
+    } else if let Some(p) = prefix.or(by_python).filter(|_| !project) {
         vec![p]
     } else if project {
         // The environment may only come to be during the run.
@@ -340,10 +391,12 @@ fn sites(command: &Command, here: &Path) -> Vec<PathBuf> {
         let python = PathBuf::from(found.trim());
         python.parent().and_then(Path::parent).map(Path::to_path_buf).into_iter().collect()
     };
-    roots
-        .into_iter()
-        .flat_map(|r| [r.join("lib/python*/site-packages"), r.join("lib64/python*/site-packages")])
-        .collect()
+    roots.iter().flat_map(|r| site_packages(r)).collect()
+}
+
+/// The `site-packages` folders of an environment, by its root.
+pub(super) fn site_packages(root: &Path) -> [PathBuf; 2] {
+    [root.join("lib/python*/site-packages"), root.join("lib64/python*/site-packages")]
 }
 
 /// Leads uv to the gate.
@@ -363,6 +416,15 @@ pub fn equip(gate: &Gate<'_>, e: &mut Equipment) -> Result<(), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn quiet_words_are_known() {
+        for (word, want) in
+            [("-q", true), ("-qq", true), ("--quiet", true), ("-", false), ("-qv", false)]
+        {
+            assert_eq!(is_quiet(OsStr::new(word)), want, "{word}");
+        }
+    }
 
     #[test]
     fn indexes_are_read_from_the_settings() {

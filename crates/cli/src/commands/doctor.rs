@@ -15,20 +15,18 @@ struct Line {
     detail: String,
 }
 
-struct NoMemory;
-
-impl clients::probe::Memory for NoMemory {
-    fn get(&mut self, _key: &str) -> Option<String> {
-        None
-    }
-    fn put(&mut self, _key: &str, _value: &str) {}
-}
-
 /// A harmless command of each client, by which it is recognised and asked.
-const CLIENTS: [&[&str]; 5] = [
+const CLIENTS: [&[&str]; 12] = [
     &["pip", "install"],
     &["uv", "pip", "install"],
+    &["uvx", "tool"],
+    &["pipx", "install"],
+    &["poetry", "install"],
     &["npm", "install"],
+    &["npx", "thing"],
+    &["pnpm", "install"],
+    &["yarn", "install"],
+    &["bun", "install"],
     &["cargo", "fetch"],
     &["apt-get", "install"],
 ];
@@ -67,9 +65,10 @@ async fn diagnose_client(words: &[&str], lines: &mut Vec<Line>) -> Result<(), Fa
         return Ok(());
     };
     let command = Command::detect(&os).map_err(Failed::internal)?;
-    let asked = tokio::task::spawn_blocking(move || clients::ask(&command, &mut NoMemory))
-        .await
-        .map_err(Failed::internal)?;
+    let asked =
+        tokio::task::spawn_blocking(move || clients::ask(&command, &mut clients::probe::NoMemory))
+            .await
+            .map_err(Failed::internal)?;
     match asked {
         Err(e) => lines.push(Line { area: "client", name, ok: Some(false), detail: e }),
         Ok(asked) => {

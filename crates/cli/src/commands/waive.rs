@@ -72,7 +72,8 @@ fn new_id(target: &str, rule: &str) -> String {
     format!("W-{}", countersign_core::Sha256Digest::of(text.as_bytes()).short())
 }
 
-fn current_user() -> String {
+/// The user who runs the command.
+pub fn current_user() -> String {
     std::env::var("SUDO_USER")
         .or_else(|_| std::env::var("USER"))
         .unwrap_or_else(|_| "unknown".to_owned())

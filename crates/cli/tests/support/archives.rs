@@ -69,6 +69,21 @@ pub fn wheel_with(
     zip(&all)
 }
 
+/// A wheel with a program of its own name, which prints `<name> <version> runs`, its arguments, and
+/// the proxy that it sees.
+pub fn tool_wheel(name: &str, version: &str, requires: &[&str]) -> Vec<u8> {
+    let module = name.replace('-', "_");
+    let code = format!(
+        "import os, sys\ndef main():\n    print({name:?}, {version:?}, 'runs', *sys.argv[1:], \
+         'proxy:', os.environ.get('HTTPS_PROXY'))\n"
+    );
+    let points = format!("[console_scripts]\n{name} = {module}:main\n");
+    let at = format!("{}.dist-info/entry_points.txt", stem(name, version));
+    let files: [(&str, &[u8]); 2] =
+        [(&format!("{module}.py"), code.as_bytes()), (&at, points.as_bytes())];
+    wheel_with(name, version, &files, requires)
+}
+
 /// A wheel with one module.
 pub fn wheel(name: &str, version: &str) -> Vec<u8> {
     let module = format!("{}/__init__.py", name.replace('-', "_"));

@@ -1,6 +1,7 @@
 //! What the tests of the real binary share: a sandbox for each run, clients, an upstream, registries.
 
 pub mod archives;
+pub mod node;
 pub mod registries;
 pub mod server;
 
@@ -33,13 +34,25 @@ pub fn which(program: &str) -> Option<PathBuf> {
 /// uv: named by `COUNTERSIGN_TEST_UV`, or on the path.
 pub fn uv() -> Option<&'static PathBuf> {
     static UV: OnceLock<Option<PathBuf>> = OnceLock::new();
-    let find = || {
-        std::env::var_os("COUNTERSIGN_TEST_UV")
-            .map(PathBuf::from)
-            .filter(|p| p.is_file())
-            .or_else(|| which("uv"))
-    };
+    let find = || named("COUNTERSIGN_TEST_UV").or_else(|| which("uv"));
     UV.get_or_init(find).as_ref()
+}
+
+/// poetry: named by `COUNTERSIGN_TEST_POETRY`, or on the path.
+pub fn poetry() -> Option<&'static PathBuf> {
+    static POETRY: OnceLock<Option<PathBuf>> = OnceLock::new();
+    POETRY.get_or_init(|| named("COUNTERSIGN_TEST_POETRY").or_else(|| which("poetry"))).as_ref()
+}
+
+/// pipx: named by `COUNTERSIGN_TEST_PIPX`, or on the path.
+pub fn pipx() -> Option<&'static PathBuf> {
+    static PIPX: OnceLock<Option<PathBuf>> = OnceLock::new();
+    PIPX.get_or_init(|| named("COUNTERSIGN_TEST_PIPX").or_else(|| which("pipx"))).as_ref()
+}
+
+/// A program that the environment names.
+fn named(variable: &str) -> Option<PathBuf> {
+    std::env::var_os(variable).map(PathBuf::from).filter(|p| p.is_file())
 }
 
 /// npm, if it and node are there.
@@ -381,6 +394,17 @@ impl Sandbox {
     pub fn path_first(&mut self, folder: &Path) -> &mut Self {
         self.path.insert(0, folder.to_path_buf());
         self
+    }
+
+    /// Puts programs first on the path, and nothing of what lies beside them.
+    pub fn programs_first(&mut self, programs: &[&Path]) -> &mut Self {
+        let folder = self.at("programs");
+        std::fs::create_dir_all(&folder).unwrap();
+        for program in programs {
+            let link = folder.join(program.file_name().unwrap());
+            std::os::unix::fs::symlink(program, link).unwrap();
+        }
+        self.path_first(&folder)
     }
 
     /// Writes a file in the working folder.

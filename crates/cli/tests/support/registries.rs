@@ -1,6 +1,8 @@
 //! Registries of each ecosystem on an upstream: the documents that lead to synthetic packages.
 
-use super::archives::{cargo_crate, integrity, sdist, sdist_name, sha256, wheel, wheel_name};
+use super::archives::{
+    cargo_crate, integrity, sdist, sdist_name, sha256, tool_wheel, wheel, wheel_name,
+};
 use super::server::{Body, Reply, Seen, Upstream};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
@@ -111,6 +113,23 @@ impl<'u> Pypi<'u> {
     /// Adds a wheel that is nothing special.
     pub fn wheel(&self, project: &str, version: &str, age: i64) -> &Self {
         self.add(project, PyFile::new(&wheel_name(project, version), wheel(project, version), age))
+    }
+
+    /// Adds a wheel with a program of its own name.
+    pub fn tool(&self, project: &str, version: &str, requires: &[&str]) -> &Self {
+        let bytes = tool_wheel(project, version, requires);
+        self.add(project, PyFile::new(&wheel_name(project, version), bytes, OLD))
+    }
+
+    /// Serves other bytes of a wheel than the index says.
+    pub fn tamper(&self, project: &str, version: &str) {
+        self.upstream.break_with(&self.file_path(&wheel_name(project, version)), |reply| {
+            let Body::Bytes(bytes) = &reply.body else { return reply };
+            let mut other = bytes.to_vec();
+            let at = other.windows(8).position(|w| w == b"Metadata").unwrap();
+            other[at] = b'm';
+            Reply::file(other)
+        });
     }
 
     /// Adds a source distribution that runs `payload` while it is built.

@@ -1,6 +1,7 @@
 //! `Packages` files: one paragraph a package, tens of megabytes, read as a stream.
 
 use super::deb822::Deb822Error;
+use super::lines::Lines;
 use countersign_core::Sha256Digest;
 use std::collections::HashSet;
 use std::io::BufRead;
@@ -108,7 +109,7 @@ impl RawRecord {
 }
 
 /// `name`, or `name (version)` where the source's version is another.
-fn split_source(source: &str, package: &str, version: &str) -> (String, String) {
+pub(crate) fn split_source(source: &str, package: &str, version: &str) -> (String, String) {
     let (name, rest) = source.split_once(' ').unwrap_or((source, ""));
     let given = rest.trim().strip_prefix('(').and_then(|v| v.strip_suffix(')'));
     let name = if name.is_empty() { package } else { name };
@@ -117,26 +118,14 @@ fn split_source(source: &str, package: &str, version: &str) -> (String, String) 
 
 /// A stream over the records of a `Packages` file. Ends after the first error.
 pub struct Packages<R> {
-    reader: R,
-    limits: PackagesLimits,
+    lines: Lines<R>,
     record: RawRecord,
-    line: Vec<u8>,
-    number: u64,
-    bytes: u64,
     ended: bool,
 }
 
 /// Reads a `Packages` file, already unpacked, record by record.
 pub fn parse_packages<R: BufRead>(reader: R, limits: PackagesLimits) -> Packages<R> {
-    Packages {
-        reader,
-        limits,
-        record: RawRecord::default(),
-        line: Vec::new(),
-        number: 0,
-        bytes: 0,
-        ended: false,
-    }
+    Packages { lines: Lines::new(reader, limits), record: RawRecord::default(), ended: false }
 }
 
 /// The records of a `Packages` file whose `Filename` is one of `wanted`.
@@ -153,7 +142,7 @@ pub fn find_in_packages<R: BufRead>(
     let mut found = Vec::new();
     while packages.next_raw()? {
         if wanted.contains(packages.record.value(FILENAME)) {
-            found.push(packages.record.record(packages.number)?);
+            found.push(packages.record.record(packages.lines.number())?);
         }
     }
     Ok(found)
@@ -163,13 +152,12 @@ impl<R: BufRead> Packages<R> {
     /// Reads the next paragraph; false at the end.
     fn next_raw(&mut self) -> Result<bool, Deb822Error> {
         self.record.clear();
-        while self.read_line()? {
-            let line = self.line.trim_ascii_end();
-            match line.first() {
+        while self.lines.advance()? {
+            match self.lines.line().first() {
                 None if self.record.any => return Ok(true),
                 None => {}
                 Some(b' ' | b'\t') if self.record.any => {}
-                Some(b' ' | b'\t') => return Err(self.no_field()),
+                Some(b' ' | b'\t') => return Err(self.lines.no_field()),
                 Some(b'#') => {}
                 Some(_) => self.field()?,
             }
@@ -177,17 +165,8 @@ impl<R: BufRead> Packages<R> {
         Ok(self.record.any)
     }
 
-    fn no_field(&self) -> Deb822Error {
-        Deb822Error::no_field(self.number, &String::from_utf8_lossy(&self.line))
-    }
-
     fn field(&mut self) -> Result<(), Deb822Error> {
-        let line = self.line.trim_ascii_end();
-        let colon = line.iter().take(64).position(|b| *b == b':');
-        let Some((name, value)) = colon.and_then(|c| Some((line.get(..c)?, line.get(c + 1..)?)))
-        else {
-            return Err(self.no_field());
-        };
+        let (name, value) = self.lines.field()?;
         self.record.any = true;
         // Most lines are of other fields: the length tells them apart before any comparison.
         if !(4..=12).contains(&name.len()) {
@@ -203,31 +182,11 @@ impl<R: BufRead> Packages<R> {
             return Ok(());
         };
         if *present {
-            let field = String::from_utf8_lossy(name).into_owned();
-            return Err(Deb822Error::DuplicateField { line: self.number, field });
+            return Err(self.lines.duplicate(name));
         }
         *present = true;
-        slot.extend_from_slice(value.trim_ascii());
+        slot.extend_from_slice(value);
         Ok(())
-    }
-
-    /// Reads one line into the buffer; false at the end.
-    fn read_line(&mut self) -> Result<bool, Deb822Error> {
-        self.line.clear();
-        let limit = self.limits.max_line_bytes as u64;
-        let mut bounded = std::io::Read::take(&mut self.reader, limit + 1);
-        let n = bounded
-            .read_until(b'\n', &mut self.line)
-            .map_err(|e| Deb822Error::Read(e.to_string()))? as u64;
-        if n > limit {
-            return Err(Deb822Error::TooLarge { what: "bytes in a line", limit });
-        }
-        self.bytes = self.bytes.saturating_add(n);
-        if self.bytes > self.limits.max_bytes {
-            return Err(Deb822Error::TooLarge { what: "bytes", limit: self.limits.max_bytes });
-        }
-        self.number += 1;
-        Ok(n > 0)
     }
 }
 
@@ -239,7 +198,7 @@ impl<R: BufRead> Iterator for Packages<R> {
             return None;
         }
         let item = match self.next_raw() {
-            Ok(true) => self.record.record(self.number),
+            Ok(true) => self.record.record(self.lines.number()),
             Ok(false) => {
                 self.ended = true;
                 return None;

@@ -29,6 +29,9 @@ pub struct Release {
     pub architectures: Vec<String>,
     /// The SHA-256 digest and the size in bytes of each index, by its path below the Release file.
     pub sha256: BTreeMap<String, (Sha256Digest, u64)>,
+    /// The SHA-512 digest of each index in lower-case hexadecimal, by its path: apt asks by it where
+    /// a file has one ([`Release::sha256`] is what bytes are compared with).
+    pub sha512: BTreeMap<String, String>,
     /// Whether it lists only MD5 or SHA-1 digests, which prove nothing.
     pub weak_only: bool,
 }
@@ -62,6 +65,7 @@ pub fn parse_release(text: &str) -> Result<Release, Deb822Error> {
             .is_some_and(|v| v.eq_ignore_ascii_case("yes")),
         components: words("Components"),
         architectures: words("Architectures"),
+        sha512: sha512(paragraph.get("SHA512").unwrap_or_default())?,
         weak_only: sha256.is_empty() && !has("SHA512") && (has("MD5Sum") || has("SHA1")),
         sha256,
     })
@@ -73,6 +77,21 @@ fn time(paragraph: &Paragraph, name: &str) -> Result<Option<Timestamp>, Deb822Er
         Some(time) => Ok(Some(time)),
         None => Err(Deb822Error::bad_value(name, text)),
     }
+}
+
+fn sha512(text: &str) -> Result<BTreeMap<String, String>, Deb822Error> {
+    let mut out = BTreeMap::new();
+    for line in text.lines().filter(|l| !l.trim().is_empty()) {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let (&[digest, _, path], true) = (words.as_slice(), line.is_ascii()) else {
+            return Err(Deb822Error::bad_value("SHA512", line));
+        };
+        if digest.len() != 128 || !digest.bytes().all(|b| b.is_ascii_hexdigit()) {
+            return Err(Deb822Error::bad_value("SHA512", line));
+        }
+        out.insert(path.to_owned(), digest.to_ascii_lowercase());
+    }
+    Ok(out)
 }
 
 /// Lines of `digest size path`.

@@ -62,6 +62,8 @@ fn release_files_parse() {
     assert!(r.acquire_by_hash && !r.weak_only);
     assert_eq!(r.components, ["main", "contrib"]);
     assert_eq!(r.sha256["main/binary-amd64/Packages.xz"], (Sha256Digest([2; 32]), 5));
+    let strong = format!("SHA512:\n {} 5 main/x\n", "AB".repeat(64));
+    assert_eq!(parse_release(&strong).unwrap().sha512["main/x"], "ab".repeat(64));
 }
 
 #[test]
@@ -77,6 +79,8 @@ fn release_files_that_contradict_themselves_are_errors() {
         format!("SHA256:\n {a} 1 x\n {b} 1 x\n"),
         format!("SHA256:\n {a} x\n"),
         "SHA256:\n 00ff 1 x\n".to_owned(),
+        "SHA512:\n 00ff 1 x\n".to_owned(),
+        format!("SHA512:\n {} 1\n", "0".repeat(128)),
         format!("SHA256:\n {a} -1 x\n"),
         format!("SHA256:\n {a} 1 x y\n"),
         "Date: tomorrow\n".to_owned(),

@@ -38,29 +38,37 @@ fn dist_purl(folder: &str) -> Option<Purl> {
     Some(Purl::new(Ecosystem::Pypi, name, Some(&version)))
 }
 
-/// Resolves `python*` in a path to the folders that are there.
+/// Resolves each `*` in paths to the folders that are there.
 fn expand(sites: &[PathBuf]) -> Vec<PathBuf> {
-    let mut out = Vec::new();
-    for site in sites {
-        let text = site.to_string_lossy().into_owned();
-        match text.split_once("/python*/") {
-            None => out.push(site.clone()),
-            Some((lib, rest)) => {
-                for entry in std::fs::read_dir(lib).into_iter().flatten().flatten() {
-                    if entry.file_name().to_string_lossy().starts_with("python") {
-                        out.push(entry.path().join(rest));
-                    }
-                }
-            }
-        }
-    }
     let mut unique: Vec<PathBuf> = Vec::new();
-    for p in out.into_iter().filter_map(|p| p.canonicalize().ok()) {
+    for p in sites.iter().flat_map(|s| matching(s)).filter_map(|p| p.canonicalize().ok()) {
         if !unique.contains(&p) {
             unique.push(p);
         }
     }
     unique
+}
+
+/// The folders that a path with `*` in some of its parts stands for.
+fn matching(pattern: &Path) -> Vec<PathBuf> {
+    let mut out = vec![PathBuf::new()];
+    for part in pattern.components() {
+        let text = part.as_os_str().to_string_lossy();
+        let Some((start, end)) = text.split_once('*') else {
+            out.iter_mut().for_each(|p| p.push(part));
+            continue;
+        };
+        let fits = |name: &str| {
+            name.len() >= start.len() + end.len() && name.starts_with(start) && name.ends_with(end)
+        };
+        out = out
+            .iter()
+            .flat_map(|p| std::fs::read_dir(p).into_iter().flatten().flatten())
+            .filter(|e| fits(&e.file_name().to_string_lossy()))
+            .map(|e| e.path())
+            .collect();
+    }
+    out
 }
 
 pub(crate) fn look(sites: &[PathBuf]) -> Sites {
@@ -90,10 +98,10 @@ fn walk(folder: &Path, prefix: &str, depth: usize, files: &mut Files) {
 }
 
 /// An installed distribution that is new or changed, with what was admitted of its version.
-struct Installed {
-    site: PathBuf,
+pub(super) struct Installed {
+    pub(super) site: PathBuf,
     folder: String,
-    purl: Purl,
+    pub(super) purl: Purl,
 }
 
 impl Engine {
@@ -139,6 +147,7 @@ impl Engine {
                 let by_manifest = self.account_dist(&installed, &files, plan, &mut account).await;
                 explained.extend(by_manifest.unwrap_or_else(|| recorded(&installed)));
             }
+            explained.extend(super::seeds::files(site, &changed, &plan.seeds));
             for path in strangers(&changed, &explained, files, &old) {
                 account.gap(
                     format!("{}/{path}", site.display()),
@@ -158,9 +167,13 @@ impl Engine {
     ) -> Option<BTreeSet<String>> {
         let label = dist.purl.label();
         if files.is_empty() {
-            match local_source(dist, plan) {
-                Some(source) => account.local.push(format!("{label}, from {source}")),
-                None => account.gap(label, "is installed and was not admitted in this run"),
+            if let Some(source) = local_source(dist, plan) {
+                account.local.push(format!("{label}, from {source}"));
+            } else if let Some((wheel, installed)) = self.seeded(dist, plan).await {
+                account.local.push(format!("{label}, from {wheel}, which makes new environments"));
+                return Some(installed);
+            } else {
+                account.gap(label, "is installed and was not admitted in this run");
             }
             return None;
         }
@@ -217,7 +230,7 @@ impl Engine {
 
 /// Where a wheel's file comes to lie below `site-packages` (PyPA binary distribution format, "spread"):
 /// `None` for scripts and data, which go elsewhere, and for the RECORD, which installers write anew.
-fn installed_path(path: &str) -> Option<String> {
+pub(super) fn installed_path(path: &str) -> Option<String> {
     if path.ends_with(".dist-info/RECORD") || path.ends_with('/') {
         return None;
     }
@@ -230,7 +243,7 @@ fn installed_path(path: &str) -> Option<String> {
 }
 
 /// Compares what lies in `site` with a wheel's manifest; says the first difference.
-fn compare(site: &Path, purl: &Purl, manifest: &[ManifestEntry]) -> Option<String> {
+pub(super) fn compare(site: &Path, purl: &Purl, manifest: &[ManifestEntry]) -> Option<String> {
     for entry in manifest {
         let Some(path) = installed_path(&entry.path) else { continue };
         match std::fs::read(site.join(&path)) {
@@ -301,8 +314,18 @@ fn recorded(dist: &Installed) -> BTreeSet<String> {
             None => l.split(',').next(),
         })
         .filter(|p| !p.is_empty() && !p.starts_with(".."))
-        .map(str::to_owned)
+        .map(|p| below(&dist.site, p).unwrap_or_else(|| p.to_owned()))
         .collect()
+}
+
+/// An absolute path, as poetry writes them for projects in place, as one below `site`.
+fn below(site: &Path, path: &str) -> Option<String> {
+    let path = Path::new(path);
+    if !path.is_absolute() {
+        return None;
+    }
+    let real = path.parent()?.canonicalize().ok()?.join(path.file_name()?);
+    Some(real.strip_prefix(site).ok()?.to_string_lossy().into_owned())
 }
 
 /// The local project that a distribution says it comes from (PEP 610), if the user named it.
@@ -330,6 +353,22 @@ mod tests {
         ] {
             assert_eq!(compiled_source(path).as_deref(), want, "{path}");
         }
+    }
+
+    #[test]
+    fn stars_stand_for_any_part_of_a_path() {
+        let root = tempfile::tempdir().unwrap();
+        for folder in ["venvs/a/lib/python3.9/x", "venvs/b/lib/python3.12/x", "venvs/b/lib/perl/x"]
+        {
+            std::fs::create_dir_all(root.path().join(folder)).unwrap();
+        }
+        std::fs::write(root.path().join("venvs/file"), "").unwrap();
+        let mut found = expand(&[root.path().join("venvs/*/lib/python*/x")]);
+        found.sort();
+        let real = root.path().canonicalize().unwrap();
+        let want = ["venvs/a/lib/python3.9/x", "venvs/b/lib/python3.12/x"].map(|f| real.join(f));
+        assert_eq!(found, want);
+        assert!(expand(&[root.path().join("none/*/x")]).is_empty());
     }
 
     #[test]

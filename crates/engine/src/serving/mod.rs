@@ -5,10 +5,12 @@
 //! with documents whose addresses begin with [`STAND_IN`] in the place of the registry's own root.
 
 pub(crate) mod admitted;
+mod debian;
 mod owner;
 mod route;
 mod serve;
 
+pub(crate) use debian::Mirrors;
 pub use route::{Form, Route, View};
 
 use crate::request::Answer;

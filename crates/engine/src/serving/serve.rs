@@ -88,12 +88,12 @@ impl Engine {
         &self,
         upstream: &str,
         path: &str,
-        _method: &Method,
-        _headers: &HeaderMap,
+        method: &Method,
+        headers: &HeaderMap,
     ) -> Served {
         let found = self.upstreams_of(Ecosystem::Debian).into_iter().find(|u| u.name == upstream);
         match found {
-            Some(_) => nothing(&format!("`{path}` is not served")),
+            Some(found) => self.serve_debian(found, path, method, headers).await,
             None => nothing(&format!("there is no debian upstream `{upstream}`")),
         }
     }
@@ -306,7 +306,7 @@ impl Engine {
             None => {
                 let why = value
                     .get("policyRestrictions")
-                    .and_then(|r| r.get("versions")?.get(version)?.as_str());
+                    .and_then(|r| r.get("versions")?.get(version)?.get("reason")?.as_str());
                 let none = format!("{name} has no version or tag `{version}`");
                 nothing(&why.map_or(none, |why| format!("{name} {version} {why}")))
             }
@@ -381,7 +381,7 @@ impl Engine {
     }
 
     /// What could not be had: the upstream's own word that it is not there stays that.
-    fn failed(&self, what: &str, failure: Failure) -> Served {
+    pub(super) fn failed(&self, what: &str, failure: Failure) -> Served {
         let stand_in = Url::parse(STAND_IN).and_then(|u| u.join(what));
         let answer = match (failure.status, stand_in) {
             (Some(status @ (StatusCode::NOT_FOUND | StatusCode::GONE)), _) => {
@@ -401,7 +401,7 @@ fn own_json(content_type: &str, value: &Value, until: Instant, generation: u64) 
     Served { answer: Answer::Document(document), keep: Some(Keep { until, generation }) }
 }
 
-fn nothing(why: &str) -> Served {
+pub(super) fn nothing(why: &str) -> Served {
     let document = Document::error(StatusCode::NOT_FOUND, &format!("{why}\n"));
     Served { answer: Answer::Document(document), keep: None }
 }

@@ -115,6 +115,14 @@ pub enum ServerError {
     Random(io::Error),
 }
 
+/// Checks that a certificate and its key can be used together, without a server.
+///
+/// # Errors
+/// When they cannot be read or do not belong together.
+pub fn check_tls(files: &TlsFiles) -> Result<(), TlsError> {
+    Reloading::open(files.clone()).map(drop)
+}
+
 /// How a server ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ended {

@@ -55,7 +55,7 @@ const RETRY_AFTER: HeaderValue = HeaderValue::from_static("10");
 
 /// Answers a request to a registry.
 pub(super) async fn answer(shared: &Arc<Shared>, asked: &Asked<'_>) -> Given {
-    if matches!(asked.route, Route::NpmApi { .. }) {
+    if matches!(asked.route, Route::NpmApi { .. }) || asks_for_part(asked) {
         return ask_alone(shared, asked).await;
     }
     let key = Key { route: asked.route.clone(), form: asked.form, root: asked.root.clone() };
@@ -90,6 +90,12 @@ pub(super) async fn answer(shared: &Arc<Shared>, asked: &Asked<'_>) -> Given {
         }
     }
     ask_alone(shared, asked).await
+}
+
+/// Whether a part of an index is asked for: apt takes up a download of megabytes where it ended, and
+/// the engine cuts what it streams.
+fn asks_for_part(asked: &Asked<'_>) -> bool {
+    matches!(asked.route, Route::Debian { .. }) && asked.headers.contains_key(header::RANGE)
 }
 
 /// Asks the engine for all who want the same. Whoever asked first lends the headers, which hold
@@ -176,7 +182,14 @@ async fn prepare(
 
 /// Asks the engine for this request alone.
 async fn ask_alone(shared: &Arc<Shared>, asked: &Asked<'_>) -> Given {
-    let headers = for_engine(asked.headers);
+    let mut headers = for_engine(asked.headers);
+    if asks_for_part(asked) {
+        for name in [header::RANGE, header::IF_RANGE] {
+            if let Some(value) = asked.headers.get(&name) {
+                headers.insert(name, value.clone());
+            }
+        }
+    }
     let ask = Ask {
         route: &asked.route,
         form: asked.form,
@@ -311,10 +324,12 @@ fn refused(refusal: &Refusal, wants: &Wants<'_>) -> Response<Body> {
 
 /// Metadata that goes through as it is. Of the upstream's headers only those that describe it.
 fn passed_on(stream: PassedOn, asked: &Asked<'_>) -> Response<Body> {
-    const TAKEN: [HeaderName; 6] = [
+    const TAKEN: [HeaderName; 8] = [
+        header::ACCEPT_RANGES,
         header::CONTENT_TYPE,
         header::CONTENT_LENGTH,
         header::CONTENT_ENCODING,
+        header::CONTENT_RANGE,
         header::ETAG,
         header::LAST_MODIFIED,
         header::RETRY_AFTER,

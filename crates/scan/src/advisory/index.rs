@@ -68,6 +68,11 @@ macro_rules! read_at_through {
 
 read_at_through!(&T, Box<T>, Arc<T>);
 
+/// Tells what the feeds say about a package from what they said at another time: equal where they
+/// say the same. It rests on the table's checksums, which find changes and resist no forger.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fingerprint(Option<Vec<(u32, u64)>>);
+
 /// An index of advisories, open for look-ups. Only its table is in memory.
 #[derive(Debug)]
 pub struct FeedIndex<R> {
@@ -138,6 +143,23 @@ impl<R: ReadAt> FeedIndex<R> {
             }
         }
         Ok(PackageAdvisories::none(ecosystem))
+    }
+
+    /// The fingerprint of all advisories about a package, named as for [`FeedIndex::package`]. That
+    /// no feed covers the package is told from that the feeds say nothing about it. Reads nothing.
+    pub fn fingerprint(
+        &self,
+        ecosystem: Ecosystem,
+        name: &str,
+        release: Option<&str>,
+    ) -> Fingerprint {
+        Fingerprint(self.covered(ecosystem, release).map(|domain| {
+            let key = domain.key(name);
+            // Keys that share a hash are told apart by their bytes only: they count together.
+            let mut parts: Vec<_> = self.table.find(&key).map(|e| (e.length, e.checksum)).collect();
+            parts.sort_unstable();
+            parts
+        }))
     }
 
     /// What the feeds say about one version. To ask about many versions of a package, keep what

@@ -29,7 +29,7 @@ mod tests;
 pub use builder::IndexBuilder;
 pub use error::FeedError;
 pub use format::FORMAT_VERSION;
-pub use index::{FeedIndex, ReadAt};
+pub use index::{FeedIndex, Fingerprint, ReadAt};
 pub use kev::KnownExploited;
 pub use meta::{CatalogueMeta, Coverage, FeedMeta, SourceMeta};
 pub use osv::{

@@ -12,6 +12,7 @@ mod judge;
 mod npm;
 mod pypi;
 mod record;
+mod source;
 #[cfg(test)]
 mod tests;
 
@@ -104,6 +105,11 @@ fn scan<R: Read + Seek>(
     limits: &Limits,
 ) -> Result<StructureReport, String> {
     let mut notes = Notes::default();
+    if ecosystem == Ecosystem::Debian
+        && let Some(text) = source::Text::of_file_name(file_name)
+    {
+        return source::scan_text(text, file_name, expected, reader, limits);
+    }
     let start = first_bytes(reader).map_err(|e| format!("could not read the artifact: {e}"))?;
     let Some(kind) = kind_of(file_name, ecosystem, &start, &mut notes) else {
         let title = format!("`{file_name}` is no archive that the gate can open");
@@ -140,7 +146,9 @@ fn judge_all(
             Ecosystem::Pypi => pypi::examine(file_name, expected, &contents, &mut notes),
             Ecosystem::Npm => npm::examine(&contents, &mut notes),
             Ecosystem::Cargo => cargo::examine(expected, &contents, &mut notes),
-            Ecosystem::Debian => debian::examine(&contents, &mut notes),
+            Ecosystem::Debian if kind == ArchiveKind::Deb => debian::examine(&contents, &mut notes),
+            // A source package's archive says nothing of itself: its description does.
+            Ecosystem::Debian => None,
         };
         if let (Some(declared), Some(expected)) = (&declared, expected) {
             compare(ecosystem, declared, expected, &mut notes);

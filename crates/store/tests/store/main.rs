@@ -4,8 +4,11 @@
 
 mod blobs;
 mod crash;
+mod fetches;
 mod ledger;
+mod migrate;
 mod open;
+mod recalls;
 mod records;
 
 use countersign_core::{

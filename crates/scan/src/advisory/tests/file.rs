@@ -150,3 +150,25 @@ fn archives_are_read_under_limits() {
     let e = IndexBuilder::new().add_zip("f", html, &limits).unwrap_err();
     assert!(matches!(e, FeedError::Archive { .. }));
 }
+
+#[test]
+fn a_fingerprint_changes_with_what_is_said_about_the_package_alone() {
+    let named = |id: &str, name: &str, events_of: &str| {
+        let mut r = record(id, Npm, json!({"ranges": events(events_of)}));
+        r["affected"][0]["package"]["name"] = json!(name);
+        r
+    };
+    let before = index_of(&[named("GHSA-1", "a", "i0 f2.0.0"), named("GHSA-2", "b", "i0")]);
+    let after = index_of(&[named("GHSA-1", "a", "i0 f3.0.0"), named("GHSA-2", "b", "i0")]);
+    let same = |name| before.fingerprint(Npm, name, None) == after.fingerprint(Npm, name, None);
+    assert!(!same("a"), "the range differs");
+    assert!(same("b") && same("never-listed"));
+    let fewer = index_of(&[named("GHSA-2", "b", "i0")]);
+    assert_ne!(fewer.fingerprint(Npm, "a", None), before.fingerprint(Npm, "a", None));
+    // That nothing is known of an ecosystem is another answer than that a package is not listed.
+    assert_ne!(before.fingerprint(Pypi, "a", None), SAMPLE_INDEX.fingerprint(Pypi, "a", None));
+    assert_eq!(before.fingerprint(Pypi, "a", None), after.fingerprint(Pypi, "a", None));
+}
+
+static SAMPLE_INDEX: LazyLock<crate::advisory::FeedIndex<Vec<u8>>> =
+    LazyLock::new(|| crate::advisory::FeedIndex::open(SAMPLE.clone()).unwrap());

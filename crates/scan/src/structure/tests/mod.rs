@@ -2,6 +2,7 @@
 
 mod ecosystems;
 mod mint;
+mod source;
 
 use super::*;
 use mint::{tar, tar_gz, wheel, zip};

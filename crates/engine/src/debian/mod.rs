@@ -3,6 +3,12 @@
 //! InRelease, by the keyring that the source names, gives the digest of each Packages file; that
 //! file gives the digest of each deb. Indexes themselves pass through byte for byte, because apt
 //! checks them itself and would refuse a changed one.
+//!
+//! A long-lived gateway has no apt beside it and keeps the lists itself: see
+//! [`crate::serving`].
+
+mod table;
+pub(crate) mod tables;
 
 use crate::engine::Engine;
 use crate::http_client::Failure;
@@ -10,19 +16,20 @@ use crate::index::FileRef;
 use crate::request::{Answer, ClientRequest};
 use crate::upstream::Upstream;
 use countersign_core::{
-    Age, Algorithm, Ecosystem, Evidence, EvidenceState, ExpectedDigest, Purl, ReasonCode,
-    Sha256Digest, Timestamp,
+    AdvisedAs, Age, Algorithm, Ecosystem, Evidence, EvidenceState, ExpectedDigest, Purl,
+    ReasonCode, Sha256Digest, Timestamp,
 };
-use countersign_ecosystem::debian::{self, PackageRecord, PackagesLimits, Release};
-use countersign_evidence::openpgp;
+use countersign_ecosystem::debian::{self, PackageRecord, Release};
+use countersign_evidence::openpgp::{self, VerifiedRelease};
 use countersign_store::Newest;
 use parking_lot::Mutex;
-use sha2::Digest as _;
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
-use std::io::{self, BufReader, Read};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use table::Table;
+use tables::{FileState, Kind, List, Tables};
 
 /// One Packages file as apt keeps it, with the Release file that vouches for it.
 #[derive(Debug, Clone)]
@@ -48,12 +55,12 @@ const DEFAULT_KEYRINGS: [&str; 2] = ["/etc/apt/trusted.gpg", "/etc/apt/trusted.g
 
 /// A deb as a verified list describes it.
 #[derive(Debug, Clone)]
-struct ListedDeb {
-    record: PackageRecord,
-    evidence: Evidence,
-    codename: Option<String>,
+pub(crate) struct ListedDeb {
+    pub(crate) record: PackageRecord,
+    pub(crate) evidence: Evidence,
+    pub(crate) codename: Option<String>,
     /// The Release file's own date, and the suite that it is for.
-    dated: Option<(String, Timestamp)>,
+    pub(crate) dated: Option<(String, Timestamp)>,
 }
 
 impl Engine {
@@ -97,7 +104,7 @@ impl Engine {
         let (path, now, engine) =
             (path.trim_start_matches("./").to_owned(), self.now(), self.clone());
         let look = move || {
-            let wanted = |list: &VerifiedList| list.debs.get(&path).cloned();
+            let wanted = |list: &VerifiedList| list.table.by_path(&path);
             find_listed(&engine.inner.debian_lists, &lists, now, &path, &wanted)
         };
         let listed = tokio::task::spawn_blocking(look).await.map_err(|_| {
@@ -135,7 +142,12 @@ impl Engine {
         Ok(())
     }
 
-    fn debian_ref(&self, upstream: &Arc<Upstream>, listed: ListedDeb) -> Result<FileRef, Failure> {
+    /// What is known of a listed package before its bytes are.
+    pub(crate) fn debian_ref(
+        &self,
+        upstream: &Arc<Upstream>,
+        listed: ListedDeb,
+    ) -> Result<FileRef, Failure> {
         let r = &listed.record;
         let purl = Purl::new(Ecosystem::Debian, &r.package, Some(&r.version))
             .with_qualifier("arch", &r.architecture);
@@ -148,6 +160,11 @@ impl Engine {
         facts.denied = lists.denies(&purl);
         facts.allowed = lists.allows(&purl);
         facts.purl = purl;
+        facts.advised_as = Some(AdvisedAs {
+            name: r.source.clone(),
+            version: r.source_version.clone(),
+            release: listed.codename.clone(),
+        });
         let expected = r
             .sha256
             .and_then(|d| ExpectedDigest::from_bytes(Algorithm::Sha256, d.0.to_vec()))
@@ -177,9 +194,7 @@ impl Engine {
             let lists = self.lists_of(&upstream);
             let (name, now, engine) = (file_name.to_owned(), self.now(), self.clone());
             let look = move || {
-                let wanted = |list: &VerifiedList| {
-                    list.debs.values().find(|r| r.sha256 == Some(sha256)).cloned()
-                };
+                let wanted = |list: &VerifiedList| list.table.by_digest(&sha256);
                 find_listed(&engine.inner.debian_lists, &lists, now, &name, &wanted)
             };
             if let Ok(Ok(listed)) = tokio::task::spawn_blocking(look).await {
@@ -208,22 +223,32 @@ fn is_package(path: &str) -> bool {
     !(lower.contains("dists/") || known)
 }
 
-/// A Packages file whose chain up to a trusted key was verified, by the debs' paths.
-pub(crate) struct VerifiedList {
-    debs: HashMap<String, PackageRecord>,
+/// A Packages file whose chain up to a trusted key was verified.
+struct VerifiedList {
+    table: Arc<Table>,
     evidence: Evidence,
     codename: Option<String>,
     /// The suite and the date of its Release file.
     dated: Option<(String, Timestamp)>,
 }
 
-/// Verified lists by their file, each with the file's state when it was read.
-pub(crate) type Lists = HashMap<PathBuf, ((u64, i64), Arc<VerifiedList>)>;
+/// The lists that apt keeps on this machine, read and verified once for each state of their files.
+pub(crate) struct Lists {
+    pub(crate) tables: Tables,
+    kept: Mutex<HashMap<PathBuf, (FileState, Arc<VerifiedList>)>>,
+}
+
+impl Lists {
+    /// Lists whose tables are kept in a state folder.
+    pub(crate) fn new(state: &Path) -> Self {
+        Self { tables: Tables::new(state), kept: Mutex::default() }
+    }
+}
 
 impl VerifiedList {
-    fn listed(&self, record: &PackageRecord) -> ListedDeb {
+    fn listed(&self, record: PackageRecord) -> ListedDeb {
         ListedDeb {
-            record: record.clone(),
+            record,
             evidence: self.evidence.clone(),
             codename: self.codename.clone(),
             dated: self.dated.clone(),
@@ -231,24 +256,30 @@ impl VerifiedList {
     }
 }
 
+const UPDATE: &str = "; run apt-get update";
+
 /// Finds a deb in the lists: the first list that has it and can be verified.
 fn find_listed(
-    kept: &Mutex<Lists>,
+    kept: &Lists,
     lists: &[ListFile],
     now: Timestamp,
     what: &str,
-    wanted: &dyn Fn(&VerifiedList) -> Option<PackageRecord>,
+    wanted: &dyn Fn(&VerifiedList) -> io::Result<Option<PackageRecord>>,
 ) -> Result<ListedDeb, Failure> {
     let mut problem = None;
     for list in lists {
-        match load(kept, list, now) {
-            Ok(None) => {}
-            Ok(Some(loaded)) => {
-                if let Some(record) = wanted(&loaded) {
-                    return Ok(loaded.listed(&record));
-                }
+        let loaded = match load(kept, list, now) {
+            Ok(None) => continue,
+            Ok(Some(loaded)) => loaded,
+            Err(failure) => {
+                problem = Some(failure);
+                continue;
             }
-            Err(failure) => problem = Some(failure),
+        };
+        match wanted(&loaded) {
+            Ok(Some(record)) => return Ok(loaded.listed(record)),
+            Ok(None) => {}
+            Err(e) => problem = Some(unreadable(&list.packages, &e)),
         }
     }
     Err(problem.unwrap_or_else(|| {
@@ -263,74 +294,64 @@ fn find_listed(
 
 /// A list, read and verified once for each state of its file.
 fn load(
-    kept: &Mutex<Lists>,
+    lists: &Lists,
     list: &ListFile,
     now: Timestamp,
 ) -> Result<Option<Arc<VerifiedList>>, Failure> {
-    use std::os::unix::fs::MetadataExt as _;
-    let meta = match std::fs::metadata(&list.packages) {
-        Ok(meta) => meta,
+    let state = match std::fs::metadata(&list.packages) {
+        Ok(meta) => FileState::of(&meta),
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(e) => return Err(unreadable(&list.packages, &e)),
     };
-    let state =
-        (meta.size(), meta.ctime().wrapping_mul(1_000_000_000).wrapping_add(meta.ctime_nsec()));
     // Held while the list is read: whoever else wants it waits for this one reading.
-    let mut kept = kept.lock();
+    let mut kept = lists.kept.lock();
     if let Some((old, loaded)) = kept.get(&list.packages)
         && *old == state
     {
         return Ok(Some(loaded.clone()));
     }
-    let loaded = Arc::new(read_list(list, now)?);
+    let loaded = Arc::new(read_list(&lists.tables, list, state, now)?);
     kept.insert(list.packages.clone(), (state, loaded.clone()));
     Ok(Some(loaded))
 }
 
-fn read_list(list: &ListFile, now: Timestamp) -> Result<VerifiedList, Failure> {
+fn read_list(
+    tables: &Tables,
+    list: &ListFile,
+    state: FileState,
+    now: Timestamp,
+) -> Result<VerifiedList, Failure> {
     let (release, evidence) = verified_release(list, now)?;
-    let file = File::open(&list.packages).map_err(|e| unreadable(&list.packages, &e))?;
-    let name = list.packages.to_string_lossy().into_owned();
-    let reader = debian::decompress_index(&name, BufReader::new(file))
-        .map_err(|e| unreadable(&list.packages, &e))?;
-    // The whole list is hashed while it is read: its records count only if it is the one that the
-    // signed Release file names.
-    let mut hashing = HashingReader { inner: reader, sha256: sha2::Sha256::new() };
-    let mut debs = HashMap::new();
-    {
-        let buffered = BufReader::with_capacity(256 * 1024, &mut hashing);
-        for record in debian::parse_packages(buffered, PackagesLimits::default()) {
-            let record = record.map_err(|e| {
-                Failure::new(
-                    ReasonCode::IndexMalformed,
-                    format!("`{}`: {e}", list.packages.display()),
-                )
-            })?;
-            debs.insert(record.filename.trim_start_matches("./").to_owned(), record);
-        }
-    }
-    io::copy(&mut hashing, &mut io::sink()).map_err(|e| unreadable(&list.packages, &e))?;
-    let digest = Sha256Digest(hashing.sha256.finalize().into());
+    let name = list.packages.to_string_lossy();
     let plain = list.meta_key.trim_end_matches(".gz").trim_end_matches(".xz");
-    if release.sha256.get(plain).is_none_or(|(named, _)| *named != digest) {
+    let Some((named, _)) = release.sha256.get(plain) else {
         return Err(Failure::new(
             ReasonCode::IndexUntrusted,
-            format!(
-                "`{}` is not the list that its signed Release file names; run apt-get update",
-                list.packages.display()
-            ),
+            format!("`{name}` is not in the signed Release file of its suite{UPDATE}"),
         ));
-    }
+    };
+    let seen = tables.seen(&list.packages, &state).is_some_and(|digest| digest == *named);
+    let table = match seen.then(|| tables.known(named)).flatten() {
+        Some(table) => table,
+        None => {
+            let file = File::open(&list.packages).map_err(|e| unreadable(&list.packages, &e))?;
+            let what =
+                List { kind: Kind::Packages, name: &name, plain: Some(*named), remedy: UPDATE };
+            let table = tables.make(named, &what, file)?;
+            tables.note_seen(&list.packages, &state, named);
+            table
+        }
+    };
     let suite = release.suite.clone().or_else(|| release.codename.clone()).unwrap_or_default();
     let dated = release.date.map(|d| (format!("{} {suite}", list.repository), d));
     let codename = release.codename.clone().or_else(|| list.codename.clone());
-    Ok(VerifiedList { debs, evidence, codename, dated })
+    Ok(VerifiedList { table, evidence, codename, dated })
 }
 
 fn unreadable(path: &Path, error: &dyn std::fmt::Display) -> Failure {
     Failure::new(
         ReasonCode::IndexMalformed,
-        format!("`{}` cannot be read: {error}; run apt-get update", path.display()),
+        format!("`{}` cannot be read: {error}{UPDATE}", path.display()),
     )
 }
 
@@ -357,16 +378,28 @@ fn verified_release(list: &ListFile, now: Timestamp) -> Result<(Release, Evidenc
                 .map_err(|e| untrusted(e.to_string()))?
         }
     };
-    let text = String::from_utf8_lossy(&verified.get().cleartext).into_owned();
-    let release = debian::parse_release(&text).map_err(|e| untrusted(e.to_string()))?;
+    let (release, evidence) = read_release(&verified, "apt's signed lists").map_err(untrusted)?;
     if let Some(end) = release.valid_until.filter(|end| *end < now) {
-        return Err(untrusted(format!("it was valid until {end}; run apt-get update")));
+        return Err(untrusted(format!("it was valid until {end}{UPDATE}")));
     }
+    Ok((release, evidence))
+}
+
+/// What a verified Release file says, and the evidence that it is for whatever it names.
+///
+/// # Errors
+/// When its text is no Release file.
+pub(crate) fn read_release(
+    verified: &VerifiedRelease,
+    source: &str,
+) -> Result<(Release, Evidence), String> {
+    let text = String::from_utf8_lossy(&verified.get().cleartext).into_owned();
+    let release = debian::parse_release(&text).map_err(|e| e.to_string())?;
     let mut claim = verified.claim();
     claim.issuer = release.origin.clone();
     let evidence = Evidence {
         kind: "debian-release".to_owned(),
-        source: "apt's signed lists".to_owned(),
+        source: source.to_owned(),
         state: EvidenceState::Verified { claim: Box::new(claim) },
     };
     Ok((release, evidence))
@@ -374,24 +407,35 @@ fn verified_release(list: &ListFile, now: Timestamp) -> Result<(Release, Evidenc
 
 /// The certificates that a source trusts: `Signed-By`, or apt's general keyrings.
 fn read_keyring(signed_by: Option<&str>) -> io::Result<Vec<u8>> {
-    let Some(text) = signed_by.filter(|s| !s.trim().is_empty()) else {
-        return read_default_keyrings();
-    };
+    match signed_by.map(named_keyring).transpose()?.flatten() {
+        Some(keyring) => Ok(keyring),
+        // Fingerprints select among the general keyrings; apt has checked the selection itself.
+        None => read_default_keyrings(),
+    }
+}
+
+/// The keyring that a text holds or names by its paths; `None` when it does neither.
+///
+/// # Errors
+/// When a file that it names cannot be read.
+pub(crate) fn named_keyring(text: &str) -> io::Result<Option<Vec<u8>>> {
     if text.contains("BEGIN PGP PUBLIC KEY BLOCK") {
         // In a deb822 field an empty line is written as a single dot.
         let lines: Vec<&str> =
             text.lines().map(|l| if l.trim() == "." { "" } else { l.trim() }).collect();
-        return Ok(lines.join("\n").into_bytes());
+        return Ok(Some(lines.join("\n").into_bytes()));
+    }
+    if Path::new(text.trim()).is_file() {
+        return std::fs::read(text.trim()).map(Some);
     }
     let mut out = Vec::new();
     for path in text.split([',', ' ']).filter(|p| p.starts_with('/')) {
-        out.extend(std::fs::read(path)?);
+        let named = |e: io::Error| io::Error::new(e.kind(), format!("`{path}`: {e}"));
+        out.extend(std::fs::read(path).map_err(named)?);
+        // A binary keyring ends without a line end, and the next may be in ASCII armour.
+        out.push(b'\n');
     }
-    if out.is_empty() {
-        // Fingerprints select among the general keyrings; apt has checked the selection itself.
-        return read_default_keyrings();
-    }
-    Ok(out)
+    Ok(Some(out).filter(|o| !o.is_empty()))
 }
 
 fn read_default_keyrings() -> io::Result<Vec<u8>> {
@@ -411,21 +455,9 @@ fn read_default_keyrings() -> io::Result<Vec<u8>> {
     let mut out = Vec::new();
     for path in files.keys() {
         out.extend(std::fs::read(path)?);
+        out.push(b'\n');
     }
     Ok(out)
-}
-
-struct HashingReader<R> {
-    inner: R,
-    sha256: sha2::Sha256,
-}
-
-impl<R: Read> Read for HashingReader<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let n = self.inner.read(buffer)?;
-        self.sha256.update(buffer.get(..n).unwrap_or_default());
-        Ok(n)
-    }
 }
 
 #[cfg(test)]

@@ -1,0 +1,182 @@
+//! Measures what a recall costs when 100,000 artifacts are admitted.
+//!
+//! `cargo run --release -p countersign-engine --example recall_100k -- [NUMBER [FOLDER OF FEEDS]]`
+
+#![allow(clippy::print_stdout, reason = "a measurement is printed")]
+
+use countersign_core::{
+    Age, ArtifactFacts, Check, Decision, Digests, Ecosystem, Evidence, EvidenceState, Purl,
+    Reservation, Sha256Digest, Timestamp, VersionFacts,
+};
+use countersign_engine::config::Config;
+use countersign_engine::feeds::Feeds;
+use countersign_engine::recall::{RecallOptions, RecallReport};
+use countersign_engine::{Engine, Setup};
+use countersign_evidence::sigstore::TrustRoots;
+use countersign_ledger::statement::{DecisionRecord, Verifier};
+use countersign_policy::PolicySet;
+use countersign_store::{NewDecision, OpenMode, Store, init_key};
+use std::collections::HashMap;
+use std::error::Error;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+/// Versions of each package.
+const VERSIONS: u64 = 4;
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let mut arguments = std::env::args().skip(1);
+    let number = arguments.next().map_or(Ok(100_000), |n| n.parse())?;
+    let feeds = arguments.next().map(PathBuf::from);
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(measure(number, feeds))
+}
+
+async fn measure(number: u64, more: Option<PathBuf>) -> Result<(), Box<dyn Error>> {
+    let folder = tempfile::tempdir()?;
+    let state = folder.path().join("state");
+    init_key(&state, "gate.example/measured").await?;
+    let store = Store::open(&state, OpenMode::Create).await?;
+    let started = Instant::now();
+    for first in (0..number).step_by(1000) {
+        store.record((first..number.min(first + 1000)).map(admission).collect()).await?;
+    }
+    println!("{number} admissions recorded in {:.1} s", started.elapsed().as_secs_f64());
+
+    let own = folder.path().join("feed");
+    std::fs::create_dir(&own)?;
+    list(&own, "GHSA-1", "never-installed", &["1.0.0"])?;
+    let places: Vec<PathBuf> = std::iter::once(own.clone()).chain(more).collect();
+    let indexes = folder.path().join("indexes");
+    let open = || Feeds::open(&indexes, &places, Timestamp(0));
+
+    let engine = engine(&store, open()?, "").await?;
+    show("nothing was recalled before", &engine).await?;
+    show("nothing changed", &engine).await?;
+    for n in [1, 30, 500] {
+        list(&own, &format!("MAL-{n}"), &format!("package-{n}"), &[])?;
+    }
+    let engine = self::engine(&store, open()?, "").await?;
+    show("three packages are listed as malicious", &engine).await?;
+    let engine = self::engine(&store, open()?, "deny = [\"pkg:npm/package-77*\"]").await?;
+    show("the deny list names a hundredth", &engine).await?;
+    let engine = self::engine(&store, open()?, "deny = [\"pkg:npm/*\"]").await?;
+    show("the deny list names everything", &engine).await?;
+    println!("peak memory: {} MiB", peak().unwrap_or(0) / 1024);
+    Ok(())
+}
+
+async fn show(what: &str, engine: &Engine) -> Result<(), Box<dyn Error>> {
+    let started = Instant::now();
+    let report: RecallReport = engine.recall(RecallOptions::default()).await?;
+    println!(
+        "{what}: {:.2} s, {} looked at, {} judged, {} recalled",
+        started.elapsed().as_secs_f64(),
+        report.counts.looked,
+        report.counts.judged,
+        report.recalled.len()
+    );
+    Ok(())
+}
+
+async fn engine(
+    store: &Store,
+    feeds: Option<Feeds>,
+    config: &str,
+) -> Result<Engine, Box<dyn Error>> {
+    let (config, lists) = Config::parse("measured", config)?;
+    let policy = PolicySet::shipped("baseline").map_err(|_| "the policy cannot be loaded")?;
+    let setup = Setup {
+        store: store.clone(),
+        policy,
+        config,
+        lists,
+        feeds,
+        roots: TrustRoots::embedded()?,
+        evidence: Vec::new(),
+        extra_roots: Vec::new(),
+        upstreams: Vec::new(),
+        pins: Vec::new(),
+        locked: HashMap::new(),
+        scopes: HashMap::new(),
+        installed: Vec::new(),
+        client: String::new(),
+        debian: Vec::new(),
+        serving: None,
+    };
+    Ok(Engine::open(setup).await?)
+}
+
+/// The decision that admits the `n`th of many artifacts.
+fn admission(n: u64) -> NewDecision {
+    let name = format!("package-{}", n / VERSIONS);
+    let version = format!("1.{}.0", n % VERSIONS);
+    let evidence = Evidence {
+        kind: "npm-provenance".to_owned(),
+        source: "upstream".to_owned(),
+        state: EvidenceState::Absent,
+    };
+    let facts = ArtifactFacts {
+        version: VersionFacts {
+            purl: Purl::new(Ecosystem::Npm, &name, Some(&version)),
+            upstream: "https://registry.example".to_owned(),
+            age: Age::Known { published: Timestamp(1_600_000_000) },
+            yanked: false,
+            reservation: Reservation::None,
+            denied: false,
+            allowed: false,
+            fixes_installed: Vec::new(),
+            findings: Vec::new(),
+            advisories: Check::passed("advisories"),
+            advised_as: None,
+        },
+        file_name: format!("{name}-{version}.tgz"),
+        sha256: Sha256Digest::of(&n.to_le_bytes()),
+        size: 12_345,
+        digest_confirmed: true,
+        evidence: vec![evidence],
+        findings: Vec::new(),
+        checks: vec![
+            Check::passed("digest"),
+            Check::passed("archive"),
+            Check::not_done("evidence", "there is none"),
+        ],
+    };
+    let record = DecisionRecord {
+        purl: facts.version.purl.clone(),
+        file_name: facts.file_name.clone(),
+        digests: Some(Digests { sha256: facts.sha256, others: Vec::new() }),
+        decision: Decision::from_fired(Vec::new(), false, "ab".repeat(32)),
+        time_verified: Timestamp(1_700_000_000),
+        policy_uri: "urn:countersign:policy:baseline".to_owned(),
+        verifier: Verifier { id: "urn:countersign:gate".to_owned(), version: "0".to_owned() },
+        input_attestations: Vec::new(),
+        evidence: facts.evidence.clone(),
+        facts_digest: None,
+        verified_levels: Vec::new(),
+    };
+    NewDecision { record, facts: serde_json::to_value(&facts).unwrap_or_default() }
+}
+
+/// Puts an advisory into a feed; without versions it is about all of them.
+fn list(feed: &Path, id: &str, name: &str, versions: &[&str]) -> std::io::Result<()> {
+    let mut affected = serde_json::json!({
+        "package": {"ecosystem": "npm", "name": name}, "versions": versions,
+    });
+    if versions.is_empty() {
+        affected["ranges"] =
+            serde_json::json!([{"type": "SEMVER", "events": [{"introduced": "0"}]}]);
+    }
+    let record = serde_json::json!({
+        "id": id, "modified": "2024-01-01T00:00:00Z", "summary": id,
+        "database_specific": {"severity": "CRITICAL"}, "affected": [affected],
+    });
+    std::fs::write(feed.join(format!("{id}.json")), record.to_string())
+}
+
+/// The most memory that was resident, in KiB.
+fn peak() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find(|l| l.starts_with("VmHWM"))?;
+    line.split_whitespace().nth(1)?.parse().ok()
+}
