@@ -22,7 +22,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 use support::registries::{OLD, Pypi};
 use support::server::Upstream;
-use support::{Run, Sandbox, apt, cargo, npm, python, skipped, uv};
+use support::{Run, Sandbox, apt, cargo, npm, pipx, poetry, python, skipped, uv};
 
 /// A sandbox with the machine's own registries; `None` when there is to be no network.
 fn start() -> Option<Sandbox> {
@@ -107,6 +107,75 @@ fn uv_installs_into_a_virtual_environment() {
         run.transcript()
     );
     assert!(venv.has("six.py"));
+}
+
+/// Requires that something was admitted, and that all of it was installed as admitted.
+#[track_caller]
+fn expect_all_reconciled(run: &Run, least: usize) {
+    run.expect(0);
+    let (admitted, matched) = (run.admitted().len(), &run.report["account"]["matched"]);
+    assert!(admitted >= least, "{}", run.transcript());
+    assert_eq!(matched, admitted, "{}", run.transcript());
+    assert!(run.gaps().is_empty(), "{}", run.transcript());
+}
+
+#[test]
+fn uvx_runs_a_tool_when_it_is_reconciled() {
+    let Some(mut s) = start() else { return };
+    if skipped("uv", uv()) || skipped("python3 with pip", python()) {
+        return;
+    }
+    s.programs_first(&[uv().unwrap(), &uv().unwrap().with_file_name("uvx")]);
+    let home = s.at("home");
+    s.env("HOME", home).env("UV_PYTHON_DOWNLOADS", "never");
+    let run = s.gate(&["uvx", "cowsay", "-t", "countersigned"]);
+    expect_all_reconciled(&run, 1);
+    run.says("| countersigned |");
+    s.write(
+        "pyproject.toml",
+        "[project]\nname = \"project\"\nversion = \"0.1.0\"\nrequires-python = \">=3.8\"\ndependencies = [\"six\"]\n",
+    );
+    let run = s.gate(&["uv", "run", "python", "-c", "import six; print(six.__name__)"]);
+    expect_all_reconciled(&run, 1);
+    run.says("six");
+    expect_all_reconciled(&s.gate(&["uv", "tool", "install", "cowsay"]), 1);
+}
+
+#[test]
+fn pipx_installs_and_runs_programs() {
+    let Some(mut s) = start() else { return };
+    if skipped("pipx", pipx()) || skipped("python3 with pip", python()) {
+        return;
+    }
+    s.programs_first(&[pipx().unwrap()]);
+    let home = s.at("home");
+    s.env("HOME", home).env("PIPX_DEFAULT_BACKEND", "pip");
+    expect_all_reconciled(&s.gate(&["pipx", "install", "cowsay"]), 1);
+    let run = s.gate(&["pipx", "run", "cowsay", "-t", "countersigned"]);
+    expect_all_reconciled(&run, 1);
+    run.says("| countersigned |");
+    s.fsck();
+}
+
+#[test]
+fn poetry_adds_to_a_project_from_its_built_in_source() {
+    let Some(mut s) = start() else { return };
+    if skipped("poetry", poetry()) || skipped("python3 with pip", python()) {
+        return;
+    }
+    s.programs_first(&[poetry().unwrap()]);
+    let home = s.at("home");
+    s.env("HOME", home);
+    s.write(
+        "pyproject.toml",
+        "[tool.poetry]\nname = \"project\"\nversion = \"0.1.0\"\ndescription = \"\"\nauthors = []\npackage-mode = false\n\
+         [tool.poetry.dependencies]\npython = \">=3.9\"\n",
+    );
+    let run = s.gate(&["poetry", "add", "six", "--no-interaction"]);
+    expect_all_reconciled(&run, 1);
+    let lock = std::fs::read_to_string(s.work().join("poetry.lock")).unwrap();
+    assert!(lock.contains("sha256:"), "{lock}");
+    s.fsck();
 }
 
 #[test]

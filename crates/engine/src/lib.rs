@@ -9,6 +9,7 @@
 
 pub mod account;
 mod answer;
+pub mod audit;
 mod cargo;
 pub mod config;
 mod credential;

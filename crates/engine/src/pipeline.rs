@@ -37,9 +37,9 @@ pub struct Admitted {
 /// A file as it was when its bytes were hashed: size, time of the last change, inode.
 type FileState = (u64, i64, i64, u64);
 
-fn state_of(path: &std::path::Path) -> Option<FileState> {
+fn state_of(metadata: io::Result<std::fs::Metadata>) -> Option<FileState> {
     use std::os::unix::fs::MetadataExt as _;
-    let m = std::fs::metadata(path).ok()?;
+    let m = metadata.ok()?;
     Some((m.size(), m.ctime(), m.ctime_nsec(), m.ino()))
 }
 
@@ -56,7 +56,7 @@ impl Admitted {
             return None;
         }
         let content_type = content_type_of(&file.file_name);
-        let (ledger_index, state) = (recorded.index(), state_of(&blob));
+        let (ledger_index, state) = (recorded.index(), state_of(std::fs::metadata(&blob)));
         let (purl, file_name) = (file.purl().clone(), file.file_name.clone());
         Some(Self { purl, file_name, blob, sha256, size, content_type, ledger_index, state })
     }
@@ -99,15 +99,20 @@ impl Admitted {
 
     /// Whether the file that holds the bytes is as it was when they were hashed.
     pub(crate) fn is_untouched(&self) -> bool {
-        self.state.is_some() && state_of(&self.blob) == self.state
+        self.state.is_some() && state_of(std::fs::metadata(&self.blob)) == self.state
     }
 
     /// Opens the bytes.
     ///
     /// # Errors
-    /// When the blob is gone from the store.
+    /// When the blob is gone from the store, or its file was changed since it was hashed.
     pub fn open(&self) -> io::Result<std::fs::File> {
-        std::fs::File::open(&self.blob)
+        let file = std::fs::File::open(&self.blob)?;
+        if self.state.is_none() || state_of(file.metadata()) != self.state {
+            let said = format!("the blob {} was changed since it was hashed", self.sha256);
+            return Err(io::Error::new(io::ErrorKind::InvalidData, said));
+        }
+        Ok(file)
     }
 }
 
@@ -225,7 +230,8 @@ impl Engine {
     ) -> Result<Outcome, Failure> {
         for _ in 0..GROUNDS_TRIES {
             let generation = self.generation();
-            let outcome = self.judge_steps(file, headers.clone()).await?;
+            let file = self.on_present_grounds(file)?;
+            let outcome = self.judge_steps(&file, headers.clone()).await?;
             if generation == self.generation() || matches!(outcome, Outcome::Refused(_)) {
                 return Ok(outcome);
             }

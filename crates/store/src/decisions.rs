@@ -409,7 +409,7 @@ impl Store {
         rows.iter().map(|row| self.decision(row)).collect()
     }
 
-    fn decision(&self, row: &SqliteRow) -> Result<StoredDecision, StoreError> {
+    pub(crate) fn decision(&self, row: &SqliteRow) -> Result<StoredDecision, StoreError> {
         let purl: String = self.get(row, 1)?;
         let sha256: Option<String> = self.get(row, 3)?;
         let (decision, facts): (String, String) = (self.get(row, 4)?, self.get(row, 5)?);

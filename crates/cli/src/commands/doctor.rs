@@ -16,9 +16,12 @@ struct Line {
 }
 
 /// A harmless command of each client, by which it is recognised and asked.
-const CLIENTS: [&[&str]; 5] = [
+const CLIENTS: [&[&str]; 8] = [
     &["pip", "install"],
     &["uv", "pip", "install"],
+    &["uvx", "tool"],
+    &["pipx", "install"],
+    &["poetry", "install"],
     &["npm", "install"],
     &["cargo", "fetch"],
     &["apt-get", "install"],

@@ -120,6 +120,17 @@ impl<'u> Debian<'u> {
         self
     }
 
+    /// Every path at which the upstream serves the list of packages.
+    pub fn list_paths(&self) -> Vec<String> {
+        let text = self.state.lock().unwrap().packages.clone();
+        let folder = format!("{DISTS}/main/binary-amd64");
+        let all = [("Packages", text.clone().into_bytes()), ("Packages.gz", gz(&text))];
+        let paths = |(name, bytes): &(&str, Vec<u8>)| {
+            [format!("{folder}/{name}"), format!("{folder}/by-hash/SHA256/{}", sha256(bytes))]
+        };
+        all.iter().flat_map(paths).collect()
+    }
+
     /// From now on a Release ends that many seconds after it is published.
     pub fn valid_for(&self, seconds: i64) -> &Self {
         self.state.lock().unwrap().valid_for = Some(seconds);
