@@ -229,7 +229,8 @@ fn shims_come_first_lead_through_the_gate_and_let_the_rest_past() {
     let house = House::new();
     let bashrc = "case $- in *i*) ;; *) return ;; esac\nPS1='$ '";
     house.put(".bashrc", bashrc);
-    house.put(".profile", ". ~/.bashrc\n");
+    // Debian's /etc/profile sets the path anew.
+    house.put(".profile", &format!("PATH={}:$PATH\n. ~/.bashrc\n", house.real.display()));
     let before = house.all();
     house.setup(&["--shell", "bash"]).expect(0).says("Not caught");
     let shims = house.s.state().join("shims");

@@ -300,6 +300,12 @@ fn shim(
             names.push(name);
         }
     }
+    said.add(keeper.change(&Change {
+        path: folder.join(probe::SHIMS_MARK),
+        text: "Programs here lead through the gate; see `countersign setup --help`.\n".to_owned(),
+        own: Some(0o644),
+        what: "what tells shims from programs".to_owned(),
+    }));
     keeper.made.shims = true;
     start_up(&mut keeper, home, args, said);
     keeper.save().map_err(Failed::internal)?;

@@ -57,11 +57,12 @@ pub fn survey(state: &Path) -> Vec<Seen> {
     let folder = state.join("shims");
     let led = led_clients(&home);
     for name in shims::names() {
-        let Some(first) = probe::which(OsStr::new(name)) else { continue };
-        let shimmed = is_below(&first, &folder);
-        if shimmed && behind(name, &folder).is_none() {
+        // Of what is not installed nobody needs to know that it would be gated.
+        if probe::which(OsStr::new(name)).is_none() {
             continue;
         }
+        let Some(first) = probe::first_on_path(OsStr::new(name)) else { continue };
+        let shimmed = probe::is_shim(&first);
         let configured = led.iter().find(|(c, _)| *c == name).map(|(_, f)| f);
         let (ok, detail) = match (shimmed, configured) {
             (true, _) => (Some(true), "its shim comes first in the path".to_owned()),
@@ -101,7 +102,7 @@ pub fn survey(state: &Path) -> Vec<Seen> {
     }
     if let Some(environment) = std::env::var_os("VIRTUAL_ENV") {
         let pip = Path::new(&environment).join("bin/pip");
-        if probe::which(OsStr::new("pip")).is_some_and(|p| p == pip) {
+        if probe::first_on_path(OsStr::new("pip")).is_some_and(|p| p == pip) {
             round(
                 "pip",
                 format!("the active environment's {} comes first in the path", pip.display()),
@@ -119,17 +120,6 @@ pub fn survey(state: &Path) -> Vec<Seen> {
         }
     }
     out
-}
-
-fn is_below(program: &Path, folder: &Path) -> bool {
-    let real = |p: &Path| p.canonicalize().unwrap_or_else(|_| p.to_path_buf());
-    program.parent().is_some_and(|d| real(d) == real(folder))
-}
-
-/// The real program behind a shim.
-fn behind(name: &str, folder: &Path) -> Option<PathBuf> {
-    let dirs = std::env::var_os("PATH")?;
-    std::env::split_paths(&dirs).map(|d| d.join(name)).find(|p| p.is_file() && !is_below(p, folder))
 }
 
 /// Clients whose own configuration holds a block of setup's.
