@@ -270,13 +270,13 @@ fn rewrite(zip: &std::path::Path, name: &str, content: &[u8]) {
         let options = zip::write::SimpleFileOptions::default()
             .compression_method(zip::CompressionMethod::Stored);
         if entry.is_dir() {
-            new.add_directory(entry.name().to_owned(), options).unwrap();
+            new.add_directory(entry.name().unwrap().into_owned(), options).unwrap();
             continue;
         }
-        new.start_file(entry.name().to_owned(), options).unwrap();
+        new.start_file(entry.name().unwrap().into_owned(), options).unwrap();
         let mut bytes = Vec::new();
         entry.read_to_end(&mut bytes).unwrap();
-        let changed = entry.name().ends_with(name);
+        let changed = entry.name().unwrap().ends_with(name);
         new.write_all(if changed { content } else { &bytes }).unwrap();
     }
     std::fs::write(zip, new.finish().unwrap().into_inner()).unwrap();

@@ -40,7 +40,7 @@ pub fn ask(command: &Command, memory: &mut dyn probe::Memory) -> Result<Asked, S
     }
     let words = package_words(&args, &sub);
     read_words(&words, &folder, &mut asked);
-    if !matches!(sub.as_str(), "x" | "create") {
+    if !is_bunx(&sub) {
         node::read_manifests(&root, &mut asked);
     }
     if matches!(sub.as_str(), "install" | "i" | "add" | "a" | "x" | "ci") {
@@ -48,7 +48,10 @@ pub fn ask(command: &Command, memory: &mut dyn probe::Memory) -> Result<Asked, S
     }
     node::read_lock(&root.join("bun.lock"), Format::BunLock, &mut asked);
     let mut plan = NpmPlan { root: root.clone(), ..NpmPlan::default() };
-    if matches!(sub.as_str(), "x" | "create") {
+    if is_bunx(&sub) {
+        // By version in the cache or in the temporary folder, below one for each user.
+        let user = rustix::process::geteuid().as_raw();
+        plan.search_in_run.push(PathBuf::from(format!("bun-cache/.bunx-{user}")));
         plan.search_in_run.push(PathBuf::from("bun-tmp"));
         plan.expected = true;
     } else {
@@ -69,6 +72,11 @@ fn subcommand(command: &Command) -> String {
         Some("bunx") => "x".to_owned(),
         _ => command.subcommand().unwrap_or_default(),
     }
+}
+
+/// `bun create thing` is `bun x create-thing`.
+fn is_bunx(sub: &str) -> bool {
+    matches!(sub, "x" | "create" | "c")
 }
 
 /// The words that bun reads itself: those after what it runs are the program's.
@@ -295,7 +303,7 @@ fn watch(program: &Path) -> std::io::Result<Option<String>> {
     let listener = std::net::TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, 0))?;
     listener.set_nonblocking(true)?;
     let proxy = format!("http://{}", listener.local_addr()?);
-    let mut command = std::process::Command::new(program);
+    let mut command = std::process::Command::new(std::path::absolute(program)?);
     command.args(["add", "a"]).current_dir(folder.path());
     for (name, _) in std::env::vars_os() {
         let lower = name.to_string_lossy().to_ascii_lowercase();
@@ -361,7 +369,7 @@ pub fn equip(
     let folder = gate.folder.join("bun-tmp");
     std::fs::create_dir_all(&folder).map_err(|e| format!("`{}`: {e}", folder.display()))?;
     e.set("BUN_TMPDIR", &folder);
-    if subcommand(command) == "x" {
+    if is_bunx(&subcommand(command)) {
         // What `bun x` installs has to be there when it ends, and where the gate looks.
         e.set("TMPDIR", &folder);
     } else if takes_certificates(&subcommand(command)) {

@@ -9,6 +9,7 @@ pub mod npx;
 pub mod pip;
 pub mod pipx;
 pub mod pnpm;
+pub mod pnpm_shims;
 pub mod poetry;
 pub mod probe;
 pub mod uv;

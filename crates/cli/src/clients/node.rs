@@ -135,7 +135,8 @@ pub fn read_lock(file: &Path, format: Format, asked: &mut Asked) {
         return;
     };
     for one in lock.listed {
-        let strong = one.digests.iter().filter(|d| !d.algorithm().is_weak()).cloned();
+        let digests = one.files.iter().flat_map(|f| &f.digests);
+        let strong = digests.filter(|d| !d.algorithm().is_weak()).cloned();
         asked.locked.entry(one.purl.clone()).or_insert_with(|| strong.collect());
         asked.pins.push(one.purl);
     }

@@ -97,7 +97,11 @@ pub fn output_in(
     folder: &Path,
 ) -> Result<String, String> {
     let shown = program.to_string_lossy();
-    let out = std::process::Command::new(program)
+    // A path is meant from where the user is.
+    let path = Path::new(program);
+    let whole = (path.components().count() > 1).then(|| std::path::absolute(path));
+    let whole = whole.and_then(Result::ok).unwrap_or_else(|| path.to_path_buf());
+    let out = std::process::Command::new(whole)
         .args(args)
         .current_dir(folder)
         .envs(NO_NETWORK)

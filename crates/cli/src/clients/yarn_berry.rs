@@ -11,6 +11,11 @@ use std::path::PathBuf;
 /// The folder of the run in which `yarn dlx` keeps its zips.
 const RUN_FOLDER: &str = "yarn-global";
 
+/// `yarn create thing` is `yarn dlx create-thing`.
+fn is_dlx(sub: &str) -> bool {
+    matches!(sub, "dlx" | "create")
+}
+
 /// Asks yarn for its registries, linker and folders.
 pub fn ask(project: &Project<'_>, asked: &mut Asked) -> Result<(), String> {
     if matches!(project.sub, "set" | "plugin") {
@@ -37,11 +42,12 @@ pub fn ask(project: &Project<'_>, asked: &mut Asked) -> Result<(), String> {
         }
     }
     asked.roots.extend(plain.get("httpsCaFilePath").and_then(Value::as_str).map(PathBuf::from));
-    let dlx = project.sub == "dlx";
+    let dlx = is_dlx(project.sub);
     let place = |key: &str| plain.get(key).and_then(Value::as_str).map(PathBuf::from);
     let mut plan = NpmPlan {
         root: project.root.to_path_buf(),
         pnp: Some(project.root.join(".pnp.cjs")),
+        lock: Some(project.root.join("yarn.lock")),
         late: true,
         ..NpmPlan::default()
     };
@@ -127,7 +133,7 @@ pub fn equip(command: &Command, gate: &Gate<'_>, e: &mut Equipment) {
         e.set(&name, value);
     }
     e.set("YARN_HTTP_TIMEOUT", "900000");
-    if command.subcommand().as_deref() == Some("dlx") {
+    if command.subcommand().is_some_and(|s| is_dlx(&s)) {
         // Its project is gone when it ends; the zips that it was loaded from are not.
         e.set("YARN_ENABLE_GLOBAL_CACHE", "true");
         e.set("YARN_GLOBAL_FOLDER", gate.folder.join(RUN_FOLDER));

@@ -15,12 +15,15 @@ pub fn ask(project: &Project<'_>, asked: &mut Asked) -> Result<(), String> {
         ));
     }
     check_rc_files(project.folder)?;
-    let (plain, led) = ask_both(project)?;
+    // yarn makes the folder of its cache, whatever it is asked.
+    let made = tempfile::tempdir().map_err(|e| format!("a folder cannot be made: {e}"))?;
+    let cache = made.path().join("cache").display().to_string();
+    let (plain, led) = ask_both(project, &cache)?;
     for (key, want) in [
         ("https-proxy", PLACEHOLDER),
         ("proxy", PLACEHOLDER),
         ("cafile", "/dev/null"),
-        ("cache-folder", "/dev/null/cache"),
+        ("cache-folder", &cache),
         ("yarn-offline-mirror", "/dev/null/mirror"),
     ] {
         must_be("yarn", key, led.get(key).and_then(Value::as_str), want)?;
@@ -104,7 +107,10 @@ fn check_rc_files(folder: &Path) -> Result<(), String> {
 
 /// yarn's settings as they are, and those that it would use behind the gate. What it reads of npm's
 /// configuration counts where its own says nothing.
-fn ask_both(project: &Project<'_>) -> Result<(Map<String, Value>, Map<String, Value>), String> {
+fn ask_both(
+    project: &Project<'_>,
+    cache: &str,
+) -> Result<(Map<String, Value>, Map<String, Value>), String> {
     let ask = |env: &[(String, String)]| {
         let text =
             probe::output_in(project.program, &["config", "list", "--json"], env, project.folder)?;
@@ -124,9 +130,7 @@ fn ask_both(project: &Project<'_>) -> Result<(Map<String, Value>, Map<String, Va
         Ok(all)
     };
     std::thread::scope(|s| {
-        let led = s.spawn(|| {
-            ask(&settings(PLACEHOLDER, "/dev/null", "/dev/null/cache", "/dev/null/mirror"))
-        });
+        let led = s.spawn(|| ask(&settings(PLACEHOLDER, "/dev/null", cache, "/dev/null/mirror")));
         let plain = ask(&[])?;
         let led = led.join().map_err(|_| "yarn could not be asked".to_owned())??;
         Ok((plain, led))

@@ -16,13 +16,17 @@ struct Line {
 }
 
 /// A harmless command of each client, by which it is recognised and asked.
-const CLIENTS: [&[&str]; 8] = [
+const CLIENTS: [&[&str]; 12] = [
     &["pip", "install"],
     &["uv", "pip", "install"],
     &["uvx", "tool"],
     &["pipx", "install"],
     &["poetry", "install"],
     &["npm", "install"],
+    &["npx", "thing"],
+    &["pnpm", "install"],
+    &["yarn", "install"],
+    &["bun", "install"],
     &["cargo", "fetch"],
     &["apt-get", "install"],
 ];

@@ -195,6 +195,8 @@ impl Walker<'_> {
                 }
             }
             ".cache" | ".prisma" | ".vite" => {}
+            // pnpm's own plugins, and what it moved aside for its links.
+            ".pnpm-config" | ".ignored" if folder => self.modules(path, listed, depth + 1),
             _ if RECORDS.contains(&name) && !folder => {}
             _ if VIRTUAL.contains(&name) && folder => self.virtual_store(path, listed, depth),
             _ => self.tree.strangers.push(path.to_path_buf()),
