@@ -114,6 +114,7 @@ pub async fn serve(context: Context, args: ServeArgs) -> Result<u8, Failed> {
     if let Err(error) = fetches.flush().await {
         tracing::error!(%error, "the last notes of who fetched what are lost");
     }
+    traces.end().await;
     Ok(0)
 }
 
