@@ -18,6 +18,7 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
+use tracing::Instrument as _;
 
 /// Bytes that were judged, recorded durably, and may be released. Only this module makes one, and
 /// only from a decision to admit that the store says is durable.
@@ -179,7 +180,11 @@ impl Engine {
     fn begin_flight(&self, key: String, file: Arc<FileRef>, headers: HeaderMap) -> Flight {
         let (label, generation) = (file.purl().label(), self.generation());
         let (engine, judged) = (self.clone(), file.clone());
-        let task = tokio::spawn(async move { engine.judge(judged, headers).await });
+        // A child of what the first who asks is doing; the others see only that they wait.
+        let span =
+            tracing::debug_span!(target: "countersign::pipeline", "judge", artifact = %label);
+        let task =
+            tokio::spawn(async move { engine.judge(judged, headers).await }.instrument(span));
         let engine = self.clone();
         async move {
             let lost = Failure::new(ReasonCode::Internal, "the inspection ended unexpectedly");
@@ -260,7 +265,8 @@ impl Engine {
         if let Some(known) = self.known_blob(file).await? {
             return self.judge_bytes(file, known).await;
         }
-        match self.fetch(file, headers).await {
+        let span = tracing::debug_span!(target: "countersign::pipeline", "fetch");
+        match self.fetch(file, headers).instrument(span).await {
             Ok(staged) => self.judge_bytes(file, staged).await,
             Err(failure) => {
                 let decision = Decision::refused_by_gate(
@@ -331,9 +337,11 @@ impl Engine {
         } else {
             Check::not_done("digest", "the index gives no strong digest to compare with")
         }];
-        let structure = self.scan_structure(file, staged).await?;
+        let span = tracing::debug_span!(target: "countersign::pipeline", "scan");
+        let structure = self.scan_structure(file, staged).instrument(span).await?;
         checks.push(structure.check);
-        let evidence = self.gather_evidence(file, &staged.digests).await;
+        let span = tracing::debug_span!(target: "countersign::pipeline", "evidence");
+        let evidence = self.gather_evidence(file, &staged.digests).instrument(span).await;
         checks.push(evidence_check(&evidence));
         Ok(ArtifactFacts {
             version: file.facts.clone(),

@@ -95,8 +95,19 @@ pub struct Command {
 }
 
 impl Command {
-    /// Recognises a command; `Err` says what is recognised.
+    /// Recognises a command; `Err` says what is recognised. A shim of `countersign setup` stands for
+    /// the program behind it: the gate is here already.
     pub fn detect(words: &[OsString]) -> Result<Self, String> {
+        let mut command = Self::recognise(words)?;
+        if let Some(first) = command.program.first_mut()
+            && let Some(real) = probe::behind_shim(first)
+        {
+            *first = real.into_os_string();
+        }
+        Ok(command)
+    }
+
+    fn recognise(words: &[OsString]) -> Result<Self, String> {
         let Some(first) = words.first() else {
             return Err("no command was given".to_owned());
         };

@@ -37,6 +37,11 @@ pub async fn doctor(context: &Context, json: bool) -> Result<u8, Failed> {
     for words in CLIENTS {
         diagnose_client(words, &mut lines).await?;
     }
+    let state = context.state.clone();
+    let seen = tokio::task::spawn_blocking(move || super::setup::survey::survey(&state));
+    for s in seen.await.map_err(Failed::internal)? {
+        lines.push(Line { area: s.area, name: s.name, ok: s.ok, detail: s.detail });
+    }
     diagnose_state(context, &mut lines).await;
     if json {
         let all: Vec<_> = lines

@@ -60,14 +60,17 @@ pub struct ServeArgs {
 /// Runs the subcommand. Returns the exit code.
 pub async fn serve(context: Context, args: ServeArgs) -> Result<u8, Failed> {
     if args.check {
-        logs::start(LogForm::Text, Some(context.log.as_deref().unwrap_or("error")));
+        let level = context.log.as_deref().unwrap_or("error");
+        logs::start(LogForm::Text, Some(level), None).map_err(Failed::usage)?;
         return check::check(&context, &args).await;
     }
     let (plan, policy) = Plan::read(&context, &args)?;
     if plan.config.upstream.is_empty() {
         return Err(snippet::no_upstream(&config_place(&context)).await);
     }
-    logs::start(plan.config.serve.log, context.log.as_deref());
+    let otlp = plan.config.serve.otlp.as_ref();
+    let traces = logs::start(plan.config.serve.log, context.log.as_deref(), otlp);
+    let traces = traces.map_err(Failed::usage)?;
     // From here on no signal is lost, however early it comes.
     let mut signals = Signals::new()?;
     let context = Arc::new(context);
@@ -111,6 +114,7 @@ pub async fn serve(context: Context, args: ServeArgs) -> Result<u8, Failed> {
     if let Err(error) = fetches.flush().await {
         tracing::error!(%error, "the last notes of who fetched what are lost");
     }
+    traces.end().await;
     Ok(0)
 }
 
