@@ -98,16 +98,22 @@ impl PackageIndex {
 
 #[derive(Debug)]
 pub(crate) enum Documents {
-    Pypi { json: Packed, html: Packed },
-    Npm { full: Packed, abbreviated: Packed },
-    Cargo { lines: Packed },
+    Pypi {
+        json: Packed,
+        html: Packed,
+    },
+    /// The long form for the client of one run, the short one for those of a gateway.
+    Npm(Packed),
+    Cargo {
+        lines: Packed,
+    },
 }
 
 impl Documents {
     fn weight(&self) -> usize {
         match self {
             Self::Pypi { json, html } => json.weight() + html.weight(),
-            Self::Npm { full, abbreviated } => full.weight() + abbreviated.weight(),
+            Self::Npm(document) => document.weight(),
             Self::Cargo { lines } => lines.weight(),
         }
     }

@@ -11,7 +11,7 @@ use countersign_core::{
     FindingKind, Purl, ReasonCode, Sha256Digest, Timestamp, Verdict,
 };
 use countersign_ledger::statement::{DecisionRecord, Verifier};
-use countersign_store::{NewDecision, PinOutcome, Recorded};
+use countersign_store::{NewDecision, PinOutcome, Recorded, StoreError};
 use futures_util::FutureExt as _;
 use http::HeaderMap;
 use std::io;
@@ -123,6 +123,19 @@ fn content_type_of(file_name: &str) -> &'static str {
         Some("crate" | "gz" | "tgz") => "application/gzip",
         _ => "application/octet-stream",
     }
+}
+
+/// Whether a decision pins the digest of the file that it is about.
+#[derive(Clone, Copy)]
+enum Pin {
+    WithIt,
+    No,
+}
+
+/// Another digest is pinned for a file.
+struct Changed {
+    first: Sha256Digest,
+    first_seen: Timestamp,
 }
 
 /// How often an artifact is judged anew because the grounds were replaced while it was judged.
@@ -351,19 +364,19 @@ impl Engine {
     ) -> Result<Outcome, Failure> {
         let (sha256, size) = (staged.digests.sha256, staged.size);
         let digests = staged.digests.clone();
-        // A file of this machine says nothing about what a registry's file of that name is.
-        if !file.upstream.is_this_machine() {
-            // Pinned before it is recorded: of two that race with other bytes, one is refused.
-            let (purl, now) = (file.purl().to_string(), self.now());
-            let pinned = self.inner.store.pin_identity(&purl, &file.file_name, &sha256, now).await;
-            if let PinOutcome::Changed { first, first_seen } = pinned.map_err(store_failure)? {
-                return self.refuse_changed(file, &digests, first, first_seen).await;
-            }
-        }
         // The blob is durable before the record that speaks of it; a crash between the two leaves
         // a blob that nothing names, never a record without its blob.
         let blob = staged.keep(&self.inner.store).await.map_err(store_failure)?;
-        let recorded = self.record(file, Some(&digests), &decision, Some(&facts)).await?;
+        // A file of this machine says nothing about what a registry's file of that name is.
+        let pin = if file.upstream.is_this_machine() { Pin::No } else { Pin::WithIt };
+        let recorded = match self.record(file, Some(&digests), &decision, Some(&facts), pin).await?
+        {
+            Ok(recorded) => recorded,
+            // Of two that raced with other bytes, one is refused.
+            Err(Changed { first, first_seen }) => {
+                return self.refuse_changed(file, &digests, first, first_seen).await;
+            }
+        };
         self.count(file, &decision);
         let Some(admitted) = Admitted::mint(blob, size, file, sha256, &recorded) else {
             return Err(Failure::new(
@@ -392,7 +405,10 @@ impl Engine {
         decision: Decision,
         facts: Option<ArtifactFacts>,
     ) -> Result<Outcome, Failure> {
-        let recorded = self.record(file, digests, &decision, facts.as_ref()).await?;
+        let recorded = self.record(file, digests, &decision, facts.as_ref(), Pin::No).await?;
+        let recorded = recorded.map_err(|_| {
+            Failure::new(ReasonCode::Internal, "a refusal was pinned, which must not be")
+        })?;
         self.count(file, &decision);
         let since = self.refused_since(file).await?;
         let evidence = facts
@@ -428,7 +444,8 @@ impl Engine {
         digests: Option<&Digests>,
         decision: &Decision,
         facts: Option<&ArtifactFacts>,
-    ) -> Result<Recorded, Failure> {
+        pin: Pin,
+    ) -> Result<Result<Recorded, Changed>, Failure> {
         let store = &self.inner.store;
         let before = match digests {
             Some(d) => store.latest_decision(&d.sha256, file.purl(), &file.file_name).await,
@@ -440,7 +457,10 @@ impl Engine {
             && same_decision(&old.decision, decision)
             && let Some(recorded) = store.recorded_at(old.index).await.map_err(store_failure)?
         {
-            return Ok(recorded);
+            return self
+                .pin_apart(file, digests, pin)
+                .await
+                .map(|pinned| pinned.map(|()| recorded));
         }
         let facts_json = match facts {
             Some(facts) => serde_json::to_value(facts),
@@ -467,11 +487,37 @@ impl Engine {
         let facts = facts_json.map_err(|e| {
             Failure::new(ReasonCode::Internal, format!("facts cannot be written: {e}"))
         })?;
-        let recorded = self.inner.store.record(vec![NewDecision { record, facts }]).await;
-        recorded
-            .map_err(store_failure)?
-            .pop()
-            .ok_or_else(|| Failure::new(ReasonCode::Internal, "the store recorded nothing"))
+        let new = NewDecision { record, facts };
+        let recorded = match pin {
+            Pin::WithIt => store.record_pinned(new).await,
+            Pin::No => match store.record(vec![new]).await {
+                Ok(mut recorded) => recorded.pop().ok_or(StoreError::Closed),
+                Err(e) => Err(e),
+            },
+        };
+        match recorded {
+            Ok(recorded) => Ok(Ok(recorded)),
+            Err(StoreError::PinChanged { first, first_seen, .. }) => {
+                Ok(Err(Changed { first, first_seen }))
+            }
+            Err(e) => Err(store_failure(e)),
+        }
+    }
+
+    /// Pins a digest whose decision is in the ledger already.
+    async fn pin_apart(
+        &self,
+        file: &FileRef,
+        digests: Option<&Digests>,
+        pin: Pin,
+    ) -> Result<Result<(), Changed>, Failure> {
+        let (Pin::WithIt, Some(digests)) = (pin, digests) else { return Ok(Ok(())) };
+        let (purl, now, store) = (file.purl().to_string(), self.now(), &self.inner.store);
+        let pinned = store.pin_identity(&purl, &file.file_name, &digests.sha256, now).await;
+        match pinned.map_err(store_failure)? {
+            PinOutcome::Changed { first, first_seen } => Ok(Err(Changed { first, first_seen })),
+            PinOutcome::New | PinOutcome::Same => Ok(Ok(())),
+        }
     }
 
     fn count(&self, file: &FileRef, decision: &Decision) {
