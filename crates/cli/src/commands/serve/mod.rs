@@ -90,7 +90,7 @@ pub async fn serve(context: Context, args: ServeArgs) -> Result<u8, Failed> {
         let engine = engine.clone();
         tasks.spawn(async move { engine.tidy_index_cache().await });
     }
-    let watch = upkeep::FeedWatch::new(context.clone(), engine.clone(), args.feed.clone()).await;
+    let watch = upkeep::FeedWatch::new(context.clone(), engine.clone(), args.feed.clone());
     tasks.spawn(watch.run(Duration::from_secs(plan.config.serve.feed_seconds), poke.clone()));
     let grace = Duration::from_secs(plan.config.serve.grace_seconds);
     let fetches = engine.fetches().clone();
