@@ -21,7 +21,7 @@ pub(crate) const LIMITS: Limits = Limits {
     max_decoder_memory: 16 << 20,
 };
 
-fn index_limits() -> IndexLimits {
+pub(crate) fn index_limits() -> IndexLimits {
     IndexLimits { max_bytes: 4 << 20, max_entries: 20_000, max_depth: 64 }
 }
 

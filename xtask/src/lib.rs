@@ -1,5 +1,6 @@
-//! The project's own checks, as a library so that `cargo test` runs them too.
+//! The project's own checks and measurements, as a library so that `cargo test` runs the checks too.
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr))]
 
+pub mod bench;
 pub mod tidy;

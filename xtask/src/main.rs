@@ -3,12 +3,15 @@
 use std::io::{self, Write as _};
 use std::path::Path;
 use std::process::ExitCode;
-use xtask::tidy;
+use xtask::{bench, tidy};
 
 const USAGE: &str = "usage: cargo xtask tidy [FOLDER]
+       cargo xtask bench [OPTION…]
 
 tidy   checks the walls between the crates and the rules of the house, in this project or a copy of
        it in FOLDER; every finding names its remedy
+bench  measures clients direct, through the gate and through other servers, and writes
+       docs/performance.md; `cargo xtask bench --help` shows its options
 ";
 
 fn main() -> ExitCode {
@@ -17,6 +20,10 @@ fn main() -> ExitCode {
     let outcome = match arguments.as_slice() {
         ["tidy"] => run_tidy(&Path::new(env!("CARGO_MANIFEST_DIR")).join("..")),
         ["tidy", folder] => run_tidy(Path::new(folder)),
+        ["bench", "help" | "--help" | "-h"] => {
+            io::stdout().write_all(bench::USAGE.as_bytes()).map(|()| 0)
+        }
+        ["bench", options @ ..] => run_bench(options),
         ["help" | "--help" | "-h"] => io::stdout().write_all(USAGE.as_bytes()).map(|()| 0),
         _ => io::stderr().write_all(USAGE.as_bytes()).map(|()| 2),
     };
@@ -47,4 +54,11 @@ fn run_tidy(root: &Path) -> io::Result<u8> {
         n => writeln!(out, "tidy: {files} files, {n} findings")?,
     }
     Ok(u8::from(!findings.is_empty()))
+}
+
+fn run_bench(options: &[&str]) -> io::Result<u8> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize()?;
+    let options = bench::Options::parse(options, &root).map_err(io::Error::other)?;
+    let said = bench::run(&options, &root).map_err(io::Error::other)?;
+    io::stdout().write_all(said.as_bytes()).map(|()| 0)
 }

@@ -35,15 +35,8 @@ pub struct Common {
     #[arg(long, global = true, value_name = "FILE", env = "COUNTERSIGN_CONFIG")]
     pub config: Option<PathBuf>,
     /// Log what happens inside, for finding faults (error, warn, info, debug)
-    #[arg(
-        long,
-        global = true,
-        value_name = "LEVEL",
-        env = "COUNTERSIGN_LOG",
-        default_value = "error",
-        hide_default_value = true
-    )]
-    pub log: String,
+    #[arg(long, global = true, value_name = "LEVEL", env = "COUNTERSIGN_LOG")]
+    pub log: Option<String>,
 }
 
 /// The subcommands.
@@ -81,6 +74,9 @@ pub enum Command {
     Who(crate::commands::recall::WhoArgs),
     /// Put the gate before the package managers of this user, or take it away again
     Setup(crate::commands::setup::SetupArgs),
+    /// Tokens that clients of the gateway show
+    #[command(subcommand)]
+    Token(crate::commands::token::TokenCommand),
     /// Print a completion script for a shell
     Completions {
         /// The shell.
@@ -101,7 +97,9 @@ pub enum Command {
         "Clients: pip, pip3, python -m pip (install, download, wheel), uv (pip install, pip sync, add, sync),\n",
         "uvx, uv tool (run, install, upgrade), uv run, pipx (install, run, inject, upgrade, reinstall),\n",
         "poetry (install, add, update, sync, lock),\n",
-        "npm (install, ci), cargo (fetch, build, install), apt-get and apt (install, download).\n\n",
+        "npm (install, ci), cargo (fetch, build, install), apt-get and apt (install, download);\n",
+        "npx, npm exec; pnpm (install, add, update, dlx), pnpx; yarn 1 (install, add, upgrade, global),\n",
+        "yarn berry (install, add, up, dlx); bun (install, add, update, x), bunx.\n\n",
         "The client keeps its own configuration, lock files and addresses; it reaches them through the gate.\n",
         "Addresses outside its configured upstreams are closed and named. What uvx, uv run and pipx run start,\n",
         "starts outside the gate, when its environment is reconciled; its exit code is then the run's.\n\n",
@@ -191,6 +189,14 @@ pub enum FeedCommand {
     Remove {
         /// Its name.
         name: String,
+    },
+    /// Build the index of these places, for a gateway that must stay small
+    #[command(hide = true)]
+    Index {
+        /// The folder of the index.
+        folder: PathBuf,
+        /// Where the feeds lie.
+        places: Vec<PathBuf>,
     },
 }
 

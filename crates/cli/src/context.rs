@@ -47,6 +47,8 @@ pub struct Context {
     pub state: PathBuf,
     /// The configuration file, where there is one.
     pub config_file: Option<PathBuf>,
+    /// What is logged, where the user says so.
+    pub log: Option<String>,
 }
 
 fn home_folder(variable: &str, below_home: &str) -> Option<PathBuf> {
@@ -80,7 +82,7 @@ impl Context {
                 .map(|d| d.join("countersign/countersign.toml"))
                 .filter(|p| p.is_file()),
         };
-        Ok(Self { state, config_file })
+        Ok(Self { state, config_file, log: common.log.clone() })
     }
 
     /// Reads the configuration.
@@ -163,8 +165,12 @@ impl Context {
         })
     }
 
-    /// The feeds that are configured, and those named for this run.
-    pub async fn feeds(&self, store: &Store, more: &[PathBuf]) -> Result<Option<Feeds>, Failed> {
+    /// Where the feeds lie: those that are configured, and more that are named.
+    pub async fn feed_places(
+        &self,
+        store: &Store,
+        more: &[PathBuf],
+    ) -> Result<Vec<PathBuf>, Failed> {
         let mut places = Vec::new();
         for feed in store.feeds().await? {
             places.push(crate::commands::feed::place(&self.state, &feed));
@@ -173,6 +179,12 @@ impl Context {
             places.push(std::path::absolute(path).map_err(Failed::usage)?);
         }
         places.dedup();
+        Ok(places)
+    }
+
+    /// The feeds that are configured, and those named for this run.
+    pub async fn feeds(&self, store: &Store, more: &[PathBuf]) -> Result<Option<Feeds>, Failed> {
+        let places = self.feed_places(store, more).await?;
         let folder = self.state.join("feeds");
         let opened =
             tokio::task::spawn_blocking(move || Feeds::open(&folder, &places, now())).await;

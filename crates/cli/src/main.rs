@@ -22,8 +22,12 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    let filter = tracing_subscriber::EnvFilter::new(&cli.common.log);
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    // What serves logs in the form that its configuration says, once that is read.
+    if !matches!(cli.command, Command::Serve(_)) {
+        let filter = cli.common.log.as_deref().unwrap_or("error");
+        let filter = tracing_subscriber::EnvFilter::new(filter);
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    }
     if let Command::AptAccount { socket } = &cli.command {
         // apt waits for this answer before dpkg sees a package: no runtime, no store.
         return ExitCode::from(commands::apt_account::ask(socket));
@@ -53,11 +57,12 @@ async fn dispatch(cli: Cli) -> Result<u8, Failed> {
         Command::Receipt(args) => commands::receipt::receipt(&context, args).await,
         Command::Verify(command) => commands::verify::verify(command),
         Command::Ledger(command) => commands::ledger::ledger(&context, command).await,
-        Command::Serve(args) => commands::serve::serve(&context, args).await,
+        Command::Serve(args) => commands::serve::serve(context, args).await,
         Command::Audit(args) => commands::audit::audit(&context, args).await,
         Command::Recall(args) => commands::recall::recall(&context, args).await,
         Command::Who(args) => commands::recall::who(&context, args).await,
         Command::Setup(args) => commands::setup::setup(&context, args).await,
+        Command::Token(command) => commands::token::token(command),
         Command::Completions { shell } => {
             clap_complete::generate(
                 shell,

@@ -166,6 +166,7 @@ impl Run {
                 say(&format!("countersign: closed {}: {}", door.what, door.why));
             }
         }
+        self.asked.account.settle(folder.path());
         let prepared = self.prepare(&gateway, folder.path()).await?;
         let client = match prepared {
             Prepared::Stopped => None,
@@ -238,7 +239,15 @@ impl Run {
             apt_account::listen(&folder.join("account.sock"), self.engine.clone())
                 .map_err(Failed::internal)?;
         }
-        if !self.asked.ahead.is_empty() {
+        if self.asked.ahead_first {
+            let ahead = self.asked.ahead.clone();
+            self.engine.judge_ahead(ahead).await;
+            let stopped =
+                |e: &countersign_engine::report::Entry| e.decision.verdict != Verdict::Admit;
+            if self.engine.report().entries().iter().any(stopped) {
+                return Ok(Prepared::Stopped);
+            }
+        } else if !self.asked.ahead.is_empty() {
             let (engine, ahead) = (self.engine.clone(), self.asked.ahead.clone());
             *self.ahead.lock().await =
                 Some(tokio::spawn(async move { engine.judge_ahead(ahead).await }));

@@ -20,6 +20,7 @@ use serde_json::{Value, json};
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use support::node::{bun, matched, pnpm, yarn, yarn_berry};
 use support::registries::{OLD, Pypi};
 use support::server::Upstream;
 use support::{Run, Sandbox, apt, cargo, npm, pipx, poetry, python, skipped, uv};
@@ -189,6 +190,45 @@ fn npm_installs_into_a_project() {
     run.expect(0).expect_admitted(&["is-number 7.0.0"]);
     assert_eq!(run.report["account"]["matched"], 1, "{}", run.transcript());
     s.fsck();
+}
+
+#[test]
+fn npx_runs_a_program() {
+    let Some(s) = start() else { return };
+    if skipped("npm with node", npm()) {
+        return;
+    }
+    let run = s.gate(&["npx", "--yes", "cowsay@1.6.0", "countersigned"]);
+    run.expect(0).says("countersigned");
+    assert!(run.admitted().contains(&"cowsay 1.6.0".to_owned()), "{}", run.transcript());
+    assert!(matched(&run) >= 20, "{}", run.transcript());
+}
+
+/// pnpm, yarn and bun each add a package with a program to an empty project.
+#[test]
+fn pnpm_yarn_and_bun_add_to_a_project() {
+    let clients =
+        [("pnpm", pnpm()), ("yarn 1", yarn()), ("yarn berry", yarn_berry()), ("bun", bun())];
+    for (what, client) in clients {
+        let Some(mut s) = start() else { return };
+        if skipped(what, client) {
+            continue;
+        }
+        // Stores and caches of the test's own, with the machine's settings.
+        for (name, folder) in [
+            ("pnpm_config_store_dir", "store"),
+            ("npm_config_store_dir", "store"),
+            ("YARN_GLOBAL_FOLDER", "yarn"),
+        ] {
+            s.env(name, s.at(folder));
+        }
+        s.write("package.json", "{\"name\": \"project\", \"version\": \"1.0.0\"}");
+        s.write("yarn.lock", "");
+        let run = s.gate(&[client.unwrap(), "add", "semver@7.7.2", "is-number@7.0.0"]);
+        run.expect(0).expect_admitted(&["is-number 7.0.0", "semver 7.7.2"]);
+        assert_eq!(matched(&run), 2, "{what}: {}", run.transcript());
+        s.fsck();
+    }
 }
 
 #[test]

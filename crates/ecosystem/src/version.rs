@@ -83,6 +83,47 @@ pub fn is_prerelease(ecosystem: Ecosystem, version: &str) -> bool {
     }
 }
 
+/// A version that was read once, to be compared with many others of its ecosystem in the order of
+/// [`compare`].
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Key(Form);
+
+/// The order of the first two variants is that of PyPI: what PEP 440 does not know comes first.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+enum Form {
+    Legacy(Vec<Piece>),
+    Pypi(pep440_rs::Version),
+    Npm(nodejs_semver::Version),
+    Cargo(semver::Version),
+    Debian(debversion::Version),
+}
+
+impl Key {
+    /// Reads a version. `None` for what has no place in an order: other than [`compare`], also for
+    /// npm's numbers near 2^53, which only compare among themselves.
+    #[must_use]
+    pub fn new(ecosystem: Ecosystem, version: &str) -> Option<Self> {
+        let v = version.trim();
+        if v.is_empty() || v.len() > MAX_LEN {
+            return None;
+        }
+        let form = match ecosystem {
+            Ecosystem::Pypi => match pep440_rs::Version::from_str(v) {
+                Ok(known) => Form::Pypi(known),
+                Err(_) => Form::Legacy(legacy_key(v)),
+            },
+            Ecosystem::Npm => Form::Npm(parse_npm(v)?),
+            Ecosystem::Cargo => {
+                let mut v = semver::Version::parse(v).ok()?;
+                v.build = semver::BuildMetadata::EMPTY;
+                Form::Cargo(v)
+            }
+            Ecosystem::Debian => Form::Debian(parse_debian(v)?),
+        };
+        Some(Self(form))
+    }
+}
+
 /// The canonical spelling of a PyPI version (PEP 440, "Normalization"); a legacy text stays as
 /// it is.
 #[must_use]
@@ -278,6 +319,9 @@ mod tests {
             for (i, a) in row.iter().enumerate() {
                 for (j, b) in row.iter().enumerate() {
                     assert_eq!(compare(*eco, a, b), Some(i.cmp(&j)), "{eco} {a} {b}");
+                    if let (Some(x), Some(y)) = (Key::new(*eco, a), Key::new(*eco, b)) {
+                        assert_eq!(x.cmp(&y), i.cmp(&j), "{eco} {a} {b}");
+                    }
                 }
             }
         }
@@ -333,6 +377,9 @@ mod tests {
         ) {
             for eco in Ecosystem::ALL {
                 let forward = compare(eco, &a, &b);
+                if let (Some(a), Some(b)) = (Key::new(eco, &a), Key::new(eco, &b)) {
+                    prop_assert_eq!(forward, Some(a.cmp(&b)));
+                }
                 prop_assert_eq!(forward, compare(eco, &b, &a).map(Ordering::reverse));
                 prop_assert!(!is_prerelease(eco, &a) || !a.is_empty());
             }

@@ -159,7 +159,8 @@ impl Engine {
             connect: Duration::from_secs(setup.config.patience.connect_seconds),
             read: Duration::from_secs(setup.config.patience.read_seconds),
         };
-        let http = Http::new(&setup.extra_roots, patience).map_err(EngineError::Http)?;
+        let http = Http::new(&setup.extra_roots, patience, &setup.config.upstream)
+            .map_err(EngineError::Http)?;
         let mut upstreams = Upstreams::default();
         let mut credentials = HashMap::new();
         for (mut upstream, credential) in setup.upstreams {
@@ -328,6 +329,9 @@ fn configure(upstream: &mut Upstream, config: &Config) {
         if same {
             upstream.mirror |= c.mirror;
             upstream.redirects.clone_from(&c.redirects);
+            if let Some(keyring) = &c.keyring {
+                upstream.keyring = Some(keyring.display().to_string());
+            }
             if let Some(name) = &c.name {
                 upstream.name.clone_from(name);
             }

@@ -1,8 +1,10 @@
 //! From an index's word and the feeds to facts that policy can judge.
 
 use crate::engine::Engine;
+use crate::feeds::Feeds;
 use crate::grounds::Grounds;
 use crate::http_client::Failure;
+use crate::index::FileRef;
 use crate::upstream::Upstream;
 use countersign_core::{
     Age, ArtifactFacts, Check, Decision, Ecosystem, Finding, FindingKind, Purl, ReasonCode,
@@ -10,6 +12,7 @@ use countersign_core::{
 };
 use countersign_policy::DecisionContext;
 use countersign_scan::advisory::{FeedError, PackageAdvisories};
+use std::sync::Arc;
 
 /// What the feeds know of one package, asked once for all its versions.
 pub(crate) enum FeedPackage {
@@ -20,6 +23,27 @@ pub(crate) enum FeedPackage {
 }
 
 impl FeedPackage {
+    /// Asks the feeds about a package. That no feed covers it is an answer; that a feed which is
+    /// there cannot be read is not.
+    pub(crate) fn ask(
+        feeds: Option<&Feeds>,
+        ecosystem: Ecosystem,
+        name: &str,
+        release: Option<&str>,
+    ) -> Result<Self, Failure> {
+        let Some(feeds) = feeds else {
+            return Ok(Self::NotAsked("no feed is configured".to_owned()));
+        };
+        match feeds.package(ecosystem, name, release) {
+            Ok(package) => Ok(Self::Known(package)),
+            Err(e @ FeedError::NotCovered { .. }) => Ok(Self::NotAsked(e.to_string())),
+            Err(e) => Err(Failure::new(
+                ReasonCode::Internal,
+                format!("the advisory feeds cannot be read: {e}; run `countersign feed list`"),
+            )),
+        }
+    }
+
     /// What they say of one version, and whether all of it could be decided.
     pub(crate) fn of_version(&self, version: &str) -> (Vec<Finding>, Check) {
         match self {
@@ -45,29 +69,61 @@ impl FeedPackage {
 }
 
 impl Grounds {
-    /// Asks the feeds about a package. That no feed covers it is an answer; that a feed which is
-    /// there cannot be read is not.
+    /// Asks the feeds about a package; see [`FeedPackage::ask`].
     pub(crate) fn feed_package(
         &self,
         ecosystem: Ecosystem,
         name: &str,
         release: Option<&str>,
     ) -> Result<FeedPackage, Failure> {
-        let Some(feeds) = &self.feeds else {
-            return Ok(FeedPackage::NotAsked("no feed is configured".to_owned()));
-        };
-        match feeds.package(ecosystem, name, release) {
-            Ok(package) => Ok(FeedPackage::Known(package)),
-            Err(e @ FeedError::NotCovered { .. }) => Ok(FeedPackage::NotAsked(e.to_string())),
-            Err(e) => Err(Failure::new(
-                ReasonCode::Internal,
-                format!("the advisory feeds cannot be read: {e}; run `countersign feed list`"),
-            )),
+        FeedPackage::ask(self.feeds.as_deref(), ecosystem, name, release)
+    }
+}
+
+/// Under what name, version and release the feeds are asked about a version; `None` for a deb whose
+/// source package is not known.
+pub(crate) fn asked_as(facts: &VersionFacts) -> Option<(String, String, Option<String>)> {
+    match &facts.advised_as {
+        Some(a) => Some((a.name.clone(), a.version.clone(), a.release.clone())),
+        None if facts.purl.ecosystem() == Ecosystem::Debian => None,
+        None => {
+            let version = facts.purl.version().unwrap_or("").to_owned();
+            Some((facts.purl.name().to_owned(), version, None))
         }
     }
 }
 
+impl Grounds {
+    /// Says anew what these lists say of a version.
+    pub(crate) fn apply_lists(&self, facts: &mut VersionFacts, upstream: &Upstream) {
+        facts.denied = self.lists.denies(&facts.purl);
+        facts.allowed = self.lists.allows(&facts.purl);
+        facts.reservation = self.lists.reservation(&facts.purl, upstream);
+    }
+}
+
 impl Engine {
+    /// A file with what the present grounds say of its version. An index that was judged on earlier
+    /// ones may have given it, and a fetch may have outlived them.
+    pub(crate) fn on_present_grounds(&self, file: &Arc<FileRef>) -> Result<Arc<FileRef>, Failure> {
+        if !self.serves() {
+            // The grounds of a run stay the same.
+            return Ok(file.clone());
+        }
+        let grounds = self.grounds();
+        let mut facts = file.facts.clone();
+        grounds.apply_lists(&mut facts, &file.upstream);
+        if let Some((name, version, release)) = asked_as(&facts) {
+            let ecosystem = facts.purl.ecosystem();
+            let feed = grounds.feed_package(ecosystem, &name, release.as_deref())?;
+            (facts.findings, facts.advisories) = feed.of_version(&version);
+        }
+        if facts == file.facts {
+            return Ok(file.clone());
+        }
+        Ok(Arc::new(FileRef { facts, ..FileRef::clone(file) }))
+    }
+
     /// Asks the present feeds about a package; see [`Grounds::feed_package`].
     pub(crate) fn feed_package(
         &self,

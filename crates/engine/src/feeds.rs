@@ -1,9 +1,9 @@
 //! Advisory feeds: where they lie, the index that is built of them, and how old they are.
 
 use countersign_core::{Sha256Digest, Timestamp};
+pub use countersign_scan::advisory::FeedMeta;
 use countersign_scan::advisory::{
-    FeedError, FeedIndex, FeedLimits, FeedMeta, IndexBuilder, PackageAdvisories, ReadAt,
-    parse_record,
+    FeedError, FeedIndex, FeedLimits, IndexBuilder, PackageAdvisories, ReadAt, parse_record,
 };
 use std::fs::File;
 use std::io::{self, BufReader, Read as _};
@@ -87,6 +87,27 @@ impl Feeds {
         self.index.package(ecosystem, name, release)
     }
 
+    /// What tells one state of these feeds' files from another: their paths, sizes and times.
+    ///
+    /// # Errors
+    /// When a place holds no feed or cannot be read.
+    pub fn fingerprint(places: &[PathBuf]) -> Result<String, FeedProblem> {
+        let mut files = Vec::new();
+        for place in places {
+            files.extend(list(place)?);
+        }
+        identity(&files)
+    }
+
+    /// Whether the index of these feeds, as their files are now, is there: opening it is then quick
+    /// and takes little memory.
+    ///
+    /// # Errors
+    /// When a place holds no feed or cannot be read.
+    pub fn is_built(folder: &Path, places: &[PathBuf]) -> Result<bool, FeedProblem> {
+        Ok(folder.join(format!("{}.index", Self::fingerprint(places)?)).is_file())
+    }
+
     /// Opens the index of these feeds, building it first where none was built of exactly them.
     ///
     /// # Errors
@@ -103,13 +124,19 @@ impl Feeds {
         if files.is_empty() {
             return Ok(None);
         }
-        let identity = identity(&files)?;
-        let path = folder.join(format!("{identity}.index"));
-        let feeds = |index| Self { index, identity: identity.clone(), folder: folder.to_owned() };
+        let built_of = identity(&files)?;
+        let path = folder.join(format!("{built_of}.index"));
+        let feeds = |index| Self { index, identity: built_of.clone(), folder: folder.to_owned() };
         if let Some(index) = open_index(&path) {
             return Ok(Some(feeds(index)));
         }
         let bytes = build(&files, now)?;
+        if identity(&files)? != built_of {
+            return Err(FeedProblem {
+                place: "all feeds".to_owned(),
+                because: "a file changed while it was read; try again when it is whole".to_owned(),
+            });
+        }
         let problem = |e: &dyn std::fmt::Display| FeedProblem {
             place: path.display().to_string(),
             because: format!(

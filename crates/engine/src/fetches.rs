@@ -26,6 +26,7 @@ const LIMIT: usize = 65_536;
 const RUN: &str = "run";
 
 /// The fetch log. Noting costs a lock and a map entry; the database is written by a task of its own.
+#[derive(Clone)]
 pub struct FetchLog {
     shared: Arc<Shared>,
 }

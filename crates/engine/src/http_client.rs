@@ -1,5 +1,7 @@
 //! The one HTTP client: documents under a limit, artifacts as streams, redirects judged.
 
+use crate::config::UpstreamConfig;
+use crate::credential::Vault;
 use crate::upstream::Upstream;
 use bytes::Bytes;
 use countersign_core::ReasonCode;
@@ -7,6 +9,7 @@ use futures_util::StreamExt as _;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use parking_lot::Mutex;
 use std::collections::HashMap;
+use std::path::Path;
 use std::time::{Duration, Instant};
 use url::Url;
 
@@ -57,10 +60,26 @@ impl Default for Patience {
 
 /// The HTTP client of the engine.
 pub(crate) struct Http {
-    documents: reqwest::Client,
-    artifacts: reqwest::Client,
+    clients: Clients,
+    /// Origins whose TLS may rest on certificates of their own.
+    trusting: HashMap<String, Clients>,
+    vault: Vault,
     patience: Patience,
     outages: Mutex<HashMap<String, (Instant, Failure)>>,
+}
+
+/// A connection pool for documents, and one for artifacts: their bytes are hashed as they are, and
+/// no transfer decoding may touch them.
+struct Clients {
+    documents: reqwest::Client,
+    artifacts: reqwest::Client,
+}
+
+/// What a request is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum For {
+    Document,
+    Artifact,
 }
 
 /// How long an origin that could not be reached is not asked again: others need not wait for the
@@ -83,13 +102,8 @@ pub(crate) fn redacted(url: &Url) -> String {
     shown.to_string()
 }
 
-impl Http {
-    /// A client that trusts the system's roots and `extra_roots` (PEM), and goes through the
-    /// proxies that the environment names.
-    ///
-    /// # Errors
-    /// When a certificate is malformed or TLS cannot be set up.
-    pub(crate) fn new(extra_roots: &[Vec<u8>], patience: Patience) -> Result<Self, String> {
+impl Clients {
+    fn new(roots: &[reqwest::Certificate], patience: Patience) -> Result<Self, String> {
         let build = |decode: bool| -> Result<reqwest::Client, String> {
             let mut b = reqwest::Client::builder()
                 .redirect(reqwest::redirect::Policy::none())
@@ -98,22 +112,91 @@ impl Http {
                 .pool_max_idle_per_host(16)
                 .user_agent(concat!("countersign/", env!("CARGO_PKG_VERSION")))
                 .gzip(decode);
-            for pem in extra_roots {
-                let certs =
-                    reqwest::Certificate::from_pem_bundle(pem).map_err(|e| e.to_string())?;
-                for c in certs {
-                    b = b.add_root_certificate(c);
-                }
+            for c in roots {
+                b = b.add_root_certificate(c.clone());
             }
             b.build().map_err(|e| format!("cannot set up TLS: {e}"))
         };
-        // An artifact's bytes are hashed as they are: no transfer decoding may touch them.
+        Ok(Self { documents: build(true)?, artifacts: build(false)? })
+    }
+}
+
+fn read_roots(file: &Path) -> Result<Vec<reqwest::Certificate>, String> {
+    let shown = file.display();
+    let pem = std::fs::read(file)
+        .map_err(|e| format!("certificates `{shown}` cannot be read: {e}; correct `ca`"))?;
+    match reqwest::Certificate::from_pem_bundle(&pem) {
+        Ok(found) if !found.is_empty() => Ok(found),
+        Ok(_) => Err(format!("`{shown}` holds no certificate in PEM form; correct `ca`")),
+        Err(e) => Err(format!("certificates `{shown}` cannot be used: {e}; correct `ca`")),
+    }
+}
+
+/// Checks that a file holds certificates that TLS can rest on.
+///
+/// # Errors
+/// In words for people.
+pub fn check_roots(file: &Path) -> Result<(), String> {
+    read_roots(file).map(drop)
+}
+
+impl Http {
+    /// A client that trusts the system's roots and `extra_roots` (PEM), and goes through the
+    /// proxies that the environment names. Of `upstreams` it takes credentials, and certificates
+    /// that are trusted for that upstream's origin alone.
+    ///
+    /// # Errors
+    /// When a certificate is malformed or TLS cannot be set up.
+    pub(crate) fn new(
+        extra_roots: &[Vec<u8>],
+        patience: Patience,
+        upstreams: &[UpstreamConfig],
+    ) -> Result<Self, String> {
+        let mut roots = Vec::new();
+        for pem in extra_roots {
+            roots.extend(reqwest::Certificate::from_pem_bundle(pem).map_err(|e| e.to_string())?);
+        }
+        let mut own: HashMap<String, Vec<reqwest::Certificate>> = HashMap::new();
+        for upstream in upstreams {
+            let base = Upstream::new(upstream.ecosystem, &upstream.url).map(|u| u.base);
+            if let (Some(file), Some(base)) = (&upstream.ca, base) {
+                let certificates = own.entry(base.origin().ascii_serialization()).or_default();
+                certificates.extend(read_roots(file)?);
+            }
+        }
+        let mut trusting = HashMap::new();
+        for (origin, mut certificates) in own {
+            certificates.extend(roots.iter().cloned());
+            trusting.insert(origin, Clients::new(&certificates, patience)?);
+        }
+        let clients = Clients::new(&roots, patience)?;
         Ok(Self {
-            documents: build(true)?,
-            artifacts: build(false)?,
+            clients,
+            trusting,
+            vault: Vault::new(upstreams),
             patience,
             outages: Mutex::default(),
         })
+    }
+
+    /// A client that knows no upstream.
+    ///
+    /// # Errors
+    /// When TLS cannot be set up.
+    pub(crate) fn plain() -> Result<Self, String> {
+        Self::new(&[], Patience::default(), &[])
+    }
+
+    fn client(&self, what: For, url: &Url) -> &reqwest::Client {
+        let own = match self.trusting.is_empty() {
+            true => None,
+            false => self.trusting.get(&url.origin().ascii_serialization()),
+        };
+        let clients = own.unwrap_or(&self.clients);
+        match what {
+            For::Document => &clients.documents,
+            For::Artifact => &clients.artifacts,
+        }
     }
 
     /// Gets a document of at most `limit` bytes from `upstream`'s origin.
@@ -127,7 +210,7 @@ impl Http {
         headers: HeaderMap,
         limit: usize,
     ) -> Result<Fetched, Failure> {
-        let response = self.send(&self.documents, url, &headers, &[]).await?;
+        let response = self.send(For::Document, url, &headers, &[]).await?;
         self.read_document(response, url, limit).await
     }
 
@@ -143,8 +226,34 @@ impl Http {
         limit: usize,
         upstream: &Upstream,
     ) -> Result<Fetched, Failure> {
-        let response = self.send(&self.documents, url, &headers, &upstream.redirects).await?;
+        let response = self.send(For::Document, url, &headers, &upstream.redirects).await?;
         self.read_document(response, url, limit).await
+    }
+
+    /// The status that an address answers with; its body is not read.
+    ///
+    /// # Errors
+    /// When it cannot be reached, stalls or redirects to another origin.
+    pub(crate) async fn status(&self, url: &Url) -> Result<StatusCode, Failure> {
+        let response = self.send(For::Document, url, &HeaderMap::new(), &[]).await;
+        match response {
+            Ok(response) => Ok(response.status()),
+            // Whoever answers is there.
+            Err(Failure { status: Some(status), .. }) => Ok(status),
+            Err(failure) => Err(failure),
+        }
+    }
+
+    /// Opens the stream of a document with its status.
+    ///
+    /// # Errors
+    /// When it cannot be reached, stalls or redirects to another origin.
+    pub(crate) async fn stream(
+        &self,
+        url: &Url,
+        headers: &HeaderMap,
+    ) -> Result<reqwest::Response, Failure> {
+        self.send(For::Artifact, url, headers, &[]).await
     }
 
     async fn read_document(
@@ -196,13 +305,19 @@ impl Http {
         headers: HeaderMap,
         body: Bytes,
     ) -> Result<reqwest::Response, Failure> {
-        let request = self.artifacts.request(method, url.clone()).headers(headers).body(body);
-        let sent = tokio::time::timeout(self.patience.read, request.send()).await;
-        match sent {
-            Err(_) => Err(stalled(url)),
-            Ok(Err(e)) => Err(unreachable(url, &e)),
-            Ok(Ok(r)) => Ok(r),
-        }
+        self.with_credential(url, &headers, |headers| {
+            let client = self.client(For::Artifact, url);
+            let request = client.request(method.clone(), url.clone());
+            let request = request.headers(headers).body(body.clone());
+            async move {
+                match tokio::time::timeout(self.patience.read, request.send()).await {
+                    Err(_) => Err(stalled(url)),
+                    Ok(Err(e)) => Err(unreachable(url, &e)),
+                    Ok(Ok(r)) => Ok(r),
+                }
+            }
+        })
+        .await
     }
 
     /// Opens an artifact's stream. Redirects stay on the same origin or go to a host that the
@@ -218,7 +333,7 @@ impl Http {
         upstream: &Upstream,
     ) -> Result<reqwest::Response, Failure> {
         headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
-        let response = self.send(&self.artifacts, url, &headers, &upstream.redirects).await?;
+        let response = self.send(For::Artifact, url, &headers, &upstream.redirects).await?;
         if response.status() != StatusCode::OK {
             return Err(Failure::answered(url, response.status()));
         }
@@ -260,9 +375,39 @@ impl Http {
         }
     }
 
+    /// Sends a request with the credential that is configured for the address, if there is one. A
+    /// credential that is refused is had again, once.
+    async fn with_credential<F, R>(
+        &self,
+        url: &Url,
+        headers: &HeaderMap,
+        send: F,
+    ) -> Result<reqwest::Response, Failure>
+    where
+        F: Fn(HeaderMap) -> R,
+        R: Future<Output = Result<reqwest::Response, Failure>>,
+    {
+        let Some(credential) = self.vault.header(url).await? else {
+            return send(headers.clone()).await;
+        };
+        let mut headers = headers.clone();
+        headers.insert(header::AUTHORIZATION, credential.clone());
+        let response = send(headers.clone()).await?;
+        if response.status() != StatusCode::UNAUTHORIZED {
+            return Ok(response);
+        }
+        match self.vault.renew(url, &credential).await {
+            None => Ok(response),
+            Some(renewed) => {
+                headers.insert(header::AUTHORIZATION, renewed);
+                send(headers).await
+            }
+        }
+    }
+
     async fn send(
         &self,
-        client: &reqwest::Client,
+        what: For,
         url: &Url,
         headers: &HeaderMap,
         elsewhere: &[String],
@@ -270,7 +415,14 @@ impl Http {
         let mut at = url.clone();
         let mut headers = headers.clone();
         for _ in 0..=MAX_REDIRECTS {
-            let response = self.send_once(client, &at, &headers).await?;
+            let client = self.client(what, &at);
+            let response = if at.origin() == url.origin() {
+                let send = |h: HeaderMap| self.send_once(client, &at, h);
+                self.with_credential(&at, &headers, send).await?
+            } else {
+                // Where a registry leads to is not who the credential is for.
+                self.send_once(client, &at, headers.clone()).await?
+            };
             let moved = matches!(response.status().as_u16(), 301 | 302 | 303 | 307 | 308);
             if !moved {
                 return Ok(response);
@@ -308,7 +460,7 @@ impl Http {
         &self,
         client: &reqwest::Client,
         url: &Url,
-        headers: &HeaderMap,
+        headers: HeaderMap,
     ) -> Result<reqwest::Response, Failure> {
         let origin = url.origin().ascii_serialization();
         if let Some((until, failure)) = self.outages.lock().get(&origin)

@@ -98,16 +98,22 @@ impl PackageIndex {
 
 #[derive(Debug)]
 pub(crate) enum Documents {
-    Pypi { json: Packed, html: Packed },
-    Npm { full: Packed, abbreviated: Packed },
-    Cargo { lines: Packed },
+    Pypi {
+        json: Packed,
+        html: Packed,
+    },
+    /// The long form for the client of one run, the short one for those of a gateway.
+    Npm(Packed),
+    Cargo {
+        lines: Packed,
+    },
 }
 
 impl Documents {
     fn weight(&self) -> usize {
         match self {
             Self::Pypi { json, html } => json.weight() + html.weight(),
-            Self::Npm { full, abbreviated } => full.weight() + abbreviated.weight(),
+            Self::Npm(document) => document.weight(),
             Self::Cargo { lines } => lines.weight(),
         }
     }
@@ -124,9 +130,24 @@ pub(crate) struct Loaded {
 /// All candidates of a package, judged.
 pub(crate) struct Versions {
     pub judged: BTreeMap<String, Judged>,
+    /// The releases that may be named in another's place, in their order.
+    releases: Vec<(version::Key, String)>,
 }
 
 impl Versions {
+    /// Puts what may be named in another's place in order once: an index may hold thousands of
+    /// versions, and each of them is asked for its next.
+    pub(crate) fn new(ecosystem: Ecosystem, judged: BTreeMap<String, Judged>) -> Self {
+        let releases = judged.iter().filter(|(v, j)| {
+            j.admissible() && !j.facts.yanked && !version::is_prerelease(ecosystem, v)
+        });
+        let mut releases: Vec<_> = releases
+            .filter_map(|(v, _)| Some((version::Key::new(ecosystem, v)?, v.clone())))
+            .collect();
+        releases.sort();
+        Self { judged, releases }
+    }
+
     /// Whether a version is offered to the client's resolver: it is admissible, or the user named
     /// it exactly, so that the refusal comes with its reason and not as "no such version".
     pub(crate) fn offered(&self, engine: &Engine, version: &str) -> bool {
@@ -155,22 +176,11 @@ impl Versions {
 
     /// The nearest admissible release above `version`, or else the nearest below.
     pub(crate) fn next_admissible(&self, ecosystem: Ecosystem, version: &str) -> Option<String> {
-        let mut above: Option<&str> = None;
-        let mut below: Option<&str> = None;
-        for (v, judged) in &self.judged {
-            if !judged.admissible() || judged.facts.yanked || version::is_prerelease(ecosystem, v) {
-                continue;
-            }
-            let nearer = |old: Option<&str>, want: Ordering| {
-                old.is_none_or(|o| version::compare(ecosystem, v, o) == Some(want))
-            };
-            match version::compare(ecosystem, v, version) {
-                Some(Ordering::Greater) if nearer(above, Ordering::Less) => above = Some(v),
-                Some(Ordering::Less) if nearer(below, Ordering::Greater) => below = Some(v),
-                _ => {}
-            }
-        }
-        above.or(below).map(str::to_owned)
+        let key = version::Key::new(ecosystem, version)?;
+        let above = self.releases.partition_point(|(k, _)| *k <= key);
+        let below = self.releases.partition_point(|(k, _)| *k < key).checked_sub(1);
+        let nearest = self.releases.get(above).or_else(|| self.releases.get(below?));
+        nearest.map(|(_, v)| v.clone())
     }
 }
 
@@ -200,7 +210,8 @@ impl Engine {
         candidates: Vec<Candidate>,
     ) -> Result<Versions, Failure> {
         let all = self.judge_each(upstream, name, candidates)?;
-        Ok(Versions { judged: all.into_iter().map(|(c, judged)| (c.version, judged)).collect() })
+        let judged = all.into_iter().map(|(c, judged)| (c.version, judged)).collect();
+        Ok(Versions::new(upstream.ecosystem, judged))
     }
 
     /// Judges each candidate, in order; a version may be there more than once.

@@ -9,9 +9,12 @@
 
 pub mod account;
 mod answer;
+pub mod audit;
 mod cargo;
 pub mod config;
+mod credential;
 pub mod debian;
+mod download;
 mod engine;
 mod evidence;
 mod facts;
@@ -39,9 +42,11 @@ pub mod serving;
 mod shelf;
 pub mod upstream;
 
+pub use credential::check_credential;
+pub use download::{Downloaded, Poster, download};
 pub use engine::{Engine, EngineError, Serving, Setup};
 pub use grounds::Grounds;
-pub use http_client::Failure;
+pub use http_client::{Failure, check_roots};
 pub use index::FileRef;
 pub use pipeline::{Admitted, Outcome, evidence_words};
 pub use refusal::Refusal;
@@ -89,25 +94,33 @@ pub fn credential_of(address: &str) -> Option<http::HeaderValue> {
     Some(value)
 }
 
-/// Fetches a document over HTTP, such as a feed.
-///
-/// # Errors
-/// When it cannot be had, in words for people.
-pub async fn fetch_document(url: &url::Url, limit: usize) -> Result<Vec<u8>, String> {
-    let http = http_client::Http::new(&[], http_client::Patience::default())?;
-    let got = http.document(url, http::HeaderMap::new(), limit).await.map_err(|f| f.detail)?;
-    if got.status != http::StatusCode::OK {
-        return Err(Failure::answered(url, got.status).detail);
-    }
-    Ok(got.body.to_vec())
-}
-
 /// Whether an address answers at all, and with which status.
 ///
 /// # Errors
 /// Why it does not, in words for people.
 pub async fn reach(url: &url::Url) -> Result<http::StatusCode, String> {
-    let http = http_client::Http::new(&[], http_client::Patience::default())?;
-    let got = http.document(url, http::HeaderMap::new(), 256 << 20).await.map_err(|f| f.detail)?;
-    Ok(got.status)
+    http_client::Http::plain()?.status(url).await.map_err(|f| f.detail)
+}
+
+/// Whether an upstream answers the gate, asked with its configured credential and certificates.
+///
+/// # Errors
+/// Why it does not, in words for people.
+pub async fn reach_upstream(
+    upstream: &config::UpstreamConfig,
+    patience: &config::PatienceConfig,
+) -> Result<http::StatusCode, String> {
+    use std::time::Duration;
+    let patience = http_client::Patience {
+        connect: Duration::from_secs(patience.connect_seconds),
+        read: Duration::from_secs(patience.read_seconds),
+    };
+    let known = Upstream::new(upstream.ecosystem, &upstream.url).ok_or("is no http address")?;
+    // Debian's root answers differently from mirror to mirror; all that counts is an answer.
+    let url = match upstream.ecosystem {
+        core::Ecosystem::Cargo => known.base.join("config.json").unwrap_or(known.base),
+        _ => known.base,
+    };
+    let http = http_client::Http::new(&[], patience, std::slice::from_ref(upstream))?;
+    http.status(&url).await.map_err(|f| f.detail)
 }

@@ -22,6 +22,8 @@ pub struct Metrics {
     index_loads: AtomicU64,
     index_stale: AtomicU64,
     upstream_bytes: AtomicU64,
+    feeds_replaced: AtomicU64,
+    feeds_failed: AtomicU64,
 }
 
 /// A cumulative histogram of durations.
@@ -36,10 +38,10 @@ impl Histogram {
     /// Adds one duration.
     pub fn add(&self, took: Duration) {
         let seconds = took.as_secs_f64();
-        for (bound, bucket) in BUCKETS.iter().zip(&self.buckets) {
-            if seconds <= *bound {
-                bucket.fetch_add(1, Ordering::Relaxed);
-            }
+        // Each bucket holds its own share alone, so that an addition touches one of them.
+        let fits = BUCKETS.iter().zip(&self.buckets).find(|(bound, _)| seconds <= **bound);
+        if let Some((_, bucket)) = fits {
+            bucket.fetch_add(1, Ordering::Relaxed);
         }
         self.count.fetch_add(1, Ordering::Relaxed);
         let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
@@ -49,8 +51,12 @@ impl Histogram {
     /// How many lay below each bound of [`BUCKETS`].
     #[must_use]
     pub fn cumulative(&self) -> Vec<(f64, u64)> {
-        let load = |(bound, bucket): (&f64, &AtomicU64)| (*bound, bucket.load(Ordering::Relaxed));
-        BUCKETS.iter().zip(&self.buckets).map(load).collect()
+        let mut below = 0;
+        let mut load = |(bound, bucket): (&f64, &AtomicU64)| {
+            below += bucket.load(Ordering::Relaxed);
+            (*bound, below)
+        };
+        BUCKETS.iter().zip(&self.buckets).map(&mut load).collect()
     }
 
     /// How many there were.
@@ -111,9 +117,42 @@ impl Metrics {
         (load(&self.index_hits), load(&self.index_loads), load(&self.index_stale))
     }
 
+    /// Counts feeds that were replaced by newer ones.
+    pub fn feeds_replaced(&self) {
+        self.feeds_replaced.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts newer feeds that could not be had or used: the older ones stay.
+    pub fn feeds_failed(&self) {
+        self.feeds_failed.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How often feeds were replaced, and how often newer ones could not be used.
+    #[must_use]
+    pub fn feeds(&self) -> (u64, u64) {
+        let load = |n: &AtomicU64| n.load(Ordering::Relaxed);
+        (load(&self.feeds_replaced), load(&self.feeds_failed))
+    }
+
     /// Bytes from upstreams.
     #[must_use]
     pub fn from_upstreams(&self) -> u64 {
         self.upstream_bytes.load(Ordering::Relaxed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn buckets_are_cumulative() {
+        let h = Histogram::default();
+        for millis in [0, 1, 2, 60_000] {
+            h.add(Duration::from_millis(millis));
+        }
+        let of = |bound: f64| h.cumulative().iter().find(|(b, _)| *b == bound).map(|(_, n)| *n);
+        assert_eq!([of(0.0005), of(0.001), of(0.0025), of(30.0)], [1, 2, 3, 3].map(Some));
+        assert_eq!((h.count(), h.sum()), (4, 60.003));
     }
 }

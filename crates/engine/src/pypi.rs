@@ -141,7 +141,7 @@ impl Engine {
                 judged.insert(c.version.clone(), j.clone());
             }
         }
-        let all = Versions { judged };
+        let all = Versions::new(Ecosystem::Pypi, judged);
         let mut offered = vec![false; page.files.len()];
         let mut files = HashMap::new();
         for (members, (c, j)) in groups.iter().zip(&each) {

@@ -201,7 +201,7 @@ fn read_keyring(bytes: &[u8]) -> Result<Vec<Cert>, EvidenceError> {
 }
 
 /// The parts of a keyring: armoured blocks, and binary packets before, between and after them, as in
-/// several files one after the other. Text around the armour is nobody's key.
+/// several files with a line end after each. Text around the armour is nobody's key.
 fn blocks(bytes: &[u8]) -> Vec<&[u8]> {
     const BEGIN: &[u8] = b"-----BEGIN PGP PUBLIC KEY BLOCK-----";
     const END: &[u8] = b"-----END PGP PUBLIC KEY BLOCK-----";
@@ -218,6 +218,7 @@ fn blocks(bytes: &[u8]) -> Vec<&[u8]> {
     }
     let ends = cuts.iter().skip(1).copied().chain([bytes.len()]);
     let parts = cuts.iter().zip(ends).filter_map(|(start, end)| bytes.get(*start..end));
+    let parts = parts.map(|part| part.trim_ascii_start());
     // A packet's first byte has its highest bit set (RFC 9580, section 4.2).
     let is_key = |b: &&[u8]| b.starts_with(BEGIN) || b.first().is_some_and(|b| b & 0x80 != 0);
     parts.filter(is_key).collect()

@@ -108,6 +108,23 @@ fn keyrings_are_binary_or_armoured_and_hold_several() {
 }
 
 #[test]
+fn keyrings_of_several_files_may_mix_both_forms() {
+    let all: Vec<Cert> = (0..4).map(|_| archive_key(None)).collect();
+    let keyring = [
+        keyring(&[&all[0]]),
+        b"pub   a comment of somebody's".to_vec(),
+        all[1].armored().to_vec().unwrap(),
+        keyring(&[&all[2]]),
+        all[3].armored().to_vec().unwrap(),
+    ]
+    .join(&b'\n');
+    for cert in [&all[0], &all[1], &all[2], &all[3]] {
+        verify_inrelease(&sign(cert), &keyring, NOW).expect("the certificate is in the keyring");
+    }
+    verify_inrelease(&sign(&archive_key(None)), &keyring, NOW).expect_err("it is not");
+}
+
+#[test]
 fn tampered_text_and_text_beside_it_are_refused() {
     let cert = archive_key(None);
     let ring = keyring(&[&cert]);

@@ -14,6 +14,8 @@ pub fn of(target: &str) -> &'static [&'static str] {
         "pypi_release" => &[PYPI_RELEASE],
         "requirements" => &[REQUIREMENTS],
         "uv_lock" => &[UV_LOCK],
+        "bun_lock" | "cyclonedx" | "dpkg_status" | "inventory" | "pnpm_lock" | "poetry_lock"
+        | "pylock" | "spdx" | "yarn_lock" => super::inventories::of(target),
         "packument" => &[PACKUMENT],
         "package_lock" => &[PACKAGE_LOCK, PACKAGE_LOCK_V1],
         "npm_spec" => NPM_SPECS,

@@ -3,16 +3,20 @@
 pub mod apt;
 pub mod bun;
 pub mod cargo;
+pub mod node;
 pub mod npm;
 pub mod npx;
 pub mod pip;
 pub mod pipx;
 pub mod pnpm;
+pub mod pnpm_shims;
 pub mod poetry;
 pub mod probe;
 pub mod uv;
 pub mod uv_tool;
 pub mod yarn;
+pub mod yarn_berry;
+pub mod yarn_classic;
 
 use countersign_core::{Ecosystem, ExpectedDigest, Purl};
 use countersign_engine::account::Plan as AccountPlan;
@@ -91,8 +95,19 @@ pub struct Command {
 }
 
 impl Command {
-    /// Recognises a command; `Err` says what is recognised.
+    /// Recognises a command; `Err` says what is recognised. A shim of `countersign setup` stands for
+    /// the program behind it: the gate is here already.
     pub fn detect(words: &[OsString]) -> Result<Self, String> {
+        let mut command = Self::recognise(words)?;
+        if let Some(first) = command.program.first_mut()
+            && let Some(real) = probe::behind_shim(first)
+        {
+            *first = real.into_os_string();
+        }
+        Ok(command)
+    }
+
+    fn recognise(words: &[OsString]) -> Result<Self, String> {
         let Some(first) = words.first() else {
             return Err("no command was given".to_owned());
         };
@@ -118,7 +133,7 @@ impl Command {
             "npm" if npx::is_exec(words) => Ok(take(Client::Npx, 1)),
             "npm" => Ok(take(Client::Npm, 1)),
             "npx" => Ok(take(Client::Npx, 1)),
-            "pnpm" | "pnpx" => Ok(take(Client::Pnpm, 1)),
+            "pnpm" | "pnpx" | "pn" | "pnx" => Ok(take(Client::Pnpm, 1)),
             "yarn" | "yarnpkg" => Ok(take(Client::Yarn, 1)),
             "bun" | "bunx" => Ok(take(Client::Bun, 1)),
             "cargo" => Ok(take(Client::Cargo, 1)),
@@ -292,6 +307,11 @@ pub struct Asked {
     pub settings: Vec<(String, Option<String>)>,
     /// Something that the command names and that cannot be led through the gate.
     pub refused: Option<String>,
+    /// Whether what is judged ahead is judged before the client starts, because it would take it
+    /// from a store of its own.
+    pub ahead_first: bool,
+    /// Packages that the project takes from folders of this machine, by name (npm and its like).
+    pub local_names: Vec<String>,
     /// The folder of npm's own cache, in which its logs stay.
     pub npm_cache: Option<PathBuf>,
     /// Whether a configuration file of pip names find-links.
@@ -360,9 +380,9 @@ pub fn ask(command: &Command, memory: &mut dyn probe::Memory) -> Result<Asked, S
         Client::Pipx => pipx::ask(command, memory),
         Client::Poetry => poetry::ask(command),
         Client::Npx => npx::ask(command),
-        Client::Pnpm => pnpm::ask(command),
+        Client::Pnpm => pnpm::ask(command, memory),
         Client::Yarn => yarn::ask(command),
-        Client::Bun => bun::ask(command),
+        Client::Bun => bun::ask(command, memory),
     }
 }
 

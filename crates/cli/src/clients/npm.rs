@@ -1,9 +1,11 @@
 //! npm: its own configuration says which registry each scope comes from.
 
+use super::node::{read_kind, read_manifest};
 use super::{Asked, Command, Equipment, Gate, Seed, find_upwards, option_values, probe};
 use countersign_core::{Ecosystem, Purl};
-use countersign_ecosystem::npm::{self, NpmSpecKind as SpecKind};
+use countersign_ecosystem::npm;
 use countersign_engine::account::{NpmPlan, Plan};
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 /// Asks npm for its registries, scopes and certificates, and reads which versions are named.
@@ -16,38 +18,7 @@ pub fn ask(command: &Command) -> Result<Asked, String> {
     }
     let mut asked = Asked::default();
     let program = command.program.first().cloned().unwrap_or_default();
-    let text = probe::output(&program, &["config", "ls", "-l", "--json"])?;
-    let config: serde_json::Value = serde_json::from_str(&text)
-        .map_err(|e| format!("npm's configuration cannot be read: {e}"))?;
-    // The default registry stands first: it is where a name without a scope of its own comes from.
-    let mut registries: Vec<String> = option_values(&args, "--registry", None);
-    if let Some(map) = config.as_object() {
-        registries.extend(map.get("registry").and_then(|r| r.as_str()).map(str::to_owned));
-        for (key, value) in map {
-            if let (Some(scope), Some(address)) = (key.strip_suffix(":registry"), value.as_str()) {
-                registries.push(address.to_owned());
-                asked.scopes.insert(scope.to_owned(), address.to_owned());
-            }
-        }
-        asked.roots.extend(map.get("cafile").and_then(|c| c.as_str()).map(PathBuf::from));
-    }
-    for a in &args {
-        // `--@scope:registry=…` on the command line.
-        if let Some((key, value)) = a.split_once('=')
-            && let Some(scope) = key.strip_prefix("--").and_then(|k| k.strip_suffix(":registry"))
-        {
-            asked.scopes.insert(scope.to_owned(), value.to_owned());
-            registries.push(value.to_owned());
-        }
-    }
-    for address in registries {
-        asked.upstreams.push(Seed {
-            ecosystem: Ecosystem::Npm,
-            address,
-            keyring: None,
-            explicit: false,
-        });
-    }
+    let config = ask_config(&program, &args, &mut asked)?;
     let root = local_root(&args);
     let global = is_global(&args)
         .then(|| config.get("prefix").and_then(|p| p.as_str()).map(PathBuf::from))
@@ -66,15 +37,57 @@ pub fn ask(command: &Command) -> Result<Asked, String> {
         Some(prefix) => prefix.join("lib/node_modules"),
         None => root.join("node_modules"),
     };
-    asked.installed = countersign_engine::account::installed_npm(&modules);
-    asked.account = Plan::Npm(NpmPlan { modules, root });
-    asked.npm_cache = config.get("cache").and_then(|c| c.as_str()).map(PathBuf::from);
+    let plan = NpmPlan { modules: vec![modules], root, ..NpmPlan::default() };
+    asked.installed = countersign_engine::account::installed_npm(&plan);
+    asked.account = Plan::Npm(plan);
     Ok(asked)
+}
+
+/// Registries, scopes and certificates of npm's configuration, which is given back.
+pub(super) fn ask_config(
+    program: &OsStr,
+    args: &[String],
+    asked: &mut Asked,
+) -> Result<serde_json::Value, String> {
+    let text = probe::output(program, &["config", "ls", "-l", "--json"])?;
+    let config: serde_json::Value = serde_json::from_str(&text)
+        .map_err(|e| format!("npm's configuration cannot be read: {e}"))?;
+    // The default registry stands first: it is where a name without a scope of its own comes from.
+    let mut registries: Vec<String> = option_values(args, "--registry", None);
+    if let Some(map) = config.as_object() {
+        registries.extend(map.get("registry").and_then(|r| r.as_str()).map(str::to_owned));
+        for (key, value) in map {
+            if let (Some(scope), Some(address)) = (key.strip_suffix(":registry"), value.as_str()) {
+                registries.push(address.to_owned());
+                asked.scopes.insert(scope.to_owned(), address.to_owned());
+            }
+        }
+        asked.roots.extend(map.get("cafile").and_then(|c| c.as_str()).map(PathBuf::from));
+    }
+    for a in args {
+        // `--@scope:registry=…` on the command line.
+        if let Some((key, value)) = a.split_once('=')
+            && let Some(scope) = key.strip_prefix("--").and_then(|k| k.strip_suffix(":registry"))
+        {
+            asked.scopes.insert(scope.to_owned(), value.to_owned());
+            registries.push(value.to_owned());
+        }
+    }
+    for address in registries {
+        asked.upstreams.push(Seed {
+            ecosystem: Ecosystem::Npm,
+            address,
+            keyring: None,
+            explicit: false,
+        });
+    }
+    asked.npm_cache = config.get("cache").and_then(|c| c.as_str()).map(PathBuf::from);
+    Ok(config)
 }
 
 /// Whether a word is an option that takes npm past the gate. npm takes any unambiguous beginning of
 /// an option's name for the option, and `--no-…` for its opposite.
-fn leads_away(word: &str) -> bool {
+pub(super) fn leads_away(word: &str) -> bool {
     // npm takes any number of dashes for two.
     let name = word.trim_start_matches('-');
     if name.len() == word.len() {
@@ -118,31 +131,9 @@ fn read_specs(command: &Command, args: &[String], asked: &mut Asked) -> bool {
     let words: Vec<&String> = args.iter().filter(|a| !a.starts_with('-') && **a != sub).collect();
     for word in &words {
         let spec = npm::classify_spec(word);
-        read_kind(spec.name.as_deref(), &spec.kind, word, asked);
+        read_kind(spec.name.as_deref(), &spec.kind, word, Path::new("."), asked);
     }
     !words.is_empty()
-}
-
-fn read_kind(name: Option<&str>, kind: &SpecKind, text: &str, asked: &mut Asked) {
-    match kind {
-        SpecKind::Exact(version) => {
-            asked.pins.extend(name.map(|n| Purl::new(Ecosystem::Npm, n, Some(version))));
-        }
-        SpecKind::LocalPath(path) => {
-            // A folder is the user's own project; an archive is somebody's package.
-            let path = Path::new(path.strip_prefix("file:").unwrap_or(path));
-            if !path.is_dir() {
-                asked.refused.get_or_insert(text.to_owned());
-            }
-        }
-        SpecKind::Alias { name, kind } => read_kind(Some(name), kind, text, asked),
-        SpecKind::Url(_) | SpecKind::Git(_) => asked.doors.push((
-            countersign_engine::shown_address(text),
-            "a direct address, known to no registry".to_owned(),
-            true,
-        )),
-        _ => {}
-    }
 }
 
 /// Pins of the project's lock file, and direct addresses among its dependencies.
@@ -176,16 +167,7 @@ fn read_project(root: &Path, lock_driven: bool, named: bool, asked: &mut Asked) 
         }
         break;
     }
-    let manifest = std::fs::read(root.join("package.json")).unwrap_or_default();
-    let Ok(json) = serde_json::from_slice::<serde_json::Value>(&manifest) else { return };
-    for section in ["dependencies", "devDependencies", "optionalDependencies"] {
-        let Some(map) = json.get(section).and_then(|s| s.as_object()) else { continue };
-        for (name, value) in map {
-            let Some(range) = value.as_str() else { continue };
-            let spec = npm::classify_spec(&format!("{name}@{range}"));
-            read_kind(Some(name), &spec.kind, &format!("{name}@{range}"), asked);
-        }
-    }
+    read_manifest(&root.join("package.json"), asked);
 }
 
 /// Leads npm to the gate.

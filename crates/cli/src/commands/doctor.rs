@@ -15,23 +15,18 @@ struct Line {
     detail: String,
 }
 
-struct NoMemory;
-
-impl clients::probe::Memory for NoMemory {
-    fn get(&mut self, _key: &str) -> Option<String> {
-        None
-    }
-    fn put(&mut self, _key: &str, _value: &str) {}
-}
-
 /// A harmless command of each client, by which it is recognised and asked.
-const CLIENTS: [&[&str]; 8] = [
+const CLIENTS: [&[&str]; 12] = [
     &["pip", "install"],
     &["uv", "pip", "install"],
     &["uvx", "tool"],
     &["pipx", "install"],
     &["poetry", "install"],
     &["npm", "install"],
+    &["npx", "thing"],
+    &["pnpm", "install"],
+    &["yarn", "install"],
+    &["bun", "install"],
     &["cargo", "fetch"],
     &["apt-get", "install"],
 ];
@@ -41,6 +36,11 @@ pub async fn doctor(context: &Context, json: bool) -> Result<u8, Failed> {
     let mut lines = Vec::new();
     for words in CLIENTS {
         diagnose_client(words, &mut lines).await?;
+    }
+    let state = context.state.clone();
+    let seen = tokio::task::spawn_blocking(move || super::setup::survey::survey(&state));
+    for s in seen.await.map_err(Failed::internal)? {
+        lines.push(Line { area: s.area, name: s.name, ok: s.ok, detail: s.detail });
     }
     diagnose_state(context, &mut lines).await;
     if json {
@@ -70,9 +70,10 @@ async fn diagnose_client(words: &[&str], lines: &mut Vec<Line>) -> Result<(), Fa
         return Ok(());
     };
     let command = Command::detect(&os).map_err(Failed::internal)?;
-    let asked = tokio::task::spawn_blocking(move || clients::ask(&command, &mut NoMemory))
-        .await
-        .map_err(Failed::internal)?;
+    let asked =
+        tokio::task::spawn_blocking(move || clients::ask(&command, &mut clients::probe::NoMemory))
+            .await
+            .map_err(Failed::internal)?;
     match asked {
         Err(e) => lines.push(Line { area: "client", name, ok: Some(false), detail: e }),
         Ok(asked) => {

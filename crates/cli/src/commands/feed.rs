@@ -3,7 +3,6 @@
 use crate::args::FeedCommand;
 use crate::context::{Context, Failed, now};
 use crate::print;
-use countersign_core::Sha256Digest;
 use countersign_engine::feeds::Feeds;
 use countersign_engine::store::{Feed, Store};
 use std::path::{Path, PathBuf};
@@ -17,12 +16,17 @@ pub fn place(state: &Path, feed: &Feed) -> PathBuf {
     }
 }
 
-fn is_remote(feed: &Feed) -> bool {
+/// Whether a feed is fetched from an address.
+pub fn is_remote(feed: &Feed) -> bool {
     feed.location.starts_with("http")
 }
 
 /// Runs a feed subcommand.
 pub async fn feed(context: &Context, command: FeedCommand) -> Result<u8, Failed> {
+    if let FeedCommand::Index { folder, places } = command {
+        Feeds::open(&folder, &places, now()).map_err(Failed::usage)?;
+        return Ok(0);
+    }
     let (store, made) = context.open_or_init().await?;
     if let Some(text) = made {
         print::error_line(&format!("countersign: {text}"));
@@ -38,6 +42,8 @@ pub async fn feed(context: &Context, command: FeedCommand) -> Result<u8, Failed>
             show(context, &store, false).await
         }
         FeedCommand::List(args) => show(context, &store, args.json).await,
+        // Answered above, without a store.
+        FeedCommand::Index { .. } => Ok(0),
         FeedCommand::Remove { name } => {
             if store.remove_feed(&name).await? {
                 print::line(&format!("removed {name}"));
@@ -97,35 +103,92 @@ fn default_name(location: &str) -> String {
         .collect()
 }
 
-/// Fetches a feed with an address. What was there stays until the new one is whole and readable.
-async fn fetch(context: &Context, store: &Store, feed: Feed) -> Result<(), Failed> {
+/// Opens feeds; an index that has to be built first is built by a process of its own. Building takes
+/// hundreds of megabytes, which a process that lives on would not give back.
+pub async fn open_apart(folder: PathBuf, places: Vec<PathBuf>) -> Result<Option<Feeds>, String> {
+    let look = {
+        let (folder, places) = (folder.clone(), places.clone());
+        move || Feeds::is_built(&folder, &places)
+    };
+    let built = tokio::task::spawn_blocking(look).await.map_err(|e| e.to_string())?;
+    if !places.is_empty() && !built.map_err(|e| e.to_string())? {
+        build_apart(&folder, &places).await?;
+    }
+    let open = move || Feeds::open(&folder, &places, now());
+    let opened = tokio::task::spawn_blocking(open).await.map_err(|e| e.to_string())?;
+    opened.map_err(|e| e.to_string())
+}
+
+async fn build_apart(folder: &Path, places: &[PathBuf]) -> Result<(), String> {
+    // This very program, also when another version has taken its place on the disk since.
+    let running = Path::new("/proc/self/exe");
+    let own = match running.exists() {
+        true => running.to_path_buf(),
+        false => std::env::current_exe().map_err(|e| e.to_string())?,
+    };
+    let output = tokio::process::Command::new(own)
+        .args(["feed", "index"])
+        .arg(folder)
+        .args(places)
+        .stdin(std::process::Stdio::null())
+        .kill_on_drop(true)
+        .output()
+        .await
+        .map_err(|e| format!("the feeds' index cannot be built: {e}"))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(&output.stderr);
+    let said = said.trim().trim_start_matches("countersign: ");
+    Err(if said.is_empty() {
+        format!("the feeds' index was not built: {}", output.status)
+    } else {
+        said.to_owned()
+    })
+}
+
+/// Largest feed, in bytes.
+const MAX_FEED: u64 = 2 << 30;
+
+/// Fetches a feed with an address; whether there was something new. What was there stays until the
+/// new one is whole and readable.
+pub async fn fetch(context: &Context, store: &Store, feed: Feed) -> Result<bool, Failed> {
     let url = url::Url::parse(&feed.location).map_err(|e| {
         Failed::usage(format!("feed `{}`: its address cannot be read: {e}", feed.name))
     })?;
     let target = place(&context.state, &feed);
     let folder = target.parent().unwrap_or(&context.state).to_path_buf();
     std::fs::create_dir_all(&folder).map_err(Failed::internal)?;
-    let bytes = countersign_engine::fetch_document(&url, 1 << 30).await.map_err(|e| Failed {
+    let staged = tempfile::Builder::new()
+        .prefix(&format!(".{}.", feed.name))
+        .suffix(".zip")
+        .tempfile_in(&folder)
+        .map_err(Failed::internal)?
+        .into_temp_path();
+    let etag = feed.etag.as_deref().filter(|_| target.is_file());
+    let got = countersign_engine::download(&url, etag, &staged, MAX_FEED).await;
+    let got = got.map_err(|e| Failed {
         message: format!("feed `{}`: {e}; what was there before stays in use", feed.name),
         code: crate::exit::UPSTREAM,
     })?;
-    let staged = folder.join(format!(".{}.zip", feed.name));
-    std::fs::write(&staged, &bytes).map_err(Failed::internal)?;
-    let (index_folder, place) = (context.state.join("feeds/checked"), staged.clone());
-    let checked = tokio::task::spawn_blocking(move || Feeds::open(&index_folder, &[place], now()));
-    if let Err(e) = checked.await.map_err(Failed::internal)? {
-        let _ = std::fs::remove_file(&staged);
+    let Some(got) = got else {
+        store.put_feed(&Feed { last_synced: Some(now()), ..feed }).await?;
+        return Ok(false);
+    };
+    let checked = open_apart(context.state.join("feeds/checked"), vec![staged.to_path_buf()]).await;
+    if let Err(e) = checked {
         return Err(Failed::usage(format!("{e}; what was there before stays in use")));
     }
-    std::fs::rename(&staged, &target).map_err(Failed::internal)?;
+    staged.persist(&target).map_err(Failed::internal)?;
     store
         .put_feed(&Feed {
             last_synced: Some(now()),
-            sha256: Some(Sha256Digest::of(&bytes)),
+            sha256: Some(got.sha256),
+            etag: got.etag,
             ..feed
         })
         .await?;
-    Ok(())
+    Ok(true)
 }
 
 async fn show(context: &Context, store: &Store, json: bool) -> Result<u8, Failed> {

@@ -11,5 +11,6 @@ pub mod recall;
 pub mod receipt;
 pub mod serve;
 pub mod setup;
+pub mod token;
 pub mod verify;
 pub mod waive;

@@ -76,6 +76,21 @@ fn print_rule(r: &RuleInfo) {
     }
 }
 
+/// The test cases in files and folders.
+pub fn read_cases(files: &[PathBuf]) -> Result<Vec<PolicyFile>, Failed> {
+    let mut cases: Vec<PolicyFile> = Vec::new();
+    for file in files {
+        if file.is_dir() {
+            cases.extend(read_policy_files(file)?);
+        } else {
+            let text = std::fs::read_to_string(file)
+                .map_err(|e| Failed::usage(format!("`{}` cannot be read: {e}", file.display())))?;
+            cases.push(PolicyFile::new(file.display().to_string(), text));
+        }
+    }
+    Ok(cases)
+}
+
 fn test(context: &Context, name: &str, files: Vec<PathBuf>) -> Result<u8, Failed> {
     let set = context.policy(name)?;
     let files = if files.is_empty() {
@@ -88,17 +103,7 @@ fn test(context: &Context, name: &str, files: Vec<PathBuf>) -> Result<u8, Failed
     } else {
         files
     };
-    let mut cases: Vec<PolicyFile> = Vec::new();
-    for file in files {
-        if file.is_dir() {
-            cases.extend(read_policy_files(&file)?);
-        } else {
-            let text = std::fs::read_to_string(&file)
-                .map_err(|e| Failed::usage(format!("`{}` cannot be read: {e}", file.display())))?;
-            cases.push(PolicyFile::new(file.display().to_string(), text));
-        }
-    }
-    let outcomes = run_tests(&set, &cases);
+    let outcomes = run_tests(&set, &read_cases(&files)?);
     if outcomes.is_empty() {
         return Err(Failed::usage("there are no cases in these files"));
     }

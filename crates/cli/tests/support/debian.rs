@@ -20,7 +20,7 @@ pub struct Debian<'u> {
 struct State {
     packages: String,
     sources: String,
-    /// Seconds after its date at which a Release ends.
+    /// Seconds from now at which a Release ends.
     valid_for: Option<i64>,
     /// The date of the newest Release.
     newest: i64,
@@ -93,22 +93,17 @@ impl<'u> Debian<'u> {
         let lines = |files: &[(String, Vec<u8>)]| -> String {
             files.iter().map(|(n, b)| format!(" {} {} {n}\n", sha256(b), b.len())).collect()
         };
-        let weak = |files: &[(String, Vec<u8>)]| -> String {
-            files.iter().map(|(n, b)| format!(" {} {} {n}\n", "0".repeat(32), b.len())).collect()
-        };
         let dsc = format!(
             "Format: 3.0 (quilt)\nSource: {name}\nBinary: {name}\nArchitecture: all\nVersion: {version}\n\
-             Maintainer: Test <test@example.org>\nChecksums-Sha256:\n{}Files:\n{}",
-            lines(&files),
-            weak(&files)
+             Maintainer: Test <test@example.org>\nChecksums-Sha256:\n{}",
+            lines(&files)
         );
         let dsc = self.key.clearsign(&dsc);
         let all = [&[(format!("{name}_{version}.dsc"), dsc)][..], &files].concat();
         let folder = Self::pool(&format!("{name}_"));
         let paragraph = format!(
             "Package: {name}\nBinary: {name}\nVersion: {version}\nMaintainer: Test <test@example.org>\n\
-             Architecture: all\nFormat: 3.0 (quilt)\nFiles:\n{}Checksums-Sha256:\n{}Directory: {}\n\n",
-            weak(&all),
+             Architecture: all\nFormat: 3.0 (quilt)\nChecksums-Sha256:\n{}Directory: {}\n\n",
             lines(&all),
             folder.rsplit_once('/').unwrap().0
         );
@@ -120,7 +115,18 @@ impl<'u> Debian<'u> {
         self
     }
 
-    /// From now on a Release ends that many seconds after its date.
+    /// Every path at which the upstream serves the list of packages.
+    pub fn list_paths(&self) -> Vec<String> {
+        let text = self.state.lock().unwrap().packages.clone();
+        let folder = format!("{DISTS}/main/binary-amd64");
+        let all = [("Packages", text.clone().into_bytes()), ("Packages.gz", gz(&text))];
+        let paths = |(name, bytes): &(&str, Vec<u8>)| {
+            [format!("{folder}/{name}"), format!("{folder}/by-hash/SHA256/{}", sha256(bytes))]
+        };
+        all.iter().flat_map(paths).collect()
+    }
+
+    /// From now on a Release ends that many seconds after it is published.
     pub fn valid_for(&self, seconds: i64) -> &Self {
         self.state.lock().unwrap().valid_for = Some(seconds);
         self.publish();
@@ -174,9 +180,9 @@ impl<'u> Debian<'u> {
             .iter()
             .map(|(name, bytes)| format!(" {} {} {name}\n", sha256(bytes), bytes.len()))
             .collect();
-        let ends = valid_for.map_or_else(String::new, |s| {
-            format!("Valid-Until: {}\n", rfc2822(date + s))
-        });
+        let now = jiff::Timestamp::now().as_second();
+        let ends =
+            valid_for.map_or_else(String::new, |s| format!("Valid-Until: {}\n", rfc2822(now + s)));
         let release = format!(
             "Origin: Test\nLabel: Test\nSuite: {suite}\nCodename: {suite}-name\nDate: {}\n{ends}Acquire-By-Hash: yes\n\
              Architectures: amd64 all\nComponents: main\nSHA256:\n{lines}",

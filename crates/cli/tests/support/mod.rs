@@ -1,8 +1,10 @@
 //! What the tests of the real binary share: a sandbox for each run, clients, an upstream, registries.
 
 pub mod archives;
+pub mod node;
 pub mod registries;
 pub mod server;
+pub mod serving;
 
 use serde_json::Value;
 use std::ffi::OsString;

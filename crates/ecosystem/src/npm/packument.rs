@@ -183,22 +183,26 @@ impl Packument {
         }
     }
 
-    /// Says why versions that are not in the document cannot be had: npm shows the message to whoever
-    /// names one of them exactly (`policyRestrictions`, as npm-pick-manifest reads it).
-    pub fn restrict(&mut self, refused: &[(&str, String)]) {
+    /// Says why versions that are not in the document cannot be had (`policyRestrictions`): npm takes
+    /// one of these only when nothing else fits, and then shows the message instead. `refused` has
+    /// the versions in the document's order, each with its reason.
+    pub fn restrict(&mut self, refused: &[(String, String)]) {
         if refused.is_empty() {
             return;
         }
+        // npm-pick-manifest compares these as it does the versions that there are.
+        let manifest = |version: &str, why: &str| {
+            let mut out = Map::new();
+            out.insert("name".to_owned(), self.name.as_str().into());
+            out.insert("version".to_owned(), version.into());
+            out.insert("reason".to_owned(), why.into());
+            Value::Object(out)
+        };
         let versions: Map<String, Value> =
-            refused.iter().map(|(v, why)| ((*v).to_owned(), Value::from(why.as_str()))).collect();
-        let shown = refused.iter().rev().take(RESTRICTIONS_TOLD);
-        let mut message: Vec<String> = shown.map(|(v, why)| format!("{v}: {why}")).collect();
-        if refused.len() > RESTRICTIONS_TOLD {
-            message.push(format!("and {} more", refused.len() - RESTRICTIONS_TOLD));
-        }
+            refused.iter().map(|(v, why)| (v.clone(), manifest(v, why))).collect();
         let mut restrictions = Map::new();
         restrictions.insert("versions".to_owned(), Value::Object(versions));
-        restrictions.insert("message".to_owned(), message.join("\n").into());
+        restrictions.insert("message".to_owned(), told(refused).into());
         self.document.insert("policyRestrictions".to_owned(), Value::Object(restrictions));
     }
 
@@ -235,8 +239,27 @@ impl Packument {
     }
 }
 
-/// How many refused versions a message names; the last of a document are by custom the newest.
+/// How many lines a message about refused versions has.
 const RESTRICTIONS_TOLD: usize = 12;
+
+/// One line for each run of versions with the same reason, the last first: by custom the newest.
+fn told(refused: &[(String, String)]) -> String {
+    let runs: Vec<&[(String, String)]> = refused.chunk_by(|a, b| a.1 == b.1).collect();
+    let line = |run: &&[(String, String)]| {
+        let (first, last) = (run.first()?, run.last()?);
+        Some(match run.len() {
+            1 => format!("{}: {}", first.0, first.1),
+            n => format!("{} to {} ({n} versions): {}", first.0, last.0, first.1),
+        })
+    };
+    let mut lines: Vec<String> =
+        runs.iter().rev().take(RESTRICTIONS_TOLD).filter_map(line).collect();
+    let untold: usize = runs.iter().rev().skip(RESTRICTIONS_TOLD).map(|run| run.len()).sum();
+    if untold > 0 {
+        lines.push(format!("and {untold} older versions"));
+    }
+    lines.join("\n")
+}
 
 /// What a manifest keeps in the short form.
 const ABBREVIATED: [&str; 21] = [

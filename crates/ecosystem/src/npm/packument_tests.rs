@@ -161,7 +161,7 @@ fn the_short_form_has_what_installing_needs() {
     value["versions"]["2.0.0"]["dependencies"] = json!({"other": "^1"});
     value["versions"]["2.0.0"]["readme"] = "long".into();
     let mut packument = parse(&value).unwrap();
-    packument.restrict(&[("9.0.0", "refused: too new".to_owned())]);
+    packument.restrict(&[("9.0.0".to_owned(), "refused: too new".to_owned())]);
     let short: Value = serde_json::from_slice(&packument.to_abbreviated_bytes()).unwrap();
     let top: Vec<&str> = short.as_object().unwrap().keys().map(String::as_str).collect();
     assert_eq!(top, ["name", "dist-tags", "policyRestrictions", "modified", "versions"]);
@@ -182,16 +182,18 @@ fn refused_versions_are_told_with_their_reasons() {
     let mut packument = parse(&document(&["1.0.0"], "1.0.0")).unwrap();
     packument.restrict(&[]);
     assert!(!String::from_utf8(packument.to_bytes()).unwrap().contains("policyRestrictions"));
-    let refused: Vec<(String, String)> =
-        (0..20).map(|i| (format!("2.0.{i}"), format!("because {i}"))).collect();
-    let refused: Vec<(&str, String)> =
-        refused.iter().map(|(v, why)| (v.as_str(), why.clone())).collect();
+    let mut refused: Vec<(String, String)> =
+        (0..20).map(|i| (format!("2.0.{i}"), format!("because {}", i / 2))).collect();
+    refused.extend((0..4).map(|i| (format!("1.0.{i}"), format!("why {i}"))));
     packument.restrict(&refused);
     let full: Value = serde_json::from_slice(&packument.to_bytes()).unwrap();
     let restrictions = &full["policyRestrictions"];
-    assert_eq!(restrictions["versions"].as_object().unwrap().len(), 20);
-    assert_eq!(restrictions["versions"]["2.0.3"], "because 3");
+    assert_eq!(restrictions["versions"].as_object().unwrap().len(), 24);
+    let of = &restrictions["versions"]["2.0.3"];
+    assert_eq!((&of["name"], &of["version"]), (&"demo".into(), &"2.0.3".into()));
+    assert_eq!(of["reason"], "because 1");
     let message = restrictions["message"].as_str().unwrap();
-    assert!(message.starts_with("2.0.19: because 19\n"), "{message}");
-    assert!(message.ends_with("and 8 more"), "{message}");
+    assert!(message.starts_with("1.0.3: why 3\n1.0.2: why 2\n"), "{message}");
+    assert!(message.contains("\n2.0.18 to 2.0.19 (2 versions): because 9\n"), "{message}");
+    assert!(message.ends_with("and 4 older versions"), "{message}");
 }

@@ -4,18 +4,23 @@
 //! found is compared with the manifests and digests of admitted artifacts.
 
 mod cargo;
+mod node_compare;
+mod node_tree;
 mod npm;
+mod pnp;
 mod python;
 mod seeds;
+mod shim;
 
 pub use npm::installed as installed_npm;
 pub use python::installed as installed_python;
+pub use shim::shim_lines;
 
 use crate::engine::Engine;
 use countersign_core::{Ecosystem, Purl, Sha256Digest, Verdict};
 use serde::Serialize;
-use std::collections::{BTreeMap, HashMap};
-use std::path::PathBuf;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::{Path, PathBuf};
 
 /// Where a client leaves what it installs.
 #[derive(Debug, Clone, Default)]
@@ -25,7 +30,7 @@ pub enum Plan {
     Nothing,
     /// Python environments and download folders.
     Python(PythonPlan),
-    /// A `node_modules` tree.
+    /// `node_modules` trees and yarn's zips.
     Npm(NpmPlan),
     /// A cargo lock file and cargo's cache.
     Cargo(CargoPlan),
@@ -56,13 +61,61 @@ pub struct Seeds {
     pub files: Vec<(String, Vec<u8>)>,
 }
 
-/// Where npm installs to.
-#[derive(Debug, Clone)]
+/// Where npm, pnpm, yarn and bun install to.
+#[derive(Debug, Clone, Default)]
 pub struct NpmPlan {
-    /// The `node_modules` folder.
-    pub modules: PathBuf,
-    /// The project's folder.
+    /// The project's folder; paths are shown from there.
     pub root: PathBuf,
+    /// `node_modules` folders.
+    pub modules: Vec<PathBuf>,
+    /// Folders below which `node_modules` folders are looked for.
+    pub search: Vec<PathBuf>,
+    /// The same, in the folder of the run, which is known only when it is made.
+    pub search_in_run: Vec<PathBuf>,
+    /// Stores outside of the project: a link into one leads to what is installed.
+    pub stores: Vec<PathBuf>,
+    /// The folder of what yarn unpacks beside its zips.
+    pub unplugged: Option<PathBuf>,
+    /// Plug'n'Play's table of what is loaded from where (`.pnp.cjs`).
+    pub pnp: Option<PathBuf>,
+    /// A folder of the run all of whose zips are compared.
+    pub zips_in_run: Option<PathBuf>,
+    /// Whether the client takes contents from a store of its own: what was not asked for is then
+    /// judged when it is found.
+    pub late: bool,
+    /// Whether something has to be there when something was admitted.
+    pub expected: bool,
+    /// yarn's lock file, which says what it patches.
+    pub lock: Option<PathBuf>,
+    /// Packages that the project takes from folders of this machine, by name.
+    pub local: Vec<String>,
+    /// What the client's program shims consist of ([`shim_lines`]).
+    pub shims: BTreeSet<String>,
+}
+
+impl NpmPlan {
+    /// The packages that yarn patches, by what its lock file says now: `"name@patch:…"`.
+    fn patched_names(&self) -> BTreeSet<String> {
+        let read = |p: &PathBuf| std::fs::read_to_string(p).ok();
+        let text = self.lock.as_ref().and_then(read).unwrap_or_default();
+        let lines = text.lines().filter_map(|l| l.trim().strip_prefix("resolution: \""));
+        lines.filter_map(|l| Some(l.split_once("@patch:")?.0.to_owned())).collect()
+    }
+
+    /// A path for people: from the project's folder, where it lies there.
+    fn shown(&self, path: &Path) -> String {
+        path.strip_prefix(&self.root).unwrap_or(path).display().to_string()
+    }
+}
+
+impl Plan {
+    /// Fills in the places that lie in the folder of the run.
+    pub fn settle(&mut self, run: &Path) {
+        if let Self::Npm(plan) = self {
+            plan.search.extend(plan.search_in_run.drain(..).map(|p| run.join(p)));
+            plan.zips_in_run = plan.zips_in_run.take().map(|p| run.join(p));
+        }
+    }
 }
 
 /// What cargo used.
@@ -118,6 +171,7 @@ pub struct Snapshot {
     python: python::Sites,
     files: HashMap<PathBuf, (u64, i64)>,
     npm: npm::Tree,
+    zips: pnp::Used,
     failed: bool,
 }
 
@@ -134,7 +188,9 @@ impl Engine {
                 files: list_files(&p.downloads),
                 ..Snapshot::default()
             },
-            Plan::Npm(p) => Snapshot { npm: npm::look(&p.modules), ..Snapshot::default() },
+            Plan::Npm(p) => {
+                Snapshot { npm: npm::look(p), zips: pnp::used(p), ..Snapshot::default() }
+            }
             Plan::Debian(p) => {
                 Snapshot { files: list_files(p.downloads.as_slice()), ..Snapshot::default() }
             }
@@ -158,7 +214,7 @@ impl Engine {
                 self.account_downloads(&p.downloads, &before.files, &mut account).await;
                 account
             }
-            Plan::Npm(p) => self.account_npm(p, &before.npm).await,
+            Plan::Npm(p) => self.account_npm(p, &before.npm, &before.zips).await,
             Plan::Cargo(p) => self.account_cargo(p, &before.python).await,
             Plan::Debian(p) => {
                 let mut account = Account::default();

@@ -7,7 +7,7 @@
 //! A long-lived gateway has no apt beside it and keeps the lists itself: see
 //! [`crate::serving`].
 
-mod table;
+pub(crate) mod table;
 pub(crate) mod tables;
 
 use crate::engine::Engine;
@@ -432,6 +432,8 @@ pub(crate) fn named_keyring(text: &str) -> io::Result<Option<Vec<u8>>> {
     for path in text.split([',', ' ']).filter(|p| p.starts_with('/')) {
         let named = |e: io::Error| io::Error::new(e.kind(), format!("`{path}`: {e}"));
         out.extend(std::fs::read(path).map_err(named)?);
+        // A binary keyring ends without a line end, and the next may be in ASCII armour.
+        out.push(b'\n');
     }
     Ok(Some(out).filter(|o| !o.is_empty()))
 }
@@ -453,6 +455,7 @@ fn read_default_keyrings() -> io::Result<Vec<u8>> {
     let mut out = Vec::new();
     for path in files.keys() {
         out.extend(std::fs::read(path)?);
+        out.push(b'\n');
     }
     Ok(out)
 }

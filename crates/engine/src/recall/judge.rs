@@ -1,7 +1,7 @@
 //! One admitted artifact, judged again: its own facts as they were stored, all else as it is now.
 
 use crate::config::Config;
-use crate::facts::FeedPackage;
+use crate::facts::{FeedPackage, asked_as};
 use crate::grounds::Grounds;
 use crate::http_client::Failure;
 use crate::upstream::{THIS_MACHINE, Upstream};
@@ -60,12 +60,8 @@ impl<'g> Judge<'g> {
         let mut facts: ArtifactFacts =
             serde_json::from_str(stored).map_err(|e| Unjudged::Facts(e.to_string()))?;
         self.ask_feeds(&mut facts.version).map_err(Unjudged::Feeds)?;
-        let lists = &self.grounds.lists;
-        let purl = &facts.version.purl;
-        facts.version.denied = lists.denies(purl);
-        facts.version.allowed = lists.allows(purl);
         if let Some(upstream) = self.upstream(&facts.version) {
-            facts.version.reservation = lists.reservation(purl, &upstream);
+            self.grounds.apply_lists(&mut facts.version, &upstream);
         }
         let decision =
             self.grounds.policy.decide_artifact(&facts, &self.grounds.waivers, self.context);
@@ -77,21 +73,14 @@ impl<'g> Judge<'g> {
 
     fn ask_feeds(&mut self, facts: &mut VersionFacts) -> Result<(), Failure> {
         let ecosystem = facts.purl.ecosystem();
-        let (name, version, release) = match &facts.advised_as {
-            Some(a) => (a.name.clone(), a.version.clone(), a.release.clone()),
-            None if ecosystem == Ecosystem::Debian => {
-                // An earlier version of the gate did not keep the source package: what was found
-                // then still counts, and that nobody asked again is said.
-                if !matches!(facts.advisories.outcome, Outcome::NotDone { .. }) {
-                    let because = "the source package was not recorded when it was admitted";
-                    facts.advisories = Check::not_done("advisories", because);
-                }
-                return Ok(());
+        let Some((name, version, release)) = asked_as(facts) else {
+            // An earlier version of the gate did not keep the source package: what was found then
+            // still counts, and that nobody asked again is said.
+            if !matches!(facts.advisories.outcome, Outcome::NotDone { .. }) {
+                let because = "the source package was not recorded when it was admitted";
+                facts.advisories = Check::not_done("advisories", because);
             }
-            None => {
-                let version = facts.purl.version().unwrap_or("").to_owned();
-                (facts.purl.name().to_owned(), version, None)
-            }
+            return Ok(());
         };
         let key = (ecosystem, name, release);
         if !self.asked.contains_key(&key) {

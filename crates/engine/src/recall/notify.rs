@@ -4,32 +4,18 @@
 use super::RecallReport;
 use crate::engine::Engine;
 use http::{HeaderMap, HeaderValue, Method, header};
-use serde::Deserialize;
 use std::process::Stdio;
 use std::time::Duration;
 use tokio::io::AsyncWriteExt as _;
 use url::Url;
 
 /// `[recall]` of the configuration: who is told when something is recalled.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+#[derive(Debug, Clone, Default)]
 pub struct RecallConfig {
     /// A program and its arguments; it gets the recall as JSON on its standard input.
-    #[serde(default)]
     pub command: Vec<String>,
     /// An http or https address that the JSON is posted to.
-    #[serde(default, deserialize_with = "web_address")]
     pub webhook: Option<Url>,
-}
-
-fn web_address<'de, D: serde::Deserializer<'de>>(d: D) -> Result<Option<Url>, D::Error> {
-    let url = Option::<Url>::deserialize(d)?;
-    match url {
-        Some(url) if !matches!(url.scheme(), "http" | "https") || !url.has_host() => {
-            Err(serde::de::Error::custom("`webhook` is not an http or https address"))
-        }
-        url => Ok(url),
-    }
 }
 
 /// How long a command may take.

@@ -2,8 +2,11 @@
 
 use super::*;
 use crate::config::{Config, Lists};
-use crate::engine::Setup;
+use crate::engine::{Serving, Setup};
 use crate::feeds::Feeds;
+use crate::index::FileRef;
+use crate::pipeline::Outcome;
+use crate::upstream::Upstream;
 use countersign_core::{
     AdvisedAs, Age, ArtifactFacts, Check, Claim, Decision, Digests, Ecosystem, Evidence,
     EvidenceState, FiredRule, ProofClass, Purl, ReasonCode, Reservation, Sha256Digest, Timestamp,
@@ -54,6 +57,10 @@ impl House {
     }
 
     async fn engine_with(&self, policy: &str, config: &str) -> Engine {
+        self.open(policy, config, None).await
+    }
+
+    async fn open(&self, policy: &str, config: &str, serving: Option<Serving>) -> Engine {
         let (config, lists) = Config::parse("countersign.toml", config).unwrap();
         Engine::open(Setup {
             store: self.store.clone(),
@@ -71,7 +78,7 @@ impl House {
             installed: Vec::new(),
             client: String::new(),
             debian: Vec::new(),
-            serving: None,
+            serving,
         })
         .await
         .unwrap()
@@ -579,4 +586,29 @@ async fn wait_for(house: &House, name: &str) {
         tokio::time::sleep(std::time::Duration::from_millis(100)).await;
     }
     panic!("{name} was not recalled");
+}
+
+#[tokio::test]
+async fn a_file_of_an_index_that_was_judged_before_is_judged_on_the_present_grounds() {
+    let house = House::new().await;
+    let engine = house.open("baseline", "", Some(Serving::default())).await;
+    let upstream = Upstream::new(Ecosystem::Npm, "http://127.0.0.1:1/").unwrap();
+    let file = std::sync::Arc::new(FileRef {
+        facts: facts("b").version,
+        file_name: "b-1.0.0.tgz".into(),
+        url: upstream.base.join("b/-/b-1.0.0.tgz").unwrap(),
+        expected: Vec::new(),
+        size: None,
+        attestations: None,
+        evidence: Vec::new(),
+        upstream: std::sync::Arc::new(upstream),
+        next_admissible: None,
+    });
+    house.list("MAL-1", "npm", "b", &[]);
+    let feeds = std::sync::Arc::new(house.feeds());
+    engine.replace_grounds(|g| g.feeds = Some(feeds));
+    match engine.admit(file, http::HeaderMap::new()).await {
+        Outcome::Refused(r) => assert_eq!(r.reason(), ReasonCode::KnownMalicious),
+        Outcome::Admitted(_) => panic!("released on what an old feed said"),
+    }
 }

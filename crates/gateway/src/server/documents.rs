@@ -35,7 +35,7 @@ pub(super) struct Packed {
 impl Prepared {
     /// Puts the root of the registry into a document. What it costs grows with the document: for
     /// large ones this is not for the threads that answer.
-    pub(super) fn new(document: Document, route: &Route, root: &str, login: bool) -> Self {
+    pub(super) fn new(document: Document, route: &Route, root: &str) -> Self {
         let value = |text: Option<String>| text.and_then(|t| HeaderValue::from_str(&t).ok());
         // A registry's own dates tell nothing of what is left of its document here; only Debian's
         // files are passed on as they are.
@@ -51,9 +51,6 @@ impl Prepared {
             );
         }
         body = with_root(body, route, root);
-        if login && status == StatusCode::OK && matches!(route, Route::CargoConfig { .. }) {
-            body = with_login(body);
-        }
         Self {
             status,
             content_type: value(document.content_type),
@@ -169,17 +166,6 @@ fn with_root(body: Bytes, route: &Route, root: &str) -> Bytes {
     }
 }
 
-/// Tells cargo to show its token for everything (`auth-required`, RFC 3139).
-fn with_login(body: Bytes) -> Bytes {
-    match serde_json::from_slice::<serde_json::Value>(&body) {
-        Ok(serde_json::Value::Object(mut map)) => {
-            map.insert("auth-required".into(), true.into());
-            serde_json::Value::Object(map).to_string().into()
-        }
-        _ => body,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -206,12 +192,12 @@ mod tests {
                 "https://gate.example/debian/b%2Fd",
             ),
         ] {
-            let p = Prepared::new(document(&text), &route, "https://gate.example", false);
+            let p = Prepared::new(document(&text), &route, "https://gate.example");
             let want = format!("<a href=\"{root}/files/flask/a.whl\">a</a> {root}");
             assert_eq!(p.bytes.body, want.as_bytes(), "{route:?}");
         }
         let raw = Document::ok("x", vec![0xff, 0xfe]);
-        let p = Prepared::new(raw, &project(View::All), "https://gate.example", false);
+        let p = Prepared::new(raw, &project(View::All), "https://gate.example");
         assert_eq!(p.bytes.body, &[0xff, 0xfe][..]);
     }
 
@@ -219,7 +205,7 @@ mod tests {
     fn every_representation_has_a_tag_of_its_own() {
         let text = "<a>flask</a>".repeat(1000);
         let route = project(View::All);
-        let p = Prepared::new(document(&text), &route, "http://a.example", false);
+        let p = Prepared::new(document(&text), &route, "http://a.example");
         assert!(p.is_worth_packing());
         let mut tags = vec![p.bytes.etag.clone()];
         for coding in [Coding::Gzip, Coding::Brotli, Coding::Zstd] {
@@ -228,12 +214,8 @@ mod tests {
             assert_eq!(unpack(coding, &packed.body), text.as_bytes());
             tags.push(packed.etag);
         }
-        let other = Prepared::new(
-            document(&text.replace("flask", STAND_IN)),
-            &route,
-            "http://b.example",
-            false,
-        );
+        let other =
+            Prepared::new(document(&text.replace("flask", STAND_IN)), &route, "http://b.example");
         tags.push(other.bytes.etag);
         for (i, tag) in tags.iter().enumerate() {
             assert!(!tags.iter().skip(i + 1).any(|t| t == tag), "{tags:?}");
@@ -259,17 +241,7 @@ mod tests {
     fn an_upstream_that_wants_a_login_does_not_ask_the_client() {
         let mut d = Document::error(StatusCode::UNAUTHORIZED, "log in\n");
         d.www_authenticate = Some("Basic realm=\"x\"".into());
-        let p = Prepared::new(d, &project(View::All), "http://a.example", true);
+        let p = Prepared::new(d, &project(View::All), "http://a.example");
         assert_eq!(p.status, StatusCode::BAD_GATEWAY);
-    }
-
-    #[test]
-    fn cargo_is_told_to_log_in_where_tokens_are_wanted() {
-        let route = Route::CargoConfig { view: View::All };
-        let config = format!("{{\"dl\":\"{STAND_IN}/dl\"}}");
-        let p = |login| Prepared::new(document(&config), &route, "http://a.example", login);
-        assert_eq!(p(false).bytes.body, &br#"{"dl":"http://a.example/cargo/dl"}"#[..]);
-        let with = r#"{"dl":"http://a.example/cargo/dl","auth-required":true}"#;
-        assert_eq!(p(true).bytes.body, with.as_bytes());
     }
 }

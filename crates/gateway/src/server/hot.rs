@@ -140,6 +140,11 @@ impl Hot {
         self.answers.insert(key, Arc::new(Kept { what, keep }));
     }
 
+    /// Keeps an answer no longer.
+    pub(super) fn forget(&self, key: &Key) {
+        self.answers.remove(key);
+    }
+
     /// Remembers that answers to this cannot be kept.
     pub(super) fn note_passing(&self, key: Key, generation: u64) {
         let keep = Keep { until: Instant::now() + PASSING, generation };

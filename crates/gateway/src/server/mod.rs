@@ -65,7 +65,8 @@ pub(crate) struct Shared {
     debian: Vec<Arc<Upstream>>,
     hot: Arc<Hot>,
     artifacts: ArtifactMemory,
-    cache_control: CacheControl,
+    /// For answers to everybody, and for those that only a token opens.
+    cache_control: [CacheControl; 2],
     counters: Counters,
     ids: RequestIds,
     on_fetch: Option<FetchHook>,
@@ -78,6 +79,11 @@ impl Shared {
     /// Whether clients have to show a token.
     fn wants_login(&self) -> bool {
         !self.tokens.read().is_empty()
+    }
+
+    fn cache_control(&self) -> &CacheControl {
+        let [open, private] = &self.cache_control;
+        if self.wants_login() { private } else { open }
     }
 }
 
@@ -107,6 +113,14 @@ pub enum ServerError {
     /// The system has no randomness to give.
     #[error("no random numbers can be had: {0}")]
     Random(io::Error),
+}
+
+/// Checks that a certificate and its key can be used together, without a server.
+///
+/// # Errors
+/// When they cannot be read or do not belong together.
+pub fn check_tls(files: &TlsFiles) -> Result<(), TlsError> {
+    Reloading::open(files.clone()).map(drop)
 }
 
 /// How a server ended.
@@ -149,6 +163,7 @@ impl Server {
             return Err(ServerError::NoAddress);
         }
         check_public(options.public_url.as_ref())?;
+        connection::raise_descriptors();
         let answers: Arc<dyn Answers> = Arc::new(answers);
         let upstreams = answers.upstreams();
         let kinds = kinds(&upstreams)?;
@@ -176,7 +191,7 @@ impl Server {
             http: connection::builder(&options.limits),
             tls,
             origins,
-            cache_control: CacheControl::new(!options.tokens.is_empty()),
+            cache_control: [false, true].map(CacheControl::new),
             tokens: RwLock::new(options.tokens.into()),
             kinds,
             debian: debian.cloned().collect(),

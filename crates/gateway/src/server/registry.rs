@@ -55,7 +55,7 @@ const RETRY_AFTER: HeaderValue = HeaderValue::from_static("10");
 
 /// Answers a request to a registry.
 pub(super) async fn answer(shared: &Arc<Shared>, asked: &Asked<'_>) -> Given {
-    if matches!(asked.route, Route::NpmApi { .. }) {
+    if matches!(asked.route, Route::NpmApi { .. }) || asks_for_part(asked) {
         return ask_alone(shared, asked).await;
     }
     let key = Key { route: asked.route.clone(), form: asked.form, root: asked.root.clone() };
@@ -64,7 +64,12 @@ pub(super) async fn answer(shared: &Arc<Shared>, asked: &Asked<'_>) -> Given {
             if matches!(kept.what, What::Passing) {
                 break;
             }
-            return give(shared, asked, &kept.what, Some(kept.keep)).await;
+            let given = give(shared, asked, &kept.what, Some(kept.keep)).await;
+            if given.response.status() == StatusCode::INTERNAL_SERVER_ERROR {
+                // A blob that was lost or changed: the next one who asks has it judged anew.
+                shared.hot.forget(&key);
+            }
+            return given;
         }
         let flight = shared.hot.fly(&key, || land(shared.clone(), key.clone(), asked));
         match flight.await {
@@ -85,6 +90,12 @@ pub(super) async fn answer(shared: &Arc<Shared>, asked: &Asked<'_>) -> Given {
         }
     }
     ask_alone(shared, asked).await
+}
+
+/// Whether a part of an index is asked for: apt takes up a download of megabytes where it ended, and
+/// the engine cuts what it streams.
+fn asks_for_part(asked: &Asked<'_>) -> bool {
+    matches!(asked.route, Route::Debian { .. }) && asked.headers.contains_key(header::RANGE)
 }
 
 /// Asks the engine for all who want the same. Whoever asked first lends the headers, which hold
@@ -109,7 +120,7 @@ fn land(
         let Served { answer, keep } = shared.answers.serve(ask).await;
         match (answer, keep) {
             (Answer::Document(d), Some(keep)) if may_be_kept(d.status) => {
-                let what = What::Document(prepare(&shared, d, &key.route, &key.root).await);
+                let what = What::Document(prepare(d, &key.route, &key.root).await);
                 shared.hot.put(key, what.clone(), keep);
                 Landed::Answer(what, Some(keep))
             }
@@ -121,7 +132,12 @@ fn land(
                 shared.hot.put(key, What::Refused(r.clone()), keep);
                 Landed::Answer(What::Refused(r), Some(keep))
             }
-            // The same failure is told to everybody who waits; who comes later tries again.
+            // What is not there is not there for anybody who waits, and a failure is the same
+            // failure; who comes later asks anew.
+            (Answer::Document(d), None) if is_gone(d.status) => {
+                let prepared = prepare(d, &key.route, &key.root).await;
+                Landed::Answer(What::Document(prepared), None)
+            }
             (Answer::Refused(r), None) if is_failure(r.reason()) => {
                 Landed::Answer(What::Refused(r), None)
             }
@@ -139,22 +155,24 @@ fn is_failure(reason: ReasonCode) -> bool {
     reason.is_upstream() || reason == ReasonCode::Internal
 }
 
+fn is_gone(status: StatusCode) -> bool {
+    matches!(status, StatusCode::NOT_FOUND | StatusCode::GONE)
+}
+
 fn may_be_kept(status: StatusCode) -> bool {
     matches!(status.as_u16(), 200 | 404 | 410 | 451)
 }
 
 async fn prepare(
-    shared: &Arc<Shared>,
     document: countersign_engine::Document,
     route: &Route,
     root: &str,
 ) -> Arc<Prepared> {
-    let login = shared.wants_login();
     if document.body.len() < LARGE {
-        return Arc::new(Prepared::new(document, route, root, login));
+        return Arc::new(Prepared::new(document, route, root));
     }
     let (route, root, copy) = (route.clone(), root.to_owned(), document.clone());
-    let work = move || Prepared::new(copy, &route, &root, login);
+    let work = move || Prepared::new(copy, &route, &root);
     match tokio::task::spawn_blocking(work).await {
         Ok(prepared) => Arc::new(prepared),
         // Only when the runtime is being shut down.
@@ -164,7 +182,14 @@ async fn prepare(
 
 /// Asks the engine for this request alone.
 async fn ask_alone(shared: &Arc<Shared>, asked: &Asked<'_>) -> Given {
-    let headers = for_engine(asked.headers);
+    let mut headers = for_engine(asked.headers);
+    if asks_for_part(asked) {
+        for name in [header::RANGE, header::IF_RANGE] {
+            if let Some(value) = asked.headers.get(&name) {
+                headers.insert(name, value.clone());
+            }
+        }
+    }
     let ask = Ask {
         route: &asked.route,
         form: asked.form,
@@ -184,7 +209,7 @@ async fn give_once(
     keep: Option<Keep>,
 ) -> Given {
     let what = match answer {
-        Answer::Document(d) => What::Document(prepare(shared, d, &asked.route, &asked.root).await),
+        Answer::Document(d) => What::Document(prepare(d, &asked.route, &asked.root).await),
         Answer::Artifact(a) => What::Artifact(a),
         Answer::Refused(r) => What::Refused(r),
         Answer::Stream(stream) => return passed_on(stream, asked).into(),
@@ -214,7 +239,7 @@ async fn give(shared: &Arc<Shared>, asked: &Asked<'_>, what: &What, keep: Option
             let mut response = respond::artifact(admitted, &wants, Some(&shared.artifacts)).await;
             // Clients may keep an artifact and have to ask before they use it again, so that what
             // is recalled is not installed from a cache. The answer is then 304, or the refusal.
-            let policy = shared.cache_control.revalidate();
+            let policy = shared.cache_control().revalidate();
             response.headers_mut().insert(header::CACHE_CONTROL, policy);
             let handed = asked.method == Method::GET && response.status().is_success();
             Given { response, artifact: handed.then(|| admitted.clone()) }
@@ -269,7 +294,7 @@ async fn document(
         h.insert(header::ETAG, bytes.etag);
         let left = keep.map(|k| k.until.saturating_duration_since(Instant::now()));
         let kept = left.unwrap_or_default().min(CLIENT_KEEPS);
-        h.insert(header::CACHE_CONTROL, shared.cache_control.at_most(kept));
+        h.insert(header::CACHE_CONTROL, shared.cache_control().at_most(kept));
         if let Some(date) = &d.last_modified {
             h.insert(header::LAST_MODIFIED, date.clone());
         }
@@ -299,10 +324,12 @@ fn refused(refusal: &Refusal, wants: &Wants<'_>) -> Response<Body> {
 
 /// Metadata that goes through as it is. Of the upstream's headers only those that describe it.
 fn passed_on(stream: PassedOn, asked: &Asked<'_>) -> Response<Body> {
-    const TAKEN: [HeaderName; 6] = [
+    const TAKEN: [HeaderName; 8] = [
+        header::ACCEPT_RANGES,
         header::CONTENT_TYPE,
         header::CONTENT_LENGTH,
         header::CONTENT_ENCODING,
+        header::CONTENT_RANGE,
         header::ETAG,
         header::LAST_MODIFIED,
         header::RETRY_AFTER,
