@@ -153,8 +153,8 @@ impl Command {
         self.args.iter().map(|a| a.to_string_lossy().into_owned()).collect()
     }
 
-    /// The subcommand: the first argument that is one of the client's. An option's value that looks
-    /// like one comes later or not at all.
+    /// The subcommand: the first argument that is one of the client's, and no value of an option that
+    /// stands before it.
     pub fn subcommand(&self) -> Option<String> {
         let known: &[&str] = match self.client {
             Client::Pip => &["install", "download", "wheel"],
@@ -225,9 +225,33 @@ impl Command {
             Client::Bun => bun::SUBCOMMANDS,
         };
         let texts = self.texts();
-        let found = texts.iter().take_while(|a| *a != "--").find(|a| known.contains(&a.as_str()));
+        let found = words_of(&texts).find(|a| known.contains(&a.as_str()));
         found.cloned().or_else(|| texts.into_iter().find(|a| !a.starts_with(['-', '+'])))
     }
+}
+
+/// Options that clients take before their subcommand, with a value in the next word.
+const GENERAL: [&str; 9] = [
+    "--directory",
+    "--project",
+    "-C",
+    "-P",
+    "--prefix",
+    "--color",
+    "--config-file",
+    "--cache-dir",
+    "--manifest-path",
+];
+
+/// The words before `--` that are no values of such options.
+pub fn words_of(texts: &[String]) -> impl Iterator<Item = &String> {
+    let before = std::iter::once("").chain(texts.iter().map(String::as_str));
+    texts
+        .iter()
+        .zip(before)
+        .take_while(|(word, _)| *word != "--")
+        .filter(|(_, before)| !GENERAL.contains(before))
+        .map(|(word, _)| word)
 }
 
 fn is_versioned(base: &str, name: &str) -> bool {
@@ -471,6 +495,8 @@ mod tests {
             ("cargo +stable --offline fetch", "fetch"),
             ("cargo --color always install ripgrep", "install"),
             ("uv --directory d sync", "sync"),
+            ("uv --directory lock sync", "sync"),
+            ("poetry -C lock install", "install"),
             ("npm --prefix d ci", "ci"),
             ("npm ls", "ls"),
         ] {
