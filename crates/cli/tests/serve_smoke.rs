@@ -21,21 +21,7 @@ use std::time::{Duration, Instant};
 use support::pip_sandbox;
 use support::registries::{OLD, Pypi};
 use support::server::Upstream;
-use support::serving::Serving;
-
-/// A request to a gateway, as plain as can be.
-fn get(address: &str, path: &str, token: Option<&str>) -> (u16, String) {
-    let mut stream = TcpStream::connect(address).unwrap();
-    stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
-    let login = token.map(|t| format!("authorization: Bearer {t}\r\n")).unwrap_or_default();
-    write!(stream, "GET {path} HTTP/1.1\r\nhost: {address}\r\n{login}connection: close\r\n\r\n")
-        .unwrap();
-    let mut bytes = Vec::new();
-    stream.read_to_end(&mut bytes).unwrap();
-    let text = String::from_utf8_lossy(&bytes).into_owned();
-    let status = text.split(' ').nth(1).and_then(|s| s.parse().ok()).unwrap_or(0);
-    (status, text)
-}
+use support::serving::{Serving, get};
 
 fn upstream_of(index: &Pypi<'_>) -> String {
     format!("[[upstream]]\necosystem = \"pypi\"\nname = \"pypi\"\nurl = \"{}\"\n", index.url())

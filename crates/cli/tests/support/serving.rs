@@ -1,7 +1,8 @@
 //! A running `countersign serve`.
 
 use super::Sandbox;
-use std::io::Read as _;
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
 use std::process::{Child, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -82,6 +83,40 @@ impl Serving {
         };
         assert_eq!(status.code(), Some(0), "{}", self.said());
         self.said()
+    }
+}
+
+/// A request to a gateway, as plain as can be: the status, and all that came.
+pub fn get(address: &str, path: &str, token: Option<&str>) -> (u16, String) {
+    let login = token.map(|t| format!("authorization: Bearer {t}\r\n")).unwrap_or_default();
+    get_with(address, path, &login)
+}
+
+/// A request with more headers, each with its line end.
+pub fn get_with(address: &str, path: &str, headers: &str) -> (u16, String) {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    let head =
+        format!("GET {path} HTTP/1.1\r\nhost: {address}\r\n{headers}connection: close\r\n\r\n");
+    stream.write_all(head.as_bytes()).unwrap();
+    let mut bytes = Vec::new();
+    // A server that ends the connection early has said what there was to say.
+    let _ = stream.read_to_end(&mut bytes);
+    let text = String::from_utf8_lossy(&bytes).into_owned();
+    let status = text.split(' ').nth(1).and_then(|s| s.parse().ok()).unwrap_or(0);
+    (status, text)
+}
+
+impl Serving {
+    /// The process.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Kills it, as a power cut would.
+    pub fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
     }
 }
 

@@ -312,8 +312,10 @@ async fn document(
 
 /// A refusal. Where the upstream is at fault, a client may come back.
 fn refused(refusal: &Refusal, wants: &Wants<'_>) -> Response<Body> {
-    let unreachable =
-        matches!(refusal.reason(), ReasonCode::UpstreamFailed | ReasonCode::UpstreamStalled);
+    let unreachable = matches!(
+        refusal.reason(),
+        ReasonCode::UpstreamFailed | ReasonCode::UpstreamStalled | ReasonCode::UpstreamTruncated
+    );
     let status = if unreachable { StatusCode::SERVICE_UNAVAILABLE } else { refusal.status() };
     let mut r = respond::refusal(refusal, status, wants);
     if unreachable {
