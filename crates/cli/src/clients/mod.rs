@@ -225,32 +225,31 @@ impl Command {
             Client::Bun => bun::SUBCOMMANDS,
         };
         let texts = self.texts();
-        let found = words_of(&texts).find(|a| known.contains(&a.as_str()));
+        let own: &[&str] = if self.client == Client::Poetry { &["-P"] } else { &[] };
+        let found = words_of(&texts, own).find(|a| known.contains(&a.as_str()));
         found.cloned().or_else(|| texts.into_iter().find(|a| !a.starts_with(['-', '+'])))
     }
 }
 
 /// Options that clients take before their subcommand, with a value in the next word.
-const GENERAL: [&str; 9] = [
+const GENERAL: [&str; 7] = [
     "--directory",
     "--project",
     "-C",
-    "-P",
     "--prefix",
-    "--color",
     "--config-file",
     "--cache-dir",
     "--manifest-path",
 ];
 
-/// The words before `--` that are no values of such options.
-pub fn words_of(texts: &[String]) -> impl Iterator<Item = &String> {
+/// The words before `--` that are no values of such options, nor of these `more`.
+fn words_of<'t>(texts: &'t [String], more: &'t [&'t str]) -> impl Iterator<Item = &'t String> {
     let before = std::iter::once("").chain(texts.iter().map(String::as_str));
     texts
         .iter()
         .zip(before)
         .take_while(|(word, _)| *word != "--")
-        .filter(|(_, before)| !GENERAL.contains(before))
+        .filter(|(_, before)| !GENERAL.contains(before) && !more.contains(before))
         .map(|(word, _)| word)
 }
 
@@ -497,6 +496,8 @@ mod tests {
             ("uv --directory d sync", "sync"),
             ("uv --directory lock sync", "sync"),
             ("poetry -C lock install", "install"),
+            ("poetry -P lock install", "install"),
+            ("pnpm -P install", "install"),
             ("npm --prefix d ci", "ci"),
             ("npm ls", "ls"),
         ] {

@@ -44,7 +44,7 @@ const RENEWING: [&str; 12] = [
 pub fn is_tool(words: &[OsString]) -> bool {
     let texts: Vec<String> =
         words.iter().skip(1).map(|w| w.to_string_lossy().into_owned()).collect();
-    let first = super::words_of(&texts).find(|w| ALL.contains(&w.as_str()));
+    let first = super::words_of(&texts, &[]).find(|w| ALL.contains(&w.as_str()));
     first.is_some_and(|w| w == "tool" || w == "run")
 }
 
