@@ -90,6 +90,7 @@ pub fn ask(command: &Command, memory: &mut dyn probe::Memory) -> Result<Asked, S
     let root = node::workspace(&folder, &["pnpm-workspace.yaml"]);
     let words = package_words(&args, &sub);
     read_words(&words, &folder, &mut asked);
+    let named_versions = asked.pins.clone();
     if !matches!(sub.as_str(), "dlx" | "create") {
         node::read_manifests(&root, &mut asked);
     }
@@ -98,12 +99,15 @@ pub fn ask(command: &Command, memory: &mut dyn probe::Memory) -> Result<Asked, S
     }
     let lock = root.join("pnpm-lock.yaml");
     node::read_lock(&lock, Format::PnpmLock, &mut asked);
-    let installs =
-        matches!(sub.as_str(), "install" | "i" | "ci" | "clean-install" | "install-test");
-    if installs && words.is_empty() && is_filled(&store) && takes_all(&args) {
-        // What lies in the store is taken without asking for it, and its hooks may run: it is judged
-        // before that.
-        asked.ahead = for_any_machine(&std::fs::read_to_string(&lock).unwrap_or_default());
+    if is_filled(&store) {
+        // What lies in the store is taken without asking for it, and its hooks may run, or the
+        // program itself: it is judged before that.
+        let installs = ["install", "i", "ci", "clean-install", "install-test", "it"];
+        if installs.contains(&sub.as_str()) && words.is_empty() && takes_all(&args) {
+            let text = std::fs::read_to_string(&lock).unwrap_or_default();
+            asked.ahead = for_any_machine(&text);
+        }
+        asked.ahead.extend(named_versions);
         asked.ahead_first = true;
     }
     let mut plan = plan(&program, &root, &plain, &args, store)?;
@@ -438,7 +442,7 @@ mod tests {
         let words = |t: &str| t.split(' ').map(String::from).collect::<Vec<_>>();
         for (text, sub, want) in [
             ("dlx cowsay --proxy x", "dlx", 2),
-            ("dlx --proxy x cowsay", "dlx", 3),
+            ("dlx --proxy x cowsay", "dlx", 4),
             ("add a --proxy x", "add", 4),
             ("add a -- --proxy x", "add", 2),
         ] {

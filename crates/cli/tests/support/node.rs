@@ -109,7 +109,10 @@ pub fn vulnerable(client: &str, start: impl Fn(&Npm<'_>) -> Sandbox) {
     let mut s = start(&registry);
     s.advisory(&advisory("GHSA-0000-0000-0001", "npm", "lib", &["1.0.0"], "CRITICAL"));
     let run = s.gate(&[client, "add", "lib@1.0.0"]);
-    run.expect(90).expect_stopped(&[("lib 1.0.0", "known-vulnerable")]).says("GHSA-0000-0000-0001");
+    run.expect(90).expect_stopped(&[("lib 1.0.0", "known-vulnerable")]);
+    let entry = run.artifact("lib 1.0.0");
+    assert!(entry.to_string().contains("GHSA-0000-0000-0001"), "{}", run.transcript());
+    assert_eq!(entry["next_admissible"], "1.0.1");
     assert_eq!(up.count(&Npm::tarball_path("lib", "1.0.0")), 0);
     assert!(!installed(&s, "lib"));
     let run = s.gate(&[client, "add", "lib"]);
