@@ -234,8 +234,7 @@ impl Walker<'_> {
     }
 
     fn is_program_entry(&self, path: &Path) -> bool {
-        leads_to_a_program(path)
-            || is_shim(path, &self.plan.shims, &self.roots, |p| is_named_program(p))
+        leads_to_a_program(path) || is_shim(path, &self.plan.shims, &self.roots, is_named_program)
     }
 }
 
