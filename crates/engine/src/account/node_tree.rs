@@ -199,6 +199,8 @@ impl Walker<'_> {
             ".pnpm-config" | ".ignored" if folder => self.modules(path, listed, depth + 1),
             _ if RECORDS.contains(&name) && !folder => {}
             _ if VIRTUAL.contains(&name) && folder => self.virtual_store(path, listed, depth),
+            // pnpm leaves an empty `.tmp` where it ran a hook.
+            _ if folder && std::fs::read_dir(path).is_ok_and(|mut d| d.next().is_none()) => {}
             _ => self.tree.strangers.push(path.to_path_buf()),
         }
     }
