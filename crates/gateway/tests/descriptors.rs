@@ -1,6 +1,16 @@
 //! Out of descriptors: the server must not spin, and must go on afterwards. In a process of its own,
 //! since the limit is the process's.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stderr,
+    missing_docs,
+    dead_code,
+    unreachable_pub,
+    reason = "tests fail by panicking, and each uses a part of the shared support"
+)]
+
 mod support;
 
 use countersign_gateway::server::ServerOptions;

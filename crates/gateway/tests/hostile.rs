@@ -1,6 +1,16 @@
 //! Requests that mean two things, addresses that lead elsewhere, hosts and headers that would be
 //! reflected, and what is too large. Each is sent byte for byte over a socket.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stderr,
+    missing_docs,
+    dead_code,
+    unreachable_pub,
+    reason = "tests fail by panicking, and each uses a part of the shared support"
+)]
+
 mod support;
 
 use countersign_core::{Sha256Digest, Timestamp};

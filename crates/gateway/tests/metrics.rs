@@ -1,5 +1,15 @@
 //! `/metrics`, read as strictly as a collector may.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stderr,
+    missing_docs,
+    dead_code,
+    unreachable_pub,
+    reason = "tests fail by panicking, and each uses a part of the shared support"
+)]
+
 mod support;
 
 use countersign_core::{Ecosystem, ReasonCode, Verdict};

@@ -1,5 +1,15 @@
 //! HTTPS: which protocol is spoken, and certificates that change while the server runs.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stderr,
+    missing_docs,
+    dead_code,
+    unreachable_pub,
+    reason = "tests fail by panicking, and each uses a part of the shared support"
+)]
+
 mod support;
 
 use countersign_gateway::server::{Limits, ServerError, ServerOptions, TlsFiles};

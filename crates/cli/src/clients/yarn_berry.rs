@@ -115,10 +115,11 @@ fn check_hosts(settings: &Value) -> Result<(), String> {
     Ok(())
 }
 
+/// yarn's settings by their names.
+type Settings = BTreeMap<String, Value>;
+
 /// yarn's settings as they are, and those that it would use behind the gate.
-fn ask_both(
-    project: &Project<'_>,
-) -> Result<(BTreeMap<String, Value>, BTreeMap<String, Value>), String> {
+fn ask_both(project: &Project<'_>) -> Result<(Settings, Settings), String> {
     let ask = |env: &[(String, String)]| {
         let text = probe::output_in(project.program, &["config", "--json"], env, project.folder)?;
         let mut all = BTreeMap::new();

@@ -104,12 +104,12 @@ fn check_rc_files(folder: &Path) -> Result<(), String> {
     Ok(())
 }
 
+/// yarn's settings by their names.
+type Settings = Map<String, Value>;
+
 /// yarn's settings as they are, and those that it would use behind the gate. What it reads of npm's
 /// configuration counts where its own says nothing.
-fn ask_both(
-    project: &Project<'_>,
-    cache: &str,
-) -> Result<(Map<String, Value>, Map<String, Value>), String> {
+fn ask_both(project: &Project<'_>, cache: &str) -> Result<(Settings, Settings), String> {
     let ask = |env: &[(String, String)]| {
         let text =
             probe::output_in(project.program, &["config", "list", "--json"], env, project.folder)?;
