@@ -3,11 +3,14 @@
 
 mod support;
 
+use countersign_engine::serving::Served;
+use countersign_engine::{Answer, Document};
 use countersign_gateway::server::{Limits, ServerOptions};
+use futures_util::FutureExt as _;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 use support::minted::minted;
-use support::{Double, file, project, start};
+use support::{Double, file, minute, package, project, start};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
@@ -38,7 +41,7 @@ fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
 /// A header list in HPACK (RFC 7541), without tables: each field a literal.
 fn fields(list: &[(&str, &str)]) -> Vec<u8> {
     let mut out = Vec::new();
-    let mut text = |out: &mut Vec<u8>, t: &str| {
+    let text = |out: &mut Vec<u8>, t: &str| {
         assert!(t.len() < 127);
         out.push(u8::try_from(t.len()).unwrap());
         out.extend(t.as_bytes());
@@ -130,6 +133,14 @@ async fn prior_knowledge_is_enough() {
 #[tokio::test(flavor = "multi_thread")]
 async fn streams_on_one_connection_are_bounded() {
     let double = Double::default();
+    double.put(package("slow"), |generation| {
+        async move {
+            tokio::time::sleep(Duration::from_secs(2)).await;
+            let document = Document::ok("text/plain", b"slow".to_vec());
+            Served { answer: Answer::Document(document), keep: minute(generation) }
+        }
+        .boxed()
+    });
     let limits = Limits { streams: 10, ..Limits::default() };
     let (_server, address) = start(&double, ServerOptions { limits, ..Default::default() }).await;
     let mut client = Client::new(address, &[]).await;
@@ -137,9 +148,8 @@ async fn streams_on_one_connection_are_bounded() {
     assert_eq!(said.kind, SETTINGS);
     let most = said.payload.chunks(6).find(|s| s[..2] == [0, 3]).map(|s| s[2..].to_vec());
     assert_eq!(most, Some(vec![0, 0, 0, 10]), "MAX_CONCURRENT_STREAMS is said");
-    // Streams that stay open: no end of the request is sent.
     for i in 0..12u32 {
-        client.send(&frame(HEADERS, 4, 2 * i + 1, &get_fields(address, "/healthz"))).await;
+        client.send(&frame(HEADERS, 5, 2 * i + 1, &get_fields(address, "/npm/slow"))).await;
     }
     let mut refused = 0;
     while refused < 2 {
@@ -185,7 +195,8 @@ async fn headers_without_end_are_refused() {
     let (_server, address) = start(&double, ServerOptions::default()).await;
     let mut client = Client::new(address, &[]).await;
     client.send(&frame(HEADERS, 1, 1, &get_fields(address, "/healthz"))).await;
-    let more = fields(&[("x-a", &"a".repeat(120)); 100]);
+    let long = "a".repeat(120);
+    let more = fields(&[("x-a", long.as_str()); 100]);
     let mut sent = 0;
     while sent < 4 << 20 && client.send(&frame(CONTINUATION, 0, 1, &more)).await {
         sent += more.len();

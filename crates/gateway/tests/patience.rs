@@ -378,3 +378,33 @@ async fn a_question_that_nobody_waits_for_is_still_waited_for_at_the_end() {
     assert!(server.shutdown(Duration::from_secs(10)).await.is_clean());
     assert_eq!(done.load(Ordering::SeqCst), 1, "no decision is lost");
 }
+
+/// Resident memory of this process in bytes, where the system tells.
+fn resident() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|l| l.strip_prefix("VmRSS:"))?;
+    line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok().map(|kib| kib * 1024)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_does_not_take_a_large_artifact_does_not_have_it_put_in_memory() {
+    let m = minted(&[24 << 20]).await;
+    let double = Double::default();
+    double.artifact(file("x", "x.whl"), m.artifacts[0].0.clone());
+    let (_server, address) = start(&double, ServerOptions::default()).await;
+    let Some(before) = resident() else {
+        eprintln!("skipped: this system does not tell how much memory is in use");
+        return;
+    };
+    let ask = format!("GET /pypi/files/x/x.whl HTTP/1.1\r\nHost: {address}\r\n\r\n");
+    let mut held = Vec::new();
+    for _ in 0..40 {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(ask.as_bytes()).await.unwrap();
+        held.push(stream);
+    }
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    let grown = resident().unwrap().saturating_sub(before);
+    // 40 times 24 MiB would be 960 MiB. Other tests run beside this one, so there is some room.
+    assert!(grown < 300 << 20, "{} MiB for clients that take nothing", grown >> 20);
+}

@@ -176,7 +176,8 @@ impl Server {
         }
         let addresses: Vec<SocketAddr> =
             listeners.iter().filter_map(|l| l.local_addr().ok()).collect();
-        let room = u32::try_from(options.limits.connections.max(1) + listeners.len());
+        // A listener holds the room of its next connection already; so each but one has its own.
+        let room = u32::try_from(options.limits.connections.max(1) + listeners.len() - 1);
         let room = room.unwrap_or(u32::MAX >> 4).min(u32::MAX >> 4);
         let debian = upstreams.iter().filter(|u| u.ecosystem == Ecosystem::Debian);
         let origins = Origins::new(
