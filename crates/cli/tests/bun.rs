@@ -154,3 +154,10 @@ fn bunx_runs_what_was_admitted() {
     let run = s.gate(&[bun().unwrap(), "x", "tool@1.0.0"]);
     assert!(run.code == 90 && !run.stdout.contains("it runs"), "{}", run.transcript());
 }
+
+#[test]
+fn a_lock_file_that_names_what_is_refused_is_named() {
+    if !skipped("bun", bun()) {
+        node::refused_by_lock(bun().unwrap(), start);
+    }
+}

@@ -21,6 +21,7 @@ mod facts;
 pub mod feeds;
 mod fetch;
 pub mod fetches;
+mod file_table;
 pub mod grounds;
 mod http_client;
 mod index;

@@ -58,7 +58,7 @@ impl Engine {
             Err(failure) => return self.index_failure(&request.url, failure),
         };
         let last = request.url.path_segments().and_then(|mut s| s.next_back().map(str::to_owned));
-        let by_url = index.files.values().find(|f| f.url == request.url);
+        let by_url = index.files.find(|f| f.url == request.url);
         let found = by_url.or_else(|| last.and_then(|l| index.files.get(&l)));
         match found {
             Some(file) => self.answer_file(file.clone(), request).await,
@@ -171,6 +171,7 @@ impl Engine {
             .collect();
         let versions = self.judge_versions(upstream, name, candidates)?;
         let files = npm_files(upstream, name, url, &listed, &versions);
+        let files = self.file_table(files, upstream);
         packument.retain(|v| versions.offered(self, v));
         if self.serves() {
             packument.rewrite_tarballs(|v| {

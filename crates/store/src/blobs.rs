@@ -15,7 +15,7 @@ use tempfile::TempPath;
 const ABANDONED: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Bytes that are gathered before they are written.
-const BUFFER: usize = 256 * 1024;
+const BUFFER: usize = 128 * 1024;
 
 /// Staging files begin so.
 const PREFIX: &str = "arriving-";
@@ -58,14 +58,8 @@ impl Staging {
         let buffer = std::mem::take(&mut self.buffer);
         let mut file = self.file.try_clone().map_err(|e| StoreError::io(&self.path, &e))?;
         let path = self.path.to_path_buf();
-        let mut buffer = blocking(move || {
-            file.write_all(&buffer).map_err(|e| StoreError::io(&path, &e))?;
-            Ok(buffer)
-        })
-        .await?;
-        buffer.clear();
-        self.buffer = buffer;
-        Ok(())
+        // The buffer goes: hundreds of artifacts may lie here while they are judged.
+        blocking(move || file.write_all(&buffer).map_err(|e| StoreError::io(&path, &e))).await
     }
 
     /// Number of bytes so far.

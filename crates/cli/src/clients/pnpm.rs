@@ -1,7 +1,9 @@
 //! pnpm: its configuration says which registry each scope comes from; its store is compared like
 //! what is fetched.
 
-use super::node::{self, NOT_PROXIED, PLACEHOLDER, add_registry, must_be, read_words};
+use super::node::{
+    self, NOT_PROXIED, PLACEHOLDER, add_bound_registry, add_registry, must_be, read_words,
+};
 use super::{Asked, Command, Equipment, Gate, option_values, pnpm_shims, probe};
 use countersign_core::{Ecosystem, Purl};
 use countersign_ecosystem::inventory::Format;
@@ -87,10 +89,13 @@ pub fn ask(command: &Command, memory: &mut dyn probe::Memory) -> Result<Asked, S
     check_led(&led)?;
     read_config(&plain, &args, &mut asked);
     node::name_corepack(command, &mut asked);
+    let own = own_version(&folder);
+    asked.pins.extend(own.clone());
     let root = node::workspace(&folder, &["pnpm-workspace.yaml"]);
     let words = package_words(&args, &sub);
     read_words(&words, &folder, &mut asked);
-    let named_versions = asked.pins.clone();
+    let named_versions: Vec<Purl> =
+        asked.pins.iter().filter(|p| !own.contains(p)).cloned().collect();
     if !matches!(sub.as_str(), "dlx" | "create") {
         node::read_manifests(&root, &mut asked);
     }
@@ -143,6 +148,18 @@ fn pnpm_of(command: &Command) -> std::ffi::OsString {
         Some("pnpx") => path.with_file_name("pnpm").into_os_string(),
         _ => program,
     }
+}
+
+/// The version of itself that pnpm would fetch for the project (package.json, `packageManager`), in
+/// both forms that it comes in.
+fn own_version(folder: &Path) -> Vec<Purl> {
+    let text = std::fs::read(folder.join("package.json")).unwrap_or_default();
+    let json: Value = serde_json::from_slice(&text).unwrap_or_default();
+    let named = json.get("packageManager").and_then(Value::as_str);
+    let version = named.and_then(|n| n.strip_prefix("pnpm@")).map(|v| v.split('+').next());
+    let version = version.flatten().filter(|v| !v.is_empty());
+    let purl = |name| version.map(|v| Purl::new(Ecosystem::Npm, name, Some(v)));
+    ["pnpm", "@pnpm/exe"].into_iter().filter_map(purl).collect()
 }
 
 /// The words that pnpm reads itself: those after what it runs are the program's.
@@ -290,7 +307,7 @@ fn read_config(config: &Value, args: &[String], asked: &mut Asked) {
     for (key, value) in map.into_iter().flatten() {
         if let (Some(scope), Some(address)) = (key.strip_suffix(":registry"), value.as_str()) {
             asked.scopes.insert(scope.to_owned(), address.to_owned());
-            add_registry(asked, address);
+            add_bound_registry(asked, address);
         }
     }
     for word in args {
@@ -300,20 +317,20 @@ fn read_config(config: &Value, args: &[String], asked: &mut Asked) {
         {
             let scope = scope.strip_prefix("config.").unwrap_or(scope);
             asked.scopes.insert(scope.to_owned(), address.to_owned());
-            add_registry(asked, address);
+            add_bound_registry(asked, address);
         }
     }
     for (address, about) in
         config.get("registries").and_then(Value::as_object).into_iter().flatten()
     {
         if address.starts_with("http") {
-            add_registry(asked, address);
+            add_bound_registry(asked, address);
             for scope in about.get("scopes").and_then(Value::as_array).into_iter().flatten() {
                 let scope = scope.as_str().filter(|s| s.len() > 1);
                 asked.scopes.extend(scope.map(|s| (s.to_owned(), address.clone())));
             }
         } else if let Some(found) = about.as_str() {
-            add_registry(asked, found);
+            add_bound_registry(asked, found);
         }
     }
     asked.roots.extend(setting(config, "cafile").map(PathBuf::from));

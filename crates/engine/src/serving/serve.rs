@@ -172,7 +172,7 @@ impl Engine {
         // Crates are asked for by name and version, in whatever case the name is written.
         let found = index.files.get(file_name).or_else(|| {
             let crates = ecosystem == Ecosystem::Cargo;
-            index.files.values().find(|f| crates && f.file_name.eq_ignore_ascii_case(file_name))
+            crates.then(|| index.files.find(|f| f.file_name.eq_ignore_ascii_case(file_name)))?
         });
         match found {
             Some(file) => Ok((file.clone(), index, until)),

@@ -65,6 +65,7 @@ pub async fn serve(context: Context, args: ServeArgs) -> Result<u8, Failed> {
         return check::check(&context, &args).await;
     }
     let (plan, policy) = Plan::read(&context, &args)?;
+    settle_memory();
     if plan.config.upstream.is_empty() {
         return Err(snippet::no_upstream(&config_place(&context)).await);
     }
@@ -116,6 +117,27 @@ pub async fn serve(context: Context, args: ServeArgs) -> Result<u8, Failed> {
     }
     traces.end().await;
     Ok(0)
+}
+
+/// The system's allocator keeps what was freed, in a heap for each thread, unless it is told otherwise
+/// before the program starts; a gateway that read a large index once would stay large. So the program
+/// starts itself again, in the same process, with these settings. What the user has set stays.
+fn settle_memory() {
+    use std::os::unix::process::CommandExt as _;
+    const SETTINGS: [(&str, &str); 3] = [
+        ("MALLOC_ARENA_MAX", "2"),
+        ("MALLOC_MMAP_THRESHOLD_", "131072"),
+        ("MALLOC_TRIM_THRESHOLD_", "131072"),
+    ];
+    if SETTINGS.iter().any(|(name, _)| std::env::var_os(name).is_some()) {
+        return;
+    }
+    let Ok(program) = std::env::current_exe() else { return };
+    let mut again = std::process::Command::new(program);
+    again.args(std::env::args_os().skip(1)).envs(SETTINGS);
+    // It only comes back when it failed, and then the memory is larger, not wrong.
+    let error = again.exec();
+    tracing::debug!(%error, "the allocator keeps its own settings");
 }
 
 /// Waits for the signal to end, and does what the other ones ask for.
