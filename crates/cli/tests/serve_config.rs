@@ -181,8 +181,11 @@ fn a_torn_feed_leaves_the_old_one_and_a_whole_one_takes_its_place() {
     let feed = s.at("feed").display().to_string();
     let gateway = Serving::start(&s, &["--feed", &feed]);
     gateway.wait_for("1 advisories about 1 packages");
+    let address = gateway.address();
     std::fs::write(s.at("feed/B.zip"), b"PK\x03\x04 torn in the middle").unwrap();
     gateway.reload("feeds stay as they were");
+    let (_, metrics) = support::serving::get(&address, "/metrics", None);
+    assert!(metrics.contains("countersign_feed_changes_total{result=\"failed\"} 1"), "{metrics}");
     std::fs::remove_file(s.at("feed/B.zip")).unwrap();
     std::fs::write(s.at("feed/B.json"), record("B-1")).unwrap();
     // Noticed without being asked, too.

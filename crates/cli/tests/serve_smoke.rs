@@ -100,20 +100,20 @@ fn the_upstreams_credential_is_renewed_when_it_is_refused() {
     gateway.end();
 }
 
-/// What was posted, each with its path.
-type Bodies = Arc<Mutex<Vec<(String, Vec<u8>)>>>;
+/// What was posted: paths and bodies.
+type Posts = Arc<Mutex<Vec<(String, Vec<u8>)>>>;
 
 /// A collector that keeps what is posted to it.
 struct Collector {
     address: String,
-    bodies: Bodies,
+    bodies: Posts,
 }
 
 impl Collector {
     fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap().to_string();
-        let bodies = Bodies::default();
+        let bodies = Posts::default();
         let kept = bodies.clone();
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
