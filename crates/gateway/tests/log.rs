@@ -1,6 +1,16 @@
 //! The access log and the spans: one line a request, and never a secret. In a process of its own,
 //! since the subscriber is the process's.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stderr,
+    missing_docs,
+    dead_code,
+    unreachable_pub,
+    reason = "tests fail by panicking, and each uses a part of the shared support"
+)]
+
 mod support;
 
 use countersign_core::Sha256Digest;
