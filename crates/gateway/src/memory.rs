@@ -51,14 +51,18 @@ impl ArtifactMemory {
     /// # Errors
     /// When they cannot be read, or are not those that were admitted.
     pub(crate) async fn bytes(&self, admitted: &Admitted) -> io::Result<Bytes> {
-        let load = || async {
+        let known = self.cache.as_ref().and_then(|c| c.get(&admitted.sha256()));
+        if let Some(bytes) = known {
+            return Ok(bytes);
+        }
+        let load = async {
             let (file, size, sha256) = (admitted.open()?, admitted.size(), admitted.sha256());
             let read = tokio::task::spawn_blocking(move || read_whole(file, size, sha256));
             read.await.map_err(io::Error::other)?
         };
         match &self.cache {
-            Some(cache) => cache.get_or_insert_async(&admitted.sha256(), load()).await,
-            None => load().await,
+            Some(cache) => Box::pin(cache.get_or_insert_async(&admitted.sha256(), load)).await,
+            None => Box::pin(load).await,
         }
     }
 

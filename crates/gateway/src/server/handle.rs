@@ -25,6 +25,9 @@ use tracing::Instrument as _;
 use url::Url;
 
 /// Answers a request, whatever it is.
+///
+/// What is rare or slow on the way is boxed: each open connection has room for the whole of this
+/// future, whether it is used or not.
 pub(super) async fn handle(
     shared: Arc<Shared>,
     conn: Arc<Conn>,
@@ -58,7 +61,7 @@ async fn answer(
     }
     let address = client_of(shared, conn, request.headers());
     if request.version() < Version::HTTP_2 && request.uri().authority().is_some() {
-        return proxied(shared, request, story, address).await;
+        return Box::pin(proxied(shared, request, story, address)).await;
     }
     let kind_of = |name: &str| shared.kinds.get(name).copied();
     let target = match route(request.method(), request.uri().path(), &kind_of) {
@@ -68,11 +71,11 @@ async fn answer(
     let route = match target {
         Target::About => return about(shared),
         Target::Healthz => return plain(StatusCode::OK, "ok\n"),
-        Target::Readyz => return readiness(shared).await,
+        Target::Readyz => return Box::pin(readiness(shared)).await,
         Target::Slash => return with_slash(request.uri().path()),
         Target::Metrics => {
             return match admitted(shared, &request, header::AUTHORIZATION) {
-                Ok(_) => exposition::answer(shared).await,
+                Ok(_) => Box::pin(exposition::answer(shared)).await,
                 Err(refused) => refused,
             };
         }
@@ -109,10 +112,13 @@ async fn registry(
     asking: Asking,
 ) -> Response<Body> {
     let (parts, body) = request.into_parts();
-    let body = match whole_body(shared, body).await {
-        Ok(body) => body,
-        Err(refused) => return refused,
-    };
+    let mut whole = Bytes::new();
+    if !body.is_end_stream() {
+        whole = match Box::pin(whole_body(shared, body)).await {
+            Ok(body) => body,
+            Err(refused) => return refused,
+        };
+    }
     let Asking { route, root, token, address } = asking;
     let span = tracing::info_span!(
         target: "countersign::request",
@@ -128,7 +134,7 @@ async fn registry(
         root,
         method: &parts.method,
         headers: &parts.headers,
-        body,
+        body: whole,
         asker: Asker {
             token: token.map(|t| t.to_string()),
             address: Some(address),
@@ -162,9 +168,6 @@ fn body_refused(request: &Request<Incoming>) -> Option<Response<Body>> {
 }
 
 async fn whole_body(shared: &Shared, body: Incoming) -> Result<Bytes, Response<Body>> {
-    if body.is_end_stream() {
-        return Ok(Bytes::new());
-    }
     let most = shared.limits.body_bytes;
     // What is announced need not be read first.
     let announced = body.size_hint().lower();

@@ -186,6 +186,9 @@ impl Hot {
             return Ok(plain.clone());
         }
         let key = (plain.digest, coding);
+        if let Some(packed) = self.packed.get(&key) {
+            return Ok(packed);
+        }
         let pack = async {
             // As many at a time as there are cores: the rest of the work has to go on.
             let _turn = self.packing.acquire().await.map_err(io::Error::other)?;
@@ -194,7 +197,7 @@ impl Hot {
                 .await
                 .map_err(io::Error::other)?
         };
-        self.packed.get_or_insert_async(&key, pack).await
+        Box::pin(self.packed.get_or_insert_async(&key, pack)).await
     }
 
     /// Entries, bytes, hits and misses.

@@ -76,6 +76,43 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
+    fn new(
+        answers: Arc<dyn Answers>,
+        options: ServerOptions,
+        addresses: &[SocketAddr],
+        tls: Option<Arc<ServerConfig>>,
+        room: u32,
+    ) -> Result<Self, ServerError> {
+        let upstreams = answers.upstreams();
+        let kinds = kinds(&upstreams)?;
+        let debian = upstreams.iter().filter(|u| u.ecosystem == Ecosystem::Debian);
+        let origins = Origins::new(
+            options.public_url.as_ref(),
+            &options.allowed_hosts,
+            &options.trusted_proxies,
+            addresses,
+        );
+        Ok(Self {
+            answers,
+            limits: options.limits,
+            http: connection::builder(&options.limits),
+            tls,
+            origins,
+            cache_control: [false, true].map(CacheControl::new),
+            tokens: RwLock::new(options.tokens.into()),
+            kinds,
+            debian: debian.cloned().collect(),
+            hot: Arc::new(Hot::new(&options.memory)),
+            artifacts: ArtifactMemory::new(options.memory.artifacts, options.memory.artifact),
+            counters: Counters::default(),
+            ids: RequestIds::new().map_err(ServerError::Random)?,
+            on_fetch: options.on_fetch,
+            stopping: AtomicBool::new(false),
+            room: Arc::new(Semaphore::new(room as usize)),
+            started: Instant::now(),
+        })
+    }
+
     /// Whether clients have to show a token.
     fn wants_login(&self) -> bool {
         !self.tokens.read().is_empty()
@@ -164,9 +201,6 @@ impl Server {
         }
         check_public(options.public_url.as_ref())?;
         connection::raise_descriptors();
-        let answers: Arc<dyn Answers> = Arc::new(answers);
-        let upstreams = answers.upstreams();
-        let kinds = kinds(&upstreams)?;
         let certificate = options.tls.clone().map(Reloading::open).transpose()?;
         let tls = certificate.as_ref().map(Reloading::server_config).transpose()?;
         let mut listeners = Vec::new();
@@ -179,39 +213,15 @@ impl Server {
         // A listener holds the room of its next connection already; so each but one has its own.
         let room = u32::try_from(options.limits.connections.max(1) + listeners.len() - 1);
         let room = room.unwrap_or(u32::MAX >> 4).min(u32::MAX >> 4);
-        let debian = upstreams.iter().filter(|u| u.ecosystem == Ecosystem::Debian);
-        let origins = Origins::new(
-            options.public_url.as_ref(),
-            &options.allowed_hosts,
-            &options.trusted_proxies,
-            &addresses,
-        );
-        let shared = Arc::new(Shared {
-            answers,
-            limits: options.limits,
-            http: connection::builder(&options.limits),
-            tls,
-            origins,
-            cache_control: [false, true].map(CacheControl::new),
-            tokens: RwLock::new(options.tokens.into()),
-            kinds,
-            debian: debian.cloned().collect(),
-            hot: Arc::new(Hot::new(&options.memory)),
-            artifacts: ArtifactMemory::new(options.memory.artifacts, options.memory.artifact),
-            counters: Counters::default(),
-            ids: RequestIds::new().map_err(ServerError::Random)?,
-            on_fetch: options.on_fetch,
-            stopping: AtomicBool::new(false),
-            room: Arc::new(Semaphore::new(room as usize)),
-            started: Instant::now(),
-        });
+        let drain = options.drain;
+        let shared = Shared::new(Arc::new(answers), options, &addresses, tls, room)?;
+        let shared = Arc::new(shared);
         let (phase, seen) = watch::channel(Phase::Running);
         let listening = listeners
             .into_iter()
             .map(|l| tokio::spawn(connection::accept(l, shared.clone(), seen.clone())))
             .collect();
         let watching = certificate.clone().map(|c| tokio::spawn(c.watch()));
-        let drain = options.drain;
         Ok(Self { shared, addresses, phase, listening, certificate, watching, drain, room })
     }
 

@@ -56,7 +56,7 @@ const RETRY_AFTER: HeaderValue = HeaderValue::from_static("10");
 /// Answers a request to a registry.
 pub(super) async fn answer(shared: &Arc<Shared>, asked: &Asked<'_>) -> Given {
     if matches!(asked.route, Route::NpmApi { .. }) || asks_for_part(asked) {
-        return ask_alone(shared, asked).await;
+        return Box::pin(ask_alone(shared, asked)).await;
     }
     let key = Key { route: asked.route.clone(), form: asked.form, root: asked.root.clone() };
     for _ in 0..AGAIN {
@@ -79,8 +79,8 @@ pub(super) async fn answer(shared: &Arc<Shared>, asked: &Asked<'_>) -> Given {
             Landed::Single(slot) => {
                 let taken = slot.lock().take();
                 return match taken {
-                    Some(answer) => give_once(shared, asked, answer, None).await,
-                    None => ask_alone(shared, asked).await,
+                    Some(answer) => Box::pin(give_once(shared, asked, answer, None)).await,
+                    None => Box::pin(ask_alone(shared, asked)).await,
                 };
             }
             Landed::Lost => {
@@ -89,7 +89,7 @@ pub(super) async fn answer(shared: &Arc<Shared>, asked: &Asked<'_>) -> Given {
             }
         }
     }
-    ask_alone(shared, asked).await
+    Box::pin(ask_alone(shared, asked)).await
 }
 
 /// Whether a part of an index is asked for: apt takes up a download of megabytes where it ended, and
