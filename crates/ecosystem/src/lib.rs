@@ -15,6 +15,7 @@ mod json;
 pub mod npm;
 pub mod pypi;
 mod text;
+mod toml_doc;
 pub mod version;
 
 pub use error::{IndexError, IndexLimits};

@@ -99,7 +99,7 @@ pub async fn audit(context: &Context, args: AuditArgs) -> Result<u8, Failed> {
         known: grounds.known,
         now: now(),
     };
-    let report = auditor.judge(documents, args.production);
+    let report = auditor.judge(&documents, args.production);
     let exit_code = match report.ending() {
         Ending::Clear => 0,
         Ending::Held => exit::HELD,

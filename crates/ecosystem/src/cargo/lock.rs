@@ -2,9 +2,10 @@
 
 use super::validate_name;
 use crate::error::{IndexError, IndexLimits};
+use crate::toml_doc;
 use countersign_core::Sha256Digest;
 use std::collections::HashMap;
-use toml::{Table, Value};
+use toml::de::DeValue;
 
 const WHAT: &str = "the cargo lock file";
 /// The newest lock file version that is known.
@@ -32,26 +33,20 @@ pub struct LockedCrate {
 pub fn parse_lock(text: &str) -> Result<Vec<LockedCrate>, IndexError> {
     let limits = IndexLimits::default();
     limits.check_bytes(WHAT, text.len())?;
-    let top: Table = text
-        .parse()
-        .map_err(|e: toml::de::Error| IndexError::malformed(WHAT, "the text", e.message()))?;
-    match top.get("version") {
-        // Versions 1 and 2 do not say which they are.
-        None => {}
-        Some(Value::Integer(1..=NEWEST)) => {}
-        Some(other) => {
-            let because = format!("versions up to {NEWEST} are known, found {other}");
-            return Err(IndexError::malformed(WHAT, "version", because));
-        }
+    let top = toml_doc::parse(WHAT, text)?;
+    // Versions 1 and 2 do not say which they are.
+    if let Some(version) = toml_doc::get(&top, "version")
+        && !matches!(toml_doc::number(&top, "version"), Some(1..=NEWEST))
+    {
+        let found =
+            version.as_integer().map_or_else(|| version.type_str().to_owned(), ToString::to_string);
+        let because = format!("versions up to {NEWEST} are known, found {found}");
+        return Err(IndexError::malformed(WHAT, "version", because));
     }
-    let packages = match top.get("package") {
-        None => &Vec::new(),
-        Some(Value::Array(packages)) => packages,
-        Some(_) => return Err(IndexError::malformed(WHAT, "package", "it is not a list")),
-    };
-    limits.check_entries(WHAT, packages.len())?;
+    let (packages, length) = toml_doc::list(WHAT, &top, "package")?;
+    limits.check_entries(WHAT, length)?;
     let checksums = metadata_checksums(&top);
-    top.get("root")
+    toml_doc::get(&top, "root")
         .into_iter()
         .chain(packages)
         .enumerate()
@@ -60,21 +55,23 @@ pub fn parse_lock(text: &str) -> Result<Vec<LockedCrate>, IndexError> {
 }
 
 /// The checksums of version 1: `"checksum name version (source)" = "hex"` under `[metadata]`.
-fn metadata_checksums(top: &Table) -> HashMap<&str, &str> {
-    let metadata = top.get("metadata").and_then(Value::as_table);
+fn metadata_checksums<'v>(top: &'v DeValue<'_>) -> HashMap<&'v str, &'v str> {
+    let metadata = toml_doc::get(top, "metadata").and_then(DeValue::as_table);
     metadata
         .into_iter()
         .flatten()
-        .filter_map(|(key, value)| Some((key.strip_prefix("checksum ")?, value.as_str()?)))
+        .filter_map(|(key, value)| {
+            Some((key.get_ref().strip_prefix("checksum ")?, value.get_ref().as_str()?))
+        })
         .collect()
 }
 
 fn read_crate(
     at: usize,
-    entry: &Value,
+    entry: &DeValue<'_>,
     checksums: &HashMap<&str, &str>,
 ) -> Result<LockedCrate, IndexError> {
-    let text = |key: &str| entry.get(key).and_then(Value::as_str);
+    let text = |key: &str| toml_doc::text(entry, key);
     let bad = |because: &str| {
         let place = text("name").map_or_else(|| format!("package {}", at + 1), str::to_owned);
         IndexError::malformed(WHAT, &place, because)

@@ -5,8 +5,9 @@ use super::python::without_credentials;
 use super::reading::{Entry, Reading, digest};
 use super::{Format, SkipKind};
 use crate::error::{IndexError, IndexLimits};
+use crate::toml_doc::{self, get, items};
 use countersign_core::{Algorithm, Ecosystem, ExpectedDigest};
-use toml::{Table, Value};
+use toml::de::DeValue;
 
 /// Reads a `poetry.lock`.
 pub(super) fn read(
@@ -15,11 +16,9 @@ pub(super) fn read(
     reading: &mut Reading,
 ) -> Result<(), IndexError> {
     let what = Format::PoetryLock.name();
-    let top: Table = text
-        .parse()
-        .map_err(|e: toml::de::Error| IndexError::malformed(what, "the text", e.message()))?;
-    let metadata = top.get("metadata");
-    let version = metadata.and_then(|m| m.get("lock-version")).and_then(Value::as_str);
+    let top = toml_doc::parse(what, text)?;
+    let metadata = get(&top, "metadata");
+    let version = metadata.and_then(|m| toml_doc::text(m, "lock-version"));
     // The first lock files did not say which version they are.
     let known = version.is_none_or(|v| v.starts_with("1.") || v.starts_with("2."));
     if !known || metadata.is_none() {
@@ -27,27 +26,25 @@ pub(super) fn read(
         let because = format!("versions 1 and 2 are known, found {found}");
         return Err(IndexError::malformed(what, "metadata.lock-version", because));
     }
-    let packages = match top.get("package") {
-        None => return Ok(()),
-        Some(value) => value
-            .as_array()
-            .ok_or_else(|| IndexError::malformed(what, "package", "it is not a list"))?,
-    };
-    limits.check_entries(what, packages.len())?;
+    let (packages, length) = toml_doc::list(what, &top, "package")?;
+    limits.check_entries(what, length)?;
     let lines = TableLines::new(text, &["[[package]]"]);
-    for (index, entry) in packages.iter().enumerate() {
-        let text = |key: &str| entry.get(key).and_then(Value::as_str).unwrap_or("");
-        let line = lines.of(index, text("name"));
+    for (index, entry) in packages.enumerate() {
+        let line = lines.of(index, toml_doc::text(entry, "name").unwrap_or(""));
         package(entry, metadata, line, reading);
     }
     Ok(())
 }
 
-fn package(entry: &Value, metadata: Option<&Value>, line: Option<u32>, reading: &mut Reading) {
-    let text = |key: &str| entry.get(key).and_then(Value::as_str).unwrap_or("");
+fn package(
+    entry: &DeValue<'_>,
+    metadata: Option<&DeValue<'_>>,
+    line: Option<u32>,
+    reading: &mut Reading,
+) {
+    let text = |key: &str| toml_doc::text(entry, key).unwrap_or("");
     let (name, version) = (text("name"), text("version"));
-    let source = entry.get("source");
-    let of_source = |key: &str| source.and_then(|s| s.get(key)).and_then(Value::as_str);
+    let of_source = |key: &str| get(entry, "source").and_then(|s| toml_doc::text(s, key));
     let elsewhere = match of_source("type") {
         None | Some("legacy" | "pypi") => None,
         Some("git") => Some((SkipKind::Elsewhere, "it is a git checkout")),
@@ -63,15 +60,16 @@ fn package(entry: &Value, metadata: Option<&Value>, line: Option<u32>, reading: 
     let Some(listed) = reading.list(entry_of) else { return };
     listed.from = of_source("url").map(without_credentials);
     listed.dev = is_dev(entry);
-    let older = || metadata?.get("files")?.get(name)?.as_array();
-    let files = entry.get("files").and_then(Value::as_array).or_else(older);
-    for file in files.into_iter().flatten() {
-        let text = |key: &str| file.get(key).and_then(Value::as_str);
-        listed.add_file(text("file"), text("hash").and_then(digest).into_iter().collect());
+    let older = |table: &str| {
+        let of_all = metadata.and_then(|m| get(m, table));
+        of_all.into_iter().flat_map(|files| items(files, name))
+    };
+    for file in items(entry, "files").chain(older("files")) {
+        let digest = toml_doc::text(file, "hash").and_then(digest);
+        listed.add_file(toml_doc::text(file, "file"), digest.into_iter().collect());
     }
     // Before lock version 1.1: digests alone.
-    let oldest = || metadata?.get("hashes")?.get(name)?.as_array();
-    for hash in oldest().into_iter().flatten().filter_map(Value::as_str) {
+    for hash in older("hashes").filter_map(DeValue::as_str) {
         let digest = ExpectedDigest::from_hex(Algorithm::Sha256, hex_part(hash)).ok();
         listed.add_file(None, digest.into_iter().collect());
     }
@@ -83,10 +81,10 @@ fn hex_part(hash: &str) -> &str {
 
 /// Whether no group but those for development names it: `category` until poetry 1.4, `groups` since
 /// 2.0.
-fn is_dev(entry: &Value) -> bool {
-    let groups = entry.get("groups").and_then(Value::as_array);
-    match groups {
-        Some(groups) => !groups.is_empty() && groups.iter().all(|g| g.as_str() != Some("main")),
-        None => entry.get("category").and_then(Value::as_str) == Some("dev"),
+fn is_dev(entry: &DeValue<'_>) -> bool {
+    let mut groups = items(entry, "groups").map(DeValue::as_str).peekable();
+    match groups.peek() {
+        Some(_) => groups.all(|g| g != Some("main")),
+        None => toml_doc::text(entry, "category") == Some("dev"),
     }
 }

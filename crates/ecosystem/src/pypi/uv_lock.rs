@@ -1,8 +1,9 @@
 //! `uv.lock`: what uv will fetch, with digests.
 
 use crate::error::{IndexError, IndexLimits};
+use crate::toml_doc;
 use countersign_core::{Algorithm, ExpectedDigest, normalize_pypi_name};
-use toml::{Table, Value};
+use toml::de::DeValue;
 
 const WHAT: &str = "the uv lock file";
 
@@ -60,10 +61,8 @@ pub struct LockedFile {
 pub fn parse_uv_lock(text: &str) -> Result<Vec<LockedDist>, IndexError> {
     let limits = IndexLimits::default();
     limits.check_bytes(WHAT, text.len())?;
-    let top: Table = text
-        .parse()
-        .map_err(|e: toml::de::Error| IndexError::malformed(WHAT, "the text", e.message()))?;
-    match top.get("version").and_then(Value::as_integer) {
+    let top = toml_doc::parse(WHAT, text)?;
+    match toml_doc::number(&top, "version") {
         Some(1) => {}
         other => {
             let found = other.map_or_else(|| "none".to_owned(), |v| v.to_string());
@@ -71,27 +70,20 @@ pub fn parse_uv_lock(text: &str) -> Result<Vec<LockedDist>, IndexError> {
             return Err(IndexError::malformed(WHAT, "version", because));
         }
     }
-    let packages = match top.get("package") {
-        None => return Ok(Vec::new()),
-        Some(value) => value
-            .as_array()
-            .ok_or_else(|| IndexError::malformed(WHAT, "package", "it is not a list"))?,
-    };
-    limits.check_entries(WHAT, packages.len())?;
-    packages.iter().enumerate().map(|(at, p)| package(at, p)).collect()
+    let (packages, length) = toml_doc::list(WHAT, &top, "package")?;
+    limits.check_entries(WHAT, length)?;
+    packages.enumerate().map(|(at, p)| package(at, p)).collect()
 }
 
-fn package(at: usize, value: &Value) -> Result<LockedDist, IndexError> {
+fn package(at: usize, value: &DeValue<'_>) -> Result<LockedDist, IndexError> {
     let place = format!("package {}", at + 1);
-    let name = value
-        .get("name")
-        .and_then(Value::as_str)
+    let name = toml_doc::text(value, "name")
         .filter(|n| super::validate_name(n))
         .ok_or_else(|| IndexError::malformed(WHAT, &place, "it has no valid name"))?;
-    let (source, location) = source(value.get("source"));
+    let (source, location) = source(toml_doc::get(value, "source"));
     let mut files = Vec::new();
-    let wheels = value.get("wheels").and_then(Value::as_array).into_iter().flatten();
-    for entry in value.get("sdist").into_iter().chain(wheels) {
+    let wheels = toml_doc::items(value, "wheels");
+    for entry in toml_doc::get(value, "sdist").into_iter().chain(wheels) {
         let file = file(entry).ok_or_else(|| {
             IndexError::malformed(WHAT, name, "a file has no URL or a broken hash")
         })?;
@@ -99,7 +91,7 @@ fn package(at: usize, value: &Value) -> Result<LockedDist, IndexError> {
     }
     Ok(LockedDist {
         name: normalize_pypi_name(name),
-        version: value.get("version").and_then(Value::as_str).map(str::to_owned),
+        version: toml_doc::text(value, "version").map(str::to_owned),
         source,
         registry: (source == SourceKind::Registry).then(|| location.clone()),
         location,
@@ -107,7 +99,7 @@ fn package(at: usize, value: &Value) -> Result<LockedDist, IndexError> {
     })
 }
 
-fn source(value: Option<&Value>) -> (SourceKind, String) {
+fn source(value: Option<&DeValue<'_>>) -> (SourceKind, String) {
     const KINDS: [(&str, SourceKind); 7] = [
         ("registry", SourceKind::Registry),
         ("git", SourceKind::Git),
@@ -119,14 +111,14 @@ fn source(value: Option<&Value>) -> (SourceKind, String) {
     ];
     KINDS
         .iter()
-        .find_map(|(key, kind)| Some((*kind, value?.get(key)?.as_str()?.to_owned())))
+        .find_map(|(key, kind)| Some((*kind, toml_doc::text(value?, key)?.to_owned())))
         .unwrap_or((SourceKind::Unknown, String::new()))
 }
 
 /// A file entry; `None` when it names nothing or its hash is none. The digest of a direct URL's
 /// file stands in its `hash` too, with no URL of its own.
-fn file(entry: &Value) -> Option<LockedFile> {
-    let text = |key: &str| entry.get(key).and_then(Value::as_str);
+fn file(entry: &DeValue<'_>) -> Option<LockedFile> {
+    let text = |key: &str| toml_doc::text(entry, key);
     let digest = match text("hash") {
         None => None,
         Some(hash) => {
@@ -138,7 +130,7 @@ fn file(entry: &Value) -> Option<LockedFile> {
     if url.is_empty() && digest.is_none() {
         return None;
     }
-    let size = entry.get("size").and_then(Value::as_integer).and_then(|n| u64::try_from(n).ok());
+    let size = toml_doc::number(entry, "size").and_then(|n| u64::try_from(n).ok());
     Some(LockedFile { url: url.to_owned(), digest, size })
 }
 

@@ -1,7 +1,7 @@
 //! Judging listed versions: feeds, lists and ledger to facts, facts to decisions.
 
 use super::source::Document;
-use super::{Audited, Before, Item, Judged, Report};
+use super::{Audited, Before, Item, Judged, Judgement, Report};
 use crate::config::{Lists, UpstreamConfig};
 use crate::facts::FeedPackage;
 use crate::feeds::Feeds;
@@ -13,6 +13,7 @@ use countersign_ecosystem::inventory::{Listed, ListedFile};
 use countersign_policy::{ActiveWaiver, DecisionContext, PolicySet};
 use countersign_store::{Known, Pin, StoredDecision};
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 use url::Url;
 
 /// What a version's upstream is called where no document says.
@@ -61,7 +62,7 @@ impl Auditor {
     /// Judges all documents. `production` leaves out what only development needs, where a document
     /// tells.
     #[must_use]
-    pub fn judge(&self, documents: Vec<Document>, production: bool) -> Report {
+    pub fn judge(&self, documents: &[Document], production: bool) -> Report {
         let wanted = |l: &&Listed| !(production && l.dev);
         // A version is often in several documents: it is judged once.
         let mut places: HashMap<Key<'_>, usize> = HashMap::new();
@@ -75,8 +76,8 @@ impl Auditor {
         let items = self.judge_all(&unique);
         let audited = documents.iter().map(|d| {
             let of = |l: &Listed| {
-                let item = items.get(*places.get(&key(l))?)?;
-                Some(Item { listed: l.clone(), ..item.clone() })
+                let judgement = items.get(*places.get(&key(l))?)?.clone();
+                Some(Item { line: l.line, dev: l.dev, judgement })
             };
             let kept: Vec<Item> = d.listed.iter().filter(wanted).filter_map(of).collect();
             Audited {
@@ -93,12 +94,12 @@ impl Auditor {
     }
 
     /// Judges in as many threads as there are cores; the order stays.
-    fn judge_all(&self, unique: &[&Listed]) -> Vec<Item> {
+    fn judge_all(&self, unique: &[&Listed]) -> Vec<Arc<Judgement>> {
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let share = unique.len().div_ceil(cores).max(64);
         std::thread::scope(|scope| {
-            let work = |part: &[&Listed]| -> Vec<Item> {
-                part.iter().map(|listed| self.judge_one(listed)).collect()
+            let work = |part: &[&Listed]| -> Vec<Arc<Judgement>> {
+                part.iter().map(|listed| Arc::new(self.judge_one(listed))).collect()
             };
             let mut parts = unique.chunks(share);
             let first = parts.next();
@@ -155,7 +156,7 @@ impl Auditor {
         }
     }
 
-    fn judge_one(&self, listed: &Listed) -> Item {
+    fn judge_one(&self, listed: &Listed) -> Judgement {
         let stored = self.stored(listed);
         let old: Vec<ArtifactFacts> =
             stored.iter().filter_map(|d| serde_json::from_value(d.facts.clone()).ok()).collect();
@@ -190,7 +191,7 @@ impl Auditor {
         let gate = self.gate_rules(listed, &stored);
         let (decision, not_checked) = self.concluded(listed, &facts, decision, gate);
         let before = stored.iter().filter_map(|d| before(d)).collect();
-        Item { listed: listed.clone(), facts, decision, findings, not_checked, before }
+        Judgement { facts, decision, findings, not_checked, before }
     }
 
     /// The decision without what nobody can know here: a rule that only wants to know the age is

@@ -19,7 +19,8 @@ pub use places::{FindError, Place, PlaceKind, find};
 pub use source::{Document, Problem, read};
 
 use countersign_core::{Decision, Finding, Outcome, Sha256Digest, Verdict, VersionFacts};
-use countersign_ecosystem::inventory::{Listed, Skipped};
+use countersign_ecosystem::inventory::Skipped;
+use std::sync::Arc;
 
 /// A finding, and whether policy tolerates it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,11 +46,27 @@ pub struct Before {
     pub rule: Option<String>,
 }
 
-/// A listed version, judged.
+/// A version of a document, judged.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Item {
-    /// What the document says.
-    pub listed: Listed,
+    /// The line that names it, from 1, where the document has lines.
+    pub line: Option<u32>,
+    /// Whether only development needs it, where the document tells.
+    pub dev: bool,
+    /// The judgement, shared by all documents that list the same.
+    judgement: Arc<Judgement>,
+}
+
+impl std::ops::Deref for Item {
+    type Target = Judgement;
+    fn deref(&self) -> &Judgement {
+        &self.judgement
+    }
+}
+
+/// What is thought of a listed version.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Judgement {
     /// The facts that were judged.
     pub facts: VersionFacts,
     /// The decision.
@@ -62,7 +79,7 @@ pub struct Item {
     pub before: Vec<Before>,
 }
 
-impl Item {
+impl Judgement {
     /// Why the feeds could not answer for this version; `None` when they did.
     #[must_use]
     pub fn unanswered(&self) -> Option<&str> {

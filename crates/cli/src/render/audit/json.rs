@@ -67,8 +67,8 @@ fn item(i: &Item) -> Value {
     json!({
         "version": i.facts.purl.label(),
         "purl": i.facts.purl,
-        "line": i.listed.line,
-        "development": i.listed.dev,
+        "line": i.line,
+        "development": i.dev,
         "from": i.facts.upstream,
         "verdict": i.decision.verdict,
         "reason": i.decision.leading().map(|f| f.reason),

@@ -114,7 +114,7 @@ fn finding(d: &Audited, item: &Item, judged: &Judged) -> Value {
 fn result(rule: &str, level: &str, text: &str, d: &Audited, item: &Item) -> Value {
     let purl = item.facts.purl.to_string();
     let mut physical = json!({"artifactLocation": {"uri": uri(&d.path)}});
-    if let (Some(line), Value::Object(map)) = (item.listed.line, &mut physical) {
+    if let (Some(line), Value::Object(map)) = (item.line, &mut physical) {
         map.insert("region".to_owned(), json!({"startLine": line}));
     }
     json!({

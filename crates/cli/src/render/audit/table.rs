@@ -59,7 +59,7 @@ fn write_document(out: &mut String, d: &Audited, paint: &Paint, width: usize) {
         let _ = writeln!(out, "  {}", wrap(&text, width - 2, INDENT));
     }
     let mut order: Vec<&Item> = d.items.iter().filter(|i| is_worth_showing(i)).collect();
-    order.sort_by_key(|i| (std::cmp::Reverse(rank(i)), i.listed.line, i.facts.purl.clone()));
+    order.sort_by_key(|i| (std::cmp::Reverse(rank(i)), i.line, i.facts.purl.clone()));
     let mut noted = 0;
     for item in order {
         if item.decision.fired.is_empty() {
@@ -99,8 +99,8 @@ fn write_item(out: &mut String, item: &Item, paint: &Paint, width: usize) {
         (false, Verdict::Admit) => paint.warn("would  "),
         (false, v) => paint.verdict(v),
     };
-    let line = item.listed.line.map(|l| format!(", line {l}")).unwrap_or_default();
-    let dev = if item.listed.dev { ", for development" } else { "" };
+    let line = item.line.map(|l| format!(", line {l}")).unwrap_or_default();
+    let dev = if item.dev { ", for development" } else { "" };
     let rules: Vec<&str> = item.decision.fired.iter().map(|f| f.rule.as_str()).collect();
     let fix = update(item).map(|v| format!(", update to {v}")).unwrap_or_default();
     let name = format!("{}{line}{dev}{fix}", item.facts.purl.label());
