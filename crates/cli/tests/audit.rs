@@ -476,7 +476,7 @@ fn environments_are_what_lies_in_them() {
         .says("venv (Python environment): 2 versions, 1 refused")
         .says("here-1.0.dist-info");
     s.write(&format!("{site}/broken-1.dist-info/RECORD"), "");
-    let run = audit(&s, &[&format!("{site}"), "--format", "json"]);
+    let run = audit(&s, &[site, "--format", "json"]);
     run.expect(90);
     assert_eq!(run.report["counts"]["not_checked"], 1, "{}", run.transcript());
 

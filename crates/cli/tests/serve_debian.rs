@@ -29,7 +29,7 @@ use std::path::PathBuf;
 use std::process::{Child, Stdio};
 use std::time::Duration;
 use support::archives::{deb, sha256};
-use support::server::{Reply, Upstream};
+use support::server::{Body, Reply, Upstream};
 use support::{Run, Sandbox, apt, skipped};
 
 /// How apt is led to the gateway.
@@ -231,7 +231,14 @@ fn other_bytes_than_the_signed_lists_say_reach_no_client() {
         run.says("digest-mismatch");
         assert!(!apt.file("hello_1.0-1_all.deb").exists());
         let dsc = format!("/debian/{}", Debian::pool("hello_1.0-1.dsc"));
-        up.break_with(&dsc, |_| Reply::file(b"Source: evil\nVersion: 1\n".to_vec()));
+        up.break_with(&dsc, |reply| match reply.body {
+            Body::Bytes(bytes) => {
+                let mut other = bytes.to_vec();
+                *other.last_mut().unwrap() ^= 1;
+                Reply::file(other)
+            }
+            Body::Padded { .. } => panic!("a description is small"),
+        });
         let run = apt.run(&["source", "--download-only", "hello"]);
         assert_ne!(run.code, 0, "{}", run.transcript());
         run.says("digest-mismatch");

@@ -300,3 +300,17 @@ fn berry_dlx_runs_what_was_admitted() {
     assert!(run.code == 90 && !run.stdout.contains("it runs"), "{}", run.transcript());
     assert!(!installed(&s, "tool"));
 }
+
+#[test]
+fn yarn_1_a_lock_file_that_names_what_is_refused_is_named() {
+    if !skipped("yarn 1", yarn()) {
+        node::refused_by_lock(yarn().unwrap(), classic);
+    }
+}
+
+#[test]
+fn berry_a_lock_file_that_names_what_is_refused_is_named() {
+    if !skipped("yarn berry", yarn_berry()) {
+        node::refused_by_lock(yarn_berry().unwrap(), pnp);
+    }
+}

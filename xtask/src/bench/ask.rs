@@ -72,24 +72,56 @@ pub(super) fn cargo(home: &Path) -> Result<String, String> {
 ///
 /// When apt cannot be asked.
 pub(super) fn apt() -> Result<Vec<Repository>, String> {
-    let form = "$(CREATED_BY)|$(REPO_URI)|$(SIGNED_BY)";
+    let form = "$(CREATED_BY)|$(REPO_URI)";
     let words = ["apt-get", "indextargets", "--no-release-info", "--format", form];
-    let out = Job::new(words, Path::new("/")).output()?;
-    Ok(read_targets(&out))
+    let targets = Job::new(words, Path::new("/")).output()?;
+    let dump = ["apt-config", "shell", "LIST", "Dir::Etc::sourcelist/f", "PARTS"];
+    let places = Job::new(dump.into_iter().chain(["Dir::Etc::sourceparts/d"]), Path::new("/"));
+    let places = places.output()?;
+    let mut files = Vec::new();
+    for line in places.lines() {
+        let place = Path::new(line.split_once('=').map_or("", |(_, v)| v.trim_matches('\'')));
+        let parts = fs::read_dir(place).into_iter().flatten().flatten().map(|e| e.path());
+        files.extend(parts.chain([place.to_owned()]).filter(|f| f.is_file()));
+    }
+    let texts = files.iter().filter_map(|f| fs::read_to_string(f).ok());
+    let keyrings: Vec<(String, String)> = texts.flat_map(|t| read_keyrings(&t)).collect();
+    Ok(read_targets(&targets, &keyrings))
 }
 
-fn read_targets(text: &str) -> Vec<Repository> {
+/// The keyring of each repository, from sources in either form (sources.list(5)). A keyring that
+/// stands in the source itself is left out.
+fn read_keyrings(text: &str) -> Vec<(String, String)> {
+    let mut out = Vec::new();
+    let bare = |url: &str| url.trim_end_matches('/').to_owned();
+    for line in text.lines() {
+        let words: Vec<&str> = line.split(['[', ']', ' ']).collect();
+        let keys = words.iter().find_map(|w| w.strip_prefix("signed-by="));
+        let url = words.iter().find(|w| w.contains("://"));
+        if let (Some(keys), Some(url), true) = (keys, url, line.starts_with("deb")) {
+            out.push((bare(url), keys.to_owned()));
+        }
+    }
+    for stanza in text.split("\n\n") {
+        let field = |name: &str| {
+            let line = stanza.lines().find_map(|l| l.split_once(':').filter(|(n, _)| *n == name));
+            line.map(|(_, value)| value.trim())
+        };
+        let keys = field("Signed-By").filter(|k| k.starts_with('/'));
+        let urls = field("URIs").unwrap_or_default().split_whitespace();
+        out.extend(urls.filter_map(|url| Some((bare(url), keys?.to_owned()))));
+    }
+    out
+}
+
+fn read_targets(text: &str, keyrings: &[(String, String)]) -> Vec<Repository> {
     let mut out: Vec<Repository> = Vec::new();
     for line in text.lines() {
-        let fields: Vec<&str> = line.split('|').collect();
-        let ["Packages", url, keys] = fields.as_slice() else { continue };
-        let found = Repository {
-            url: url.trim_end_matches('/').to_owned(),
-            // What apt does not know stays as it was asked for.
-            keyring: Some((*keys).to_owned()).filter(|k| k.starts_with('/')),
-        };
-        if found.url.starts_with("http://") && !out.iter().any(|r| r.url == found.url) {
-            out.push(found);
+        let Some(("Packages", url)) = line.split_once('|') else { continue };
+        let url = url.trim_end_matches('/').to_owned();
+        if url.starts_with("http://") && !out.iter().any(|r| r.url == url) {
+            let keyring = keyrings.iter().find(|(u, _)| *u == url).map(|(_, k)| k.clone());
+            out.push(Repository { url, keyring });
         }
     }
     out
@@ -100,21 +132,29 @@ mod tests {
     use super::*;
 
     #[test]
-    fn repositories_are_read_once_each() {
-        let text = "Packages|http://debian.example/debian/|/keys/a.gpg\n\
-                    Packages|http://debian.example/debian/|/keys/a.gpg\n\
-                    DEP-11|http://other.example/|$(SIGNED_BY)\n\
-                    Packages|http://more.example/x|$(SIGNED_BY)\n\
-                    Packages|https://tls.example/|$(SIGNED_BY)\n";
+    fn repositories_are_read_once_each_with_their_keys() {
+        let sources = "Types: deb\nURIs: http://debian.example/debian/\nSigned-By: /keys/a.gpg\n\n\
+                       Types: deb\nURIs: http://more.example/x\nSigned-By:\n -----BEGIN\n";
+        let lists = "# deb [signed-by=/no] http://debian.example/debian\n\
+                     deb [arch=amd64 signed-by=/keys/b.gpg] http://lists.example/ stable main\n";
+        let mut keyrings = read_keyrings(lists);
+        keyrings.extend(read_keyrings(sources));
+        let targets = "Packages|http://debian.example/debian/\n\
+                       Packages|http://debian.example/debian/\n\
+                       DEP-11|http://other.example/\n\
+                       Packages|http://more.example/x\n\
+                       Packages|http://lists.example/\n\
+                       Packages|https://tls.example/\n";
         let repository = |url: &str, keyring: Option<&str>| Repository {
             url: url.to_owned(),
             keyring: keyring.map(str::to_owned),
         };
         assert_eq!(
-            read_targets(text),
+            read_targets(targets, &keyrings),
             [
                 repository("http://debian.example/debian", Some("/keys/a.gpg")),
                 repository("http://more.example/x", None),
+                repository("http://lists.example", Some("/keys/b.gpg")),
             ]
         );
     }

@@ -13,6 +13,8 @@ use std::time::Instant;
 const TURNS: usize = 11;
 /// How many packages the lock file of the audit has.
 const PACKAGES: usize = 1000;
+/// How many decisions the gate starts with.
+const DECISIONS: u32 = 100_000;
 
 /// How long the audit of a lock file of 1,000 packages takes, with all feeds: the packages of the
 /// set and others with made-up names.
@@ -73,21 +75,57 @@ fn lock_of(given: Option<&str>, packages: usize) -> String {
 /// # Errors
 ///
 /// When the example is not built, or does not say.
-pub(super) fn decision(examples: &Path, states: &Scratch) -> Result<Figure, String> {
-    let program = examples.join("decide");
-    if !program.is_file() {
-        return Err("the example `decide` of the engine is not built".to_owned());
-    }
-    let folder = states.fresh("decide");
-    fs::create_dir_all(&folder).map_err(|e| e.to_string())?;
-    let mut job = Job::new([&program], &folder);
-    job.words.push(folder.clone().into());
-    let values: Result<Vec<f64>, String> = (0..3).map(|_| percentile(&job.output()?)).collect();
+pub(super) fn decision(example: &Path, feeds: &Path, states: &Scratch) -> Result<Figure, String> {
+    let once = || {
+        let folder = states.fresh("decide");
+        fs::create_dir_all(&folder).map_err(|e| e.to_string())?;
+        let mut job = Job::new([example, Path::new("measure"), &folder], &folder);
+        if feeds.exists() {
+            job.words.push(feeds.into());
+        }
+        percentile(&job.output()?)
+    };
+    let values: Result<Vec<f64>, String> = (0..3).map(|_| once()).collect();
     Ok(Figure {
         name: "decision".to_owned(),
         what: "decision for a known digest, p99".to_owned(),
         unit: "ms".to_owned(),
         values: values?,
+    })
+}
+
+/// How long the gate takes from its start until it is ready, with many decisions and all feeds.
+///
+/// # Errors
+///
+/// When the example is not built, or the gate does not start.
+pub(super) fn ready(
+    gate: &Gate,
+    example: &Path,
+    feeds: &Path,
+    states: &Scratch,
+) -> Result<Figure, String> {
+    let state = states.fresh("gate-full");
+    let mut make = Job::new([example, Path::new("make"), &state], Path::new("/"));
+    make.words.push(DECISIONS.to_string().into());
+    make.output()?;
+    if feeds.exists() {
+        gate.command(&state, &["feed", "add", &feeds.display().to_string()]).output()?;
+    }
+    let mut values = Vec::new();
+    for turn in 0..=TURNS {
+        let start = Instant::now();
+        let started = gate.serve(&state, states)?;
+        if turn > 0 {
+            values.push(start.elapsed().as_secs_f64() * 1000.0);
+        }
+        drop(started);
+    }
+    Ok(Figure {
+        name: "ready".to_owned(),
+        what: "start to ready, 100,000 decisions and all feeds".to_owned(),
+        unit: "ms".to_owned(),
+        values,
     })
 }
 

@@ -92,16 +92,16 @@ pub(super) struct Sets<'a> {
 fn subjects(port: u16, sets: &Sets<'_>) -> Result<Vec<Subject>, String> {
     let [(index, index_bytes), (packument, packument_bytes), (artifact, artifact_bytes)] = BODIES;
     let python = sets.python.map(python_names).transpose()?.unwrap_or_default();
-    let pages = python.iter().map(|name| (format!("/pypi/simple/{name}/"), PYPI_JSON));
-    let pages: Vec<Subject> = pages.filter_map(|(p, a)| subject(port, index, p, a)).collect();
-    let files: Vec<(String, u64)> = pages.iter().flat_map(|p| files(port, &p.body)).collect();
+    let page = |name: &String| format!("/pypi/simple/{name}/");
+    let pages = python.iter().filter_map(|(name, _)| subject(port, index, page(name), PYPI_JSON));
+    let pages: Vec<Subject> = pages.collect();
+    let files = pages.iter().flat_map(|p| files(port, &p.body, &python));
+    // Registries need not say how long files are, so each is asked for.
+    let files = files.filter_map(|path| subject(port, artifact, path, "*/*"));
+    let file = files.min_by_key(|s| s.body.len().abs_diff(artifact_bytes));
     let npm = sets.npm.map(npm_names).transpose()?.unwrap_or_default();
     let documents = npm.iter().map(|n| (format!("/npm/{}", n.replace('/', "%2f")), "*/*"));
     let documents = documents.filter_map(|(p, a)| subject(port, packument, p, a));
-    let mut by_size = files;
-    by_size.sort_by_key(|(_, size)| size.abs_diff(artifact_bytes as u64));
-    // A file may be refused: the nearest that is not.
-    let file = by_size.into_iter().take(20).find_map(|(p, _)| subject(port, artifact, p, "*/*"));
     let nearest = |all: Vec<Subject>, bytes: usize| {
         all.into_iter().min_by_key(|s| s.body.len().abs_diff(bytes))
     };
@@ -120,28 +120,33 @@ fn subject(port: u16, what: &'static str, path: String, accept: &'static str) ->
     (ask()?.body == body).then_some(Subject { what, path, accept, body })
 }
 
-/// The files of a project's page (PEP 691, PEP 700), as paths of the server.
-fn files(port: u16, page: &[u8]) -> Vec<(String, u64)> {
+/// The wheels of a project's page (PEP 691) that a requirement names, as paths of the server: one
+/// of each project, since they differ little.
+fn files(port: u16, page: &[u8], wanted: &[(String, String)]) -> Option<String> {
     let page: Value = serde_json::from_slice(page).unwrap_or_default();
     let root = format!("http://127.0.0.1:{port}");
-    let files = page["files"].as_array().into_iter().flatten();
-    let found = files.filter_map(|f| {
+    let (_, version) = wanted.iter().find(|(name, _)| page["name"].as_str() == Some(name))?;
+    let mut files = page["files"].as_array().into_iter().flatten();
+    files.find_map(|f| {
+        let name = f["filename"].as_str()?;
         let url = f["url"].as_str()?;
         let path = url.strip_prefix(&root).unwrap_or(url).split('#').next()?;
-        path.starts_with('/').then(|| Some((path.to_owned(), f["size"].as_u64()?)))?
-    });
-    found.collect()
+        let wheel = name.ends_with(".whl") && name.contains(&format!("-{version}-"));
+        (wheel && path.starts_with('/')).then(|| path.to_owned())
+    })
 }
 
-fn python_names(file: &Path) -> Result<Vec<String>, String> {
-    let names = text(file)?;
-    let name = |line: &str| {
-        let end = line.find(|c: char| !c.is_ascii_alphanumeric() && !"-_.".contains(c));
-        let name = &line[..end.unwrap_or(line.len())];
+/// Names and exact versions.
+fn python_names(file: &Path) -> Result<Vec<(String, String)>, String> {
+    let lines = text(file)?;
+    let requirement = |line: &str| {
+        let (name, version) = line.split_once("==")?;
+        let end = version.find(|c: char| c.is_whitespace() || c == ';').unwrap_or(version.len());
         // Normalized (PEP 503), since a redirect is not what is measured.
-        name.to_ascii_lowercase().replace(['_', '.'], "-")
+        let name = name.trim().to_ascii_lowercase().replace(['_', '.'], "-");
+        Some((name, version.get(..end)?.to_owned()))
     };
-    Ok(names.lines().map(name).filter(|n| !n.is_empty()).collect())
+    Ok(lines.lines().filter_map(requirement).collect())
 }
 
 fn npm_names(file: &Path) -> Result<Vec<String>, String> {
@@ -233,15 +238,23 @@ mod tests {
     }
 
     #[test]
-    fn files_are_paths_of_the_server() {
-        let page = br#"{"files": [
-            {"url": "http://127.0.0.1:8/pypi/files/a/a-1.whl#sha256=0", "size": 7},
-            {"url": "/pypi/files/a/b.whl", "size": 8},
-            {"url": "https://files.example/c.whl", "size": 9},
-            {"url": "/pypi/files/a/d.whl"}]}"#;
-        let found = files(8, page);
-        let expected =
-            [("/pypi/files/a/a-1.whl".to_owned(), 7), ("/pypi/files/a/b.whl".to_owned(), 8)];
-        assert_eq!(found, expected);
+    fn wheels_are_paths_of_the_server() {
+        let page = br#"{"name": "a", "files": [
+            {"filename": "a-1.whl", "url": "https://files.example/a-1.whl"},
+            {"filename": "a-1.0-py3.whl", "url": "https://files.example/a-1.0-py3.whl"},
+            {"filename": "a-2.0-py3.whl", "url": "http://127.0.0.1:8/pypi/files/a/2.whl"},
+            {"filename": "a-1.0-cp3.whl", "url": "http://127.0.0.1:8/pypi/files/a/1.whl#sha256=0"}]}"#;
+        let wanted = [("b".to_owned(), "2.0".to_owned()), ("a".to_owned(), "1.0".to_owned())];
+        assert_eq!(files(8, page, &wanted).as_deref(), Some("/pypi/files/a/1.whl"));
+        assert_eq!(files(8, page, &wanted[..1]), None);
+    }
+
+    #[test]
+    fn requirements_are_names_and_versions() {
+        let file = std::env::temp_dir().join(format!("bench-names-{}", std::process::id()));
+        fs::write(&file, "# x\nA_b.c==1.0 ; python_version > '3'\nd==2\n").unwrap();
+        let pair = |a: &str, b: &str| (a.to_owned(), b.to_owned());
+        assert_eq!(python_names(&file).unwrap(), [pair("a-b-c", "1.0"), pair("d", "2")]);
+        fs::remove_file(file).unwrap();
     }
 }

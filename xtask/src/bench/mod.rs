@@ -146,10 +146,11 @@ fn rest(options: &Options, gate: &Gate, program: &Path, states: &Scratch, result
         }
     }
     if options.wants("inside") {
-        let examples = program.with_file_name("examples");
+        let example = program.with_file_name("examples").join("decide");
         let figures = [
             ("The audit", inside::audit(gate, npm.as_deref(), states)),
-            ("A decision", inside::decision(&examples, states)),
+            ("A decision", inside::decision(&example, &options.feeds, states)),
+            ("The start", inside::ready(gate, &example, &options.feeds, states)),
         ];
         for (what, figure) in figures {
             match figure {

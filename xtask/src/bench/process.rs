@@ -225,7 +225,7 @@ impl Drop for Server {
 
 fn last_lines(text: &str) -> String {
     let lines: Vec<&str> = text.lines().filter(|l| !l.trim().is_empty()).collect();
-    let from = lines.len().saturating_sub(4);
+    let from = lines.len().saturating_sub(12);
     let said = lines.get(from..).unwrap_or_default().join(" | ");
     if said.is_empty() { "it says nothing".to_owned() } else { said }
 }

@@ -1,7 +1,9 @@
 //! pnpm: its configuration says which registry each scope comes from; its store is compared like
 //! what is fetched.
 
-use super::node::{self, NOT_PROXIED, PLACEHOLDER, add_registry, must_be, read_words};
+use super::node::{
+    self, NOT_PROXIED, PLACEHOLDER, add_bound_registry, add_registry, must_be, read_words,
+};
 use super::{Asked, Command, Equipment, Gate, option_values, pnpm_shims, probe};
 use countersign_core::{Ecosystem, Purl};
 use countersign_ecosystem::inventory::Format;
@@ -87,9 +89,13 @@ pub fn ask(command: &Command, memory: &mut dyn probe::Memory) -> Result<Asked, S
     check_led(&led)?;
     read_config(&plain, &args, &mut asked);
     node::name_corepack(command, &mut asked);
+    let own = own_version(&folder);
+    asked.pins.extend(own.clone());
     let root = node::workspace(&folder, &["pnpm-workspace.yaml"]);
     let words = package_words(&args, &sub);
     read_words(&words, &folder, &mut asked);
+    let named_versions: Vec<Purl> =
+        asked.pins.iter().filter(|p| !own.contains(p)).cloned().collect();
     if !matches!(sub.as_str(), "dlx" | "create") {
         node::read_manifests(&root, &mut asked);
     }
@@ -98,12 +104,15 @@ pub fn ask(command: &Command, memory: &mut dyn probe::Memory) -> Result<Asked, S
     }
     let lock = root.join("pnpm-lock.yaml");
     node::read_lock(&lock, Format::PnpmLock, &mut asked);
-    let installs =
-        matches!(sub.as_str(), "install" | "i" | "ci" | "clean-install" | "install-test");
-    if installs && words.is_empty() && is_filled(&store) && takes_all(&args) {
-        // What lies in the store is taken without asking for it, and its hooks may run: it is judged
-        // before that.
-        asked.ahead = for_any_machine(&std::fs::read_to_string(&lock).unwrap_or_default());
+    if is_filled(&store) {
+        // What lies in the store is taken without asking for it, and its hooks may run, or the
+        // program itself: it is judged before that.
+        let installs = ["install", "i", "ci", "clean-install", "install-test", "it"];
+        if installs.contains(&sub.as_str()) && words.is_empty() && takes_all(&args) {
+            let text = std::fs::read_to_string(&lock).unwrap_or_default();
+            asked.ahead = for_any_machine(&text);
+        }
+        asked.ahead.extend(named_versions);
         asked.ahead_first = true;
     }
     let mut plan = plan(&program, &root, &plain, &args, store)?;
@@ -139,6 +148,18 @@ fn pnpm_of(command: &Command) -> std::ffi::OsString {
         Some("pnpx") => path.with_file_name("pnpm").into_os_string(),
         _ => program,
     }
+}
+
+/// The version of itself that pnpm would fetch for the project (package.json, `packageManager`), in
+/// both forms that it comes in.
+fn own_version(folder: &Path) -> Vec<Purl> {
+    let text = std::fs::read(folder.join("package.json")).unwrap_or_default();
+    let json: Value = serde_json::from_slice(&text).unwrap_or_default();
+    let named = json.get("packageManager").and_then(Value::as_str);
+    let version = named.and_then(|n| n.strip_prefix("pnpm@")).map(|v| v.split('+').next());
+    let version = version.flatten().filter(|v| !v.is_empty());
+    let purl = |name| version.map(|v| Purl::new(Ecosystem::Npm, name, Some(v)));
+    ["pnpm", "@pnpm/exe"].into_iter().filter_map(purl).collect()
 }
 
 /// The words that pnpm reads itself: those after what it runs are the program's.
@@ -286,7 +307,7 @@ fn read_config(config: &Value, args: &[String], asked: &mut Asked) {
     for (key, value) in map.into_iter().flatten() {
         if let (Some(scope), Some(address)) = (key.strip_suffix(":registry"), value.as_str()) {
             asked.scopes.insert(scope.to_owned(), address.to_owned());
-            add_registry(asked, address);
+            add_bound_registry(asked, address);
         }
     }
     for word in args {
@@ -296,20 +317,20 @@ fn read_config(config: &Value, args: &[String], asked: &mut Asked) {
         {
             let scope = scope.strip_prefix("config.").unwrap_or(scope);
             asked.scopes.insert(scope.to_owned(), address.to_owned());
-            add_registry(asked, address);
+            add_bound_registry(asked, address);
         }
     }
     for (address, about) in
         config.get("registries").and_then(Value::as_object).into_iter().flatten()
     {
         if address.starts_with("http") {
-            add_registry(asked, address);
+            add_bound_registry(asked, address);
             for scope in about.get("scopes").and_then(Value::as_array).into_iter().flatten() {
                 let scope = scope.as_str().filter(|s| s.len() > 1);
                 asked.scopes.extend(scope.map(|s| (s.to_owned(), address.clone())));
             }
         } else if let Some(found) = about.as_str() {
-            add_registry(asked, found);
+            add_bound_registry(asked, found);
         }
     }
     asked.roots.extend(setting(config, "cafile").map(PathBuf::from));
@@ -438,7 +459,7 @@ mod tests {
         let words = |t: &str| t.split(' ').map(String::from).collect::<Vec<_>>();
         for (text, sub, want) in [
             ("dlx cowsay --proxy x", "dlx", 2),
-            ("dlx --proxy x cowsay", "dlx", 3),
+            ("dlx --proxy x cowsay", "dlx", 4),
             ("add a --proxy x", "add", 4),
             ("add a -- --proxy x", "add", 2),
         ] {

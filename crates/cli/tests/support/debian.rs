@@ -93,22 +93,17 @@ impl<'u> Debian<'u> {
         let lines = |files: &[(String, Vec<u8>)]| -> String {
             files.iter().map(|(n, b)| format!(" {} {} {n}\n", sha256(b), b.len())).collect()
         };
-        let weak = |files: &[(String, Vec<u8>)]| -> String {
-            files.iter().map(|(n, b)| format!(" {} {} {n}\n", "0".repeat(32), b.len())).collect()
-        };
         let dsc = format!(
             "Format: 3.0 (quilt)\nSource: {name}\nBinary: {name}\nArchitecture: all\nVersion: {version}\n\
-             Maintainer: Test <test@example.org>\nChecksums-Sha256:\n{}Files:\n{}",
-            lines(&files),
-            weak(&files)
+             Maintainer: Test <test@example.org>\nChecksums-Sha256:\n{}",
+            lines(&files)
         );
         let dsc = self.key.clearsign(&dsc);
         let all = [&[(format!("{name}_{version}.dsc"), dsc)][..], &files].concat();
         let folder = Self::pool(&format!("{name}_"));
         let paragraph = format!(
             "Package: {name}\nBinary: {name}\nVersion: {version}\nMaintainer: Test <test@example.org>\n\
-             Architecture: all\nFormat: 3.0 (quilt)\nFiles:\n{}Checksums-Sha256:\n{}Directory: {}\n\n",
-            weak(&all),
+             Architecture: all\nFormat: 3.0 (quilt)\nChecksums-Sha256:\n{}Directory: {}\n\n",
             lines(&all),
             folder.rsplit_once('/').unwrap().0
         );

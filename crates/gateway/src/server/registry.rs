@@ -239,7 +239,7 @@ async fn give(shared: &Arc<Shared>, asked: &Asked<'_>, what: &What, keep: Option
             let mut response = respond::artifact(admitted, &wants, Some(&shared.artifacts)).await;
             // Clients may keep an artifact and have to ask before they use it again, so that what
             // is recalled is not installed from a cache. The answer is then 304, or the refusal.
-            let policy = shared.cache_control.revalidate();
+            let policy = shared.cache_control().revalidate();
             response.headers_mut().insert(header::CACHE_CONTROL, policy);
             let handed = asked.method == Method::GET && response.status().is_success();
             Given { response, artifact: handed.then(|| admitted.clone()) }
@@ -294,7 +294,7 @@ async fn document(
         h.insert(header::ETAG, bytes.etag);
         let left = keep.map(|k| k.until.saturating_duration_since(Instant::now()));
         let kept = left.unwrap_or_default().min(CLIENT_KEEPS);
-        h.insert(header::CACHE_CONTROL, shared.cache_control.at_most(kept));
+        h.insert(header::CACHE_CONTROL, shared.cache_control().at_most(kept));
         if let Some(date) = &d.last_modified {
             h.insert(header::LAST_MODIFIED, date.clone());
         }
@@ -312,8 +312,10 @@ async fn document(
 
 /// A refusal. Where the upstream is at fault, a client may come back.
 fn refused(refusal: &Refusal, wants: &Wants<'_>) -> Response<Body> {
-    let unreachable =
-        matches!(refusal.reason(), ReasonCode::UpstreamFailed | ReasonCode::UpstreamStalled);
+    let unreachable = matches!(
+        refusal.reason(),
+        ReasonCode::UpstreamFailed | ReasonCode::UpstreamStalled | ReasonCode::UpstreamTruncated
+    );
     let status = if unreachable { StatusCode::SERVICE_UNAVAILABLE } else { refusal.status() };
     let mut r = respond::refusal(refusal, status, wants);
     if unreachable {

@@ -321,3 +321,32 @@ async fn many_versions_and_digests_are_asked_for_at_once() {
     assert_eq!(known.decisions(&known.sha256_of(&own).unwrap()).len(), 1);
     assert_eq!(store.known(&[], &[]).await.unwrap(), countersign_store::Known::default());
 }
+
+#[tokio::test]
+async fn an_admission_and_its_pin_come_together_or_not_at_all() {
+    let (_dir, store) = new_store().await;
+    let first = admission(1);
+    let recorded = store.record_pinned(first.clone()).await.unwrap();
+    assert_eq!(recorded.index(), 0);
+    let r = &first.record;
+    let (purl, sha256) = (r.purl.to_string(), r.digests.as_ref().unwrap().sha256);
+    let same = store.check_identity(&purl, &r.file_name, &sha256).await.unwrap();
+    assert_eq!(same, PinOutcome::Same);
+    // The same again is another entry; other bytes under the name are none, whoever else is there.
+    assert_eq!(store.record_pinned(first.clone()).await.unwrap().index(), 1);
+    let mut other = admission(2);
+    other.record.purl = r.purl.clone();
+    other.record.file_name.clone_from(&r.file_name);
+    let (changed, fine) =
+        tokio::join!(store.record_pinned(other), store.record(vec![admission(3)]));
+    match changed.unwrap_err() {
+        StoreError::PinChanged { first, what, .. } => {
+            assert_eq!(first, sha256);
+            assert!(what.contains(&r.file_name), "{what}");
+        }
+        e => panic!("{e}"),
+    }
+    assert_eq!(fine.unwrap()[0].index(), 2);
+    assert_eq!(store.ledger_size().await.unwrap(), 3);
+    assert!(store.fsck(true).await.unwrap().is_clean());
+}
