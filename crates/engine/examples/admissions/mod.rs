@@ -11,7 +11,7 @@ use countersign_store::{NewDecision, Store, StoreError};
 const VERSIONS: u64 = 4;
 
 /// Records that many admissions.
-pub async fn record(store: &Store, number: u64) -> Result<(), StoreError> {
+pub(crate) async fn record(store: &Store, number: u64) -> Result<(), StoreError> {
     for first in (0..number).step_by(1000) {
         store.record((first..number.min(first + 1000)).map(admission).collect()).await?;
     }
