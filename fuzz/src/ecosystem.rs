@@ -21,7 +21,7 @@ pub(crate) const LIMITS: Limits = Limits {
     max_decoder_memory: 16 << 20,
 };
 
-fn index_limits() -> IndexLimits {
+pub(crate) fn index_limits() -> IndexLimits {
     IndexLimits { max_bytes: 4 << 20, max_entries: 20_000, max_depth: 64 }
 }
 
@@ -56,6 +56,13 @@ pub fn requirements(data: &[u8]) {
         let _ = pypi::parse_file_name(line);
         let _ = pypi::parse_file_name_for("example", line);
     }
+}
+
+/// The JSON document of a release: nothing but what describes it is taken.
+pub fn pypi_release(data: &[u8]) {
+    let Ok(info) = pypi::parse_release_info(data, &index_limits()) else { return };
+    let known = ["name", "summary", "requires_python", "requires_dist"];
+    assert!(info.keys().all(|k| known.contains(&k.as_str())));
 }
 
 /// A `uv.lock`.

@@ -7,12 +7,14 @@
 
 mod ecosystem;
 mod evidence;
+mod inventory;
 mod ledger;
 mod policy;
 mod scan;
 
 pub use ecosystem::*;
 pub use evidence::*;
+pub use inventory::*;
 pub use ledger::*;
 pub use policy::*;
 pub use scan::*;
@@ -23,17 +25,21 @@ pub type Target = fn(&[u8]);
 /// Every target by its name.
 pub const TARGETS: &[(&str, Target)] = &[
     ("archive", archive),
+    ("bun_lock", bun_lock),
     ("cargo_config", cargo_config),
     ("cargo_index", cargo_index),
     ("cargo_lock", cargo_lock),
     ("checkpoint", checkpoint),
+    ("cyclonedx", cyclonedx),
     ("deb822", deb822),
     ("dsc", dsc),
+    ("dpkg_status", dpkg_status),
     ("dsse", dsse),
     ("feed_index", feed_index),
     ("index_compressed", index_compressed),
     ("index_targets", index_targets),
     ("inrelease", inrelease),
+    ("inventory", inventory),
     ("npm_attestations", npm_attestations),
     ("npm_spec", npm_spec),
     ("osv_record", osv_record),
@@ -41,20 +47,26 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("packages", packages),
     ("packument", packument),
     ("pep740", pep740),
+    ("pnpm_lock", pnpm_lock),
+    ("poetry_lock", poetry_lock),
     ("policy_load", policy_load),
     ("proofs", proofs),
     ("purl", purl),
     ("purl_pattern", purl_pattern),
+    ("pylock", pylock),
     ("pypi_project", pypi_project),
+    ("pypi_release", pypi_release),
     ("receipt", receipt),
     ("release", release),
     ("release_gpg", release_gpg),
     ("requirements", requirements),
     ("sources", sources),
+    ("spdx", spdx),
     ("structure", structure),
     ("trusted_root", trusted_root),
     ("uv_lock", uv_lock),
     ("version_order", version_order),
+    ("yarn_lock", yarn_lock),
 ];
 
 /// The bytes as text; what is no UTF-8 is replaced, so that no input is lost.

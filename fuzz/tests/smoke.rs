@@ -220,6 +220,22 @@ fn seeds_are_sound() {
             countersign_ecosystem::debian::parse_sources(&seed[..], limits).collect();
         assert_eq!(read.expect("it is a list").len(), 2);
     }
+    use countersign_ecosystem::inventory::{Format, parse};
+    for (target, format) in [
+        ("bun_lock", Format::BunLock),
+        ("cyclonedx", Format::CycloneDx),
+        ("dpkg_status", Format::DpkgStatus),
+        ("pnpm_lock", Format::PnpmLock),
+        ("poetry_lock", Format::PoetryLock),
+        ("pylock", Format::PyLock),
+        ("spdx", Format::Spdx),
+        ("yarn_lock", Format::YarnLock),
+    ] {
+        for seed in seeds::of(target) {
+            let inventory = parse(format, &seed).expect("it is read");
+            assert!(!inventory.listed.is_empty(), "{target}");
+        }
+    }
     for seed in seeds::of("packages") {
         let limits = countersign_ecosystem::debian::PackagesLimits::default();
         let read: Result<Vec<_>, _> =

@@ -95,9 +95,14 @@ pub enum Command {
 #[command(
     after_help = concat!(
         "Clients: pip, pip3, python -m pip (install, download, wheel), uv (pip install, pip sync, add, sync),\n",
-        "npm (install, ci), cargo (fetch, build, install), apt-get and apt (install, download).\n\n",
+        "uvx, uv tool (run, install, upgrade), uv run, pipx (install, run, inject, upgrade, reinstall),\n",
+        "poetry (install, add, update, sync, lock),\n",
+        "npm (install, ci), cargo (fetch, build, install), apt-get and apt (install, download);\n",
+        "npx, npm exec; pnpm (install, add, update, dlx), pnpx; yarn 1 (install, add, upgrade, global),\n",
+        "yarn berry (install, add, up, dlx); bun (install, add, update, x), bunx.\n\n",
         "The client keeps its own configuration, lock files and addresses; it reaches them through the gate.\n",
-        "Addresses outside its configured upstreams are closed and named.\n\n",
+        "Addresses outside its configured upstreams are closed and named. What uvx, uv run and pipx run start,\n",
+        "starts outside the gate, when its environment is reconciled; its exit code is then the run's.\n\n",
         "Exit codes:\n",
         "  the client's own, when everything that it took was admitted\n",
         "  90  refused: policy refused an artifact and the client failed\n",

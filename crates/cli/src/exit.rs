@@ -12,3 +12,6 @@ pub const UPSTREAM: u8 = 93;
 pub const INTERNAL: u8 = 94;
 /// The command line or a file that it names cannot be used.
 pub const USAGE: u8 = 2;
+/// An audit could not judge something that it should have judged: no feed, an unreadable document,
+/// a version that is not exact.
+pub const NOT_CHECKED: u8 = 95;

@@ -14,8 +14,16 @@ pub fn error_line(text: &str) {
 
 /// Whether standard error is a terminal that takes colours (NO_COLOR, no-color.org).
 pub fn colours() -> bool {
-    std::io::stderr().is_terminal()
-        && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty())
+    std::io::stderr().is_terminal() && wanted()
+}
+
+/// Whether standard output is one.
+pub fn colours_of_output() -> bool {
+    std::io::stdout().is_terminal() && wanted()
+}
+
+fn wanted() -> bool {
+    std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty())
         && std::env::var_os("TERM").is_none_or(|t| t != "dumb")
 }
 
@@ -30,6 +38,13 @@ pub fn width() -> usize {
     terminal_size::terminal_size_of(std::io::stderr())
         .map_or(80, |(w, _)| usize::from(w.0))
         .clamp(40, 200)
+}
+
+/// The width of the terminal on standard output, 100 columns where there is none.
+pub fn output_width() -> usize {
+    terminal_size::terminal_size_of(std::io::stdout())
+        .map_or(100, |(w, _)| usize::from(w.0))
+        .clamp(60, 120)
 }
 
 /// A text broken at spaces, with later lines indented.

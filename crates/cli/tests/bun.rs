@@ -145,10 +145,19 @@ fn bunx_runs_what_was_admitted() {
     let program: &[u8] = b"#!/usr/bin/env node\nconsole.log('it runs')\n";
     registry.add("tool", "1.0.0", OLD, json!({"bin": "run.js"}), &[("run.js", program)]);
     let mut s = start(&registry);
+    // bunx does not read the project's files.
+    std::fs::write(s.at("home/.npmrc"), format!("registry={}\n", registry.url())).unwrap();
     let run = s.gate(&[bun().unwrap(), "x", "tool"]);
     run.expect(0).says("it runs").expect_admitted(&["tool 1.0.0"]);
     assert_eq!(matched(&run), 1, "{}", run.transcript());
     s.advisory(&advisory("MAL-2024-1", "npm", "tool", &[], ""));
     let run = s.gate(&[bun().unwrap(), "x", "tool@1.0.0"]);
     assert!(run.code == 90 && !run.stdout.contains("it runs"), "{}", run.transcript());
+}
+
+#[test]
+fn a_lock_file_that_names_what_is_refused_is_named() {
+    if !skipped("bun", bun()) {
+        node::refused_by_lock(bun().unwrap(), start);
+    }
 }

@@ -252,3 +252,10 @@ fn dlx_runs_what_was_admitted() {
     let run = s.gate(&[pnpm().unwrap(), "dlx", "tool@1.0.0"]);
     assert!(run.code == 90 && !run.stdout.contains("it runs"), "{}", run.transcript());
 }
+
+#[test]
+fn a_lock_file_that_names_what_is_refused_is_named() {
+    if !skipped("pnpm", pnpm()) {
+        node::refused_by_lock(pnpm().unwrap(), start);
+    }
+}

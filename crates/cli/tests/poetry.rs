@@ -235,7 +235,8 @@ fn what_installs_nothing_leaves_no_gap_and_what_runs_is_refused() {
         run.expect(0);
         assert!(run.gaps().is_empty(), "{}", run.transcript());
     }
-    for words in [["run", "python"], ["self", "update"], ["python", "install"]] {
+    for words in [["run", "python"], ["self", "update"], ["python", "install"], ["bundle", "venv"]]
+    {
         s.gate(&[&["poetry"][..], &words].concat()).expect(94).says("cannot be gated");
     }
 }

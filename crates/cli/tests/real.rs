@@ -20,9 +20,10 @@ use serde_json::{Value, json};
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use support::node::{bun, matched, pnpm, yarn, yarn_berry};
 use support::registries::{OLD, Pypi};
 use support::server::Upstream;
-use support::{Run, Sandbox, apt, cargo, npm, python, skipped, uv};
+use support::{Run, Sandbox, apt, cargo, npm, pipx, poetry, python, skipped, uv};
 
 /// A sandbox with the machine's own registries; `None` when there is to be no network.
 fn start() -> Option<Sandbox> {
@@ -109,6 +110,75 @@ fn uv_installs_into_a_virtual_environment() {
     assert!(venv.has("six.py"));
 }
 
+/// Requires that something was admitted, and that all of it was installed as admitted.
+#[track_caller]
+fn expect_all_reconciled(run: &Run, least: usize) {
+    run.expect(0);
+    let (admitted, matched) = (run.admitted().len(), &run.report["account"]["matched"]);
+    assert!(admitted >= least, "{}", run.transcript());
+    assert_eq!(matched, admitted, "{}", run.transcript());
+    assert!(run.gaps().is_empty(), "{}", run.transcript());
+}
+
+#[test]
+fn uvx_runs_a_tool_when_it_is_reconciled() {
+    let Some(mut s) = start() else { return };
+    if skipped("uv", uv()) || skipped("python3 with pip", python()) {
+        return;
+    }
+    s.programs_first(&[uv().unwrap(), &uv().unwrap().with_file_name("uvx")]);
+    let home = s.at("home");
+    s.env("HOME", home).env("UV_PYTHON_DOWNLOADS", "never");
+    let run = s.gate(&["uvx", "cowsay", "-t", "countersigned"]);
+    expect_all_reconciled(&run, 1);
+    run.says("| countersigned |");
+    s.write(
+        "pyproject.toml",
+        "[project]\nname = \"project\"\nversion = \"0.1.0\"\nrequires-python = \">=3.8\"\ndependencies = [\"six\"]\n",
+    );
+    let run = s.gate(&["uv", "run", "python", "-c", "import six; print(six.__name__)"]);
+    expect_all_reconciled(&run, 1);
+    run.says("six");
+    expect_all_reconciled(&s.gate(&["uv", "tool", "install", "cowsay"]), 1);
+}
+
+#[test]
+fn pipx_installs_and_runs_programs() {
+    let Some(mut s) = start() else { return };
+    if skipped("pipx", pipx()) || skipped("python3 with pip", python()) {
+        return;
+    }
+    s.programs_first(&[pipx().unwrap()]);
+    let home = s.at("home");
+    s.env("HOME", home).env("PIPX_DEFAULT_BACKEND", "pip");
+    expect_all_reconciled(&s.gate(&["pipx", "install", "cowsay"]), 1);
+    let run = s.gate(&["pipx", "run", "cowsay", "-t", "countersigned"]);
+    expect_all_reconciled(&run, 1);
+    run.says("| countersigned |");
+    s.fsck();
+}
+
+#[test]
+fn poetry_adds_to_a_project_from_its_built_in_source() {
+    let Some(mut s) = start() else { return };
+    if skipped("poetry", poetry()) || skipped("python3 with pip", python()) {
+        return;
+    }
+    s.programs_first(&[poetry().unwrap()]);
+    let home = s.at("home");
+    s.env("HOME", home);
+    s.write(
+        "pyproject.toml",
+        "[tool.poetry]\nname = \"project\"\nversion = \"0.1.0\"\ndescription = \"\"\nauthors = []\npackage-mode = false\n\
+         [tool.poetry.dependencies]\npython = \">=3.9\"\n",
+    );
+    let run = s.gate(&["poetry", "add", "six", "--no-interaction"]);
+    expect_all_reconciled(&run, 1);
+    let lock = std::fs::read_to_string(s.work().join("poetry.lock")).unwrap();
+    assert!(lock.contains("sha256:"), "{lock}");
+    s.fsck();
+}
+
 #[test]
 fn npm_installs_into_a_project() {
     let Some(s) = start() else { return };
@@ -120,6 +190,45 @@ fn npm_installs_into_a_project() {
     run.expect(0).expect_admitted(&["is-number 7.0.0"]);
     assert_eq!(run.report["account"]["matched"], 1, "{}", run.transcript());
     s.fsck();
+}
+
+#[test]
+fn npx_runs_a_program() {
+    let Some(s) = start() else { return };
+    if skipped("npm with node", npm()) {
+        return;
+    }
+    let run = s.gate(&["npx", "--yes", "cowsay@1.6.0", "countersigned"]);
+    run.expect(0).says("countersigned");
+    assert!(run.admitted().contains(&"cowsay 1.6.0".to_owned()), "{}", run.transcript());
+    assert!(matched(&run) >= 20, "{}", run.transcript());
+}
+
+/// pnpm, yarn and bun each add a package with a program to an empty project.
+#[test]
+fn pnpm_yarn_and_bun_add_to_a_project() {
+    let clients =
+        [("pnpm", pnpm()), ("yarn 1", yarn()), ("yarn berry", yarn_berry()), ("bun", bun())];
+    for (what, client) in clients {
+        let Some(mut s) = start() else { return };
+        if skipped(what, client) {
+            continue;
+        }
+        // Stores and caches of the test's own, with the machine's settings.
+        for (name, folder) in [
+            ("pnpm_config_store_dir", "store"),
+            ("npm_config_store_dir", "store"),
+            ("YARN_GLOBAL_FOLDER", "yarn"),
+        ] {
+            s.env(name, s.at(folder));
+        }
+        s.write("package.json", "{\"name\": \"project\", \"version\": \"1.0.0\"}");
+        s.write("yarn.lock", "");
+        let run = s.gate(&[client.unwrap(), "add", "semver@7.7.2", "is-number@7.0.0"]);
+        run.expect(0).expect_admitted(&["is-number 7.0.0", "semver 7.7.2"]);
+        assert_eq!(matched(&run), 2, "{what}: {}", run.transcript());
+        s.fsck();
+    }
 }
 
 #[test]

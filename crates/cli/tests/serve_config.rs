@@ -1,92 +1,25 @@
 //! `countersign serve`: its configuration, its check, and how it lives and ends.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "tests say why they were skipped, and fail by panicking"
+)]
+#![allow(
+    dead_code,
+    missing_docs,
+    unreachable_pub,
+    reason = "each test uses a part of the shared support"
+)]
+
 mod support;
 
-use std::io::Read as _;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Stdio};
-use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use support::server::{Reply, Upstream};
+use support::serving::{PATIENCE, Serving};
 use support::{Sandbox, write_program};
-
-const PATIENCE: Duration = Duration::from_secs(30);
-
-/// A running gateway; it is killed when dropped.
-struct Serving {
-    child: Child,
-    said: Arc<Mutex<String>>,
-}
-
-impl Serving {
-    fn start(s: &Sandbox, args: &[&str]) -> Self {
-        let mut words = vec!["serve", "--listen", "127.0.0.1:0"];
-        words.extend(args);
-        let mut command = s.countersign_command(&words);
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
-        let mut child = command.spawn().unwrap();
-        let said = Arc::new(Mutex::new(String::new()));
-        let (mut from, into) = (child.stderr.take().unwrap(), said.clone());
-        std::thread::spawn(move || {
-            let mut buffer = [0; 4096];
-            while let Ok(n @ 1..) = from.read(&mut buffer) {
-                into.lock().unwrap().push_str(&String::from_utf8_lossy(&buffer[..n]));
-            }
-        });
-        Self { child, said }
-    }
-
-    fn said(&self) -> String {
-        self.said.lock().unwrap().clone()
-    }
-
-    #[track_caller]
-    fn wait_for(&self, text: &str) -> &Self {
-        let end = Instant::now() + PATIENCE;
-        while !self.said().contains(text) {
-            assert!(Instant::now() < end, "`{text}` was not said:\n{}", self.said());
-            std::thread::sleep(Duration::from_millis(10));
-        }
-        self
-    }
-
-    fn signal(&self, signal: rustix::process::Signal) {
-        let pid = rustix::process::Pid::from_raw(self.child.id().cast_signed()).unwrap();
-        rustix::process::kill_process(pid, signal).unwrap();
-    }
-
-    /// Asks it to read everything again, and waits for the answer.
-    #[track_caller]
-    fn reload(&self, answer: &str) {
-        self.said.lock().unwrap().clear();
-        self.signal(rustix::process::Signal::HUP);
-        self.wait_for(answer);
-    }
-
-    #[track_caller]
-    fn end(mut self) -> String {
-        self.signal(rustix::process::Signal::TERM);
-        let end = Instant::now() + PATIENCE;
-        let status = loop {
-            if let Some(status) = self.child.try_wait().unwrap() {
-                break status;
-            }
-            assert!(Instant::now() < end, "it does not end:\n{}", self.said());
-            std::thread::sleep(Duration::from_millis(10));
-        };
-        assert_eq!(status.code(), Some(0), "{}", self.said());
-        self.said()
-    }
-}
-
-impl Drop for Serving {
-    fn drop(&mut self) {
-        // Ended already is as good.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
 
 fn pypi(upstream: &Upstream) -> String {
     upstream.put("/simple/", Reply::ok("text/html", "<!DOCTYPE html>"));
@@ -248,8 +181,11 @@ fn a_torn_feed_leaves_the_old_one_and_a_whole_one_takes_its_place() {
     let feed = s.at("feed").display().to_string();
     let gateway = Serving::start(&s, &["--feed", &feed]);
     gateway.wait_for("1 advisories about 1 packages");
+    let address = gateway.address();
     std::fs::write(s.at("feed/B.zip"), b"PK\x03\x04 torn in the middle").unwrap();
     gateway.reload("feeds stay as they were");
+    let (_, metrics) = support::serving::get(&address, "/metrics", None);
+    assert!(metrics.contains("countersign_feed_changes_total{result=\"failed\"} 1"), "{metrics}");
     std::fs::remove_file(s.at("feed/B.zip")).unwrap();
     std::fs::write(s.at("feed/B.json"), record("B-1")).unwrap();
     // Noticed without being asked, too.

@@ -270,13 +270,13 @@ fn rewrite(zip: &std::path::Path, name: &str, content: &[u8]) {
         let options = zip::write::SimpleFileOptions::default()
             .compression_method(zip::CompressionMethod::Stored);
         if entry.is_dir() {
-            new.add_directory(entry.name().to_owned(), options).unwrap();
+            new.add_directory(entry.name().unwrap().into_owned(), options).unwrap();
             continue;
         }
-        new.start_file(entry.name().to_owned(), options).unwrap();
+        new.start_file(entry.name().unwrap().into_owned(), options).unwrap();
         let mut bytes = Vec::new();
         entry.read_to_end(&mut bytes).unwrap();
-        let changed = entry.name().ends_with(name);
+        let changed = entry.name().unwrap().ends_with(name);
         new.write_all(if changed { content } else { &bytes }).unwrap();
     }
     std::fs::write(zip, new.finish().unwrap().into_inner()).unwrap();
@@ -299,4 +299,18 @@ fn berry_dlx_runs_what_was_admitted() {
     let run = s.gate(&[yarn_berry().unwrap(), "dlx", "tool@1.0.0"]);
     assert!(run.code == 90 && !run.stdout.contains("it runs"), "{}", run.transcript());
     assert!(!installed(&s, "tool"));
+}
+
+#[test]
+fn yarn_1_a_lock_file_that_names_what_is_refused_is_named() {
+    if !skipped("yarn 1", yarn()) {
+        node::refused_by_lock(yarn().unwrap(), classic);
+    }
+}
+
+#[test]
+fn berry_a_lock_file_that_names_what_is_refused_is_named() {
+    if !skipped("yarn berry", yarn_berry()) {
+        node::refused_by_lock(yarn_berry().unwrap(), pnp);
+    }
 }

@@ -55,6 +55,12 @@ impl Purl {
         self.version.as_deref()
     }
 
+    /// The value of a qualifier.
+    #[must_use]
+    pub fn qualifier(&self, key: &str) -> Option<&str> {
+        self.qualifiers.iter().find(|(k, _)| k == key).map(|(_, v)| v.as_str())
+    }
+
     /// `name version`, or the name alone: how people say it.
     #[must_use]
     pub fn label(&self) -> String {

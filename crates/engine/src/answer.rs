@@ -99,9 +99,10 @@ impl Engine {
     /// Sends a file through the pipeline.
     pub(crate) async fn answer_file(&self, file: Arc<FileRef>, request: &ClientRequest) -> Answer {
         let headers = self.credentials(&file.url, &request.headers);
-        match self.admit(file.clone(), headers).await {
+        match self.admit(file, headers).await {
             Outcome::Admitted(a) => {
                 self.fetches().note_here(&a);
+                self.report().add_released(a.sha256());
                 Answer::Artifact(a)
             }
             Outcome::Refused(r) => Answer::Refused(r),

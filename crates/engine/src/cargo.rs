@@ -61,7 +61,7 @@ impl Engine {
             Err(failure) => return Some(self.index_failure(&request.url, failure)),
         };
         let file_name = format!("{name}-{version}.crate");
-        let file = index.files.values().find(|f| {
+        let file = index.files.find(|f| {
             f.file_name == file_name
                 || (f.purl().name().eq_ignore_ascii_case(&name)
                     && f.purl().version() == Some(&version))
@@ -174,6 +174,7 @@ impl Engine {
         }
         let documents = Documents::Cargo { lines: self.pack(index.to_bytes()) };
         let (metadata, source, ends) = (HashMap::new(), got.sha256, versions.ends());
+        let files = self.file_table(files, upstream);
         let index = PackageIndex { documents, files, metadata, source, ends };
         Ok(Loaded { index: Some(index), fresh_until: got.fresh_until })
     }

@@ -18,6 +18,33 @@ pub struct Downloaded {
     pub etag: Option<String>,
 }
 
+/// Sends documents of the gate's own, such as traces.
+pub struct Poster(Http);
+
+impl Poster {
+    /// Through the proxies that the environment names, trusting the system's certificates.
+    ///
+    /// # Errors
+    /// When TLS cannot be set up.
+    pub fn new() -> Result<Self, String> {
+        Http::plain().map(Self)
+    }
+
+    /// Posts a document; the status and the body of the answer.
+    ///
+    /// # Errors
+    /// When nobody answers, in words for people.
+    pub async fn post(
+        &self,
+        url: &Url,
+        headers: HeaderMap,
+        body: bytes::Bytes,
+    ) -> Result<(StatusCode, bytes::Bytes), String> {
+        let got = self.0.ask(http::Method::POST, url, headers, body, 1 << 20).await;
+        got.map(|f| (f.status, f.body)).map_err(|f| f.detail)
+    }
+}
+
 /// Fetches a document of at most `limit` bytes into a file, which is then synced; `None` when it
 /// still has the entity tag that is given. After an error the file may hold a part.
 ///

@@ -1,6 +1,7 @@
 //! From an index's word and the feeds to facts that policy can judge.
 
 use crate::engine::Engine;
+use crate::feeds::Feeds;
 use crate::grounds::Grounds;
 use crate::http_client::Failure;
 use crate::index::FileRef;
@@ -22,6 +23,27 @@ pub(crate) enum FeedPackage {
 }
 
 impl FeedPackage {
+    /// Asks the feeds about a package. That no feed covers it is an answer; that a feed which is
+    /// there cannot be read is not.
+    pub(crate) fn ask(
+        feeds: Option<&Feeds>,
+        ecosystem: Ecosystem,
+        name: &str,
+        release: Option<&str>,
+    ) -> Result<Self, Failure> {
+        let Some(feeds) = feeds else {
+            return Ok(Self::NotAsked("no feed is configured".to_owned()));
+        };
+        match feeds.package(ecosystem, name, release) {
+            Ok(package) => Ok(Self::Known(package)),
+            Err(e @ FeedError::NotCovered { .. }) => Ok(Self::NotAsked(e.to_string())),
+            Err(e) => Err(Failure::new(
+                ReasonCode::Internal,
+                format!("the advisory feeds cannot be read: {e}; run `countersign feed list`"),
+            )),
+        }
+    }
+
     /// What they say of one version, and whether all of it could be decided.
     pub(crate) fn of_version(&self, version: &str) -> (Vec<Finding>, Check) {
         match self {
@@ -47,25 +69,14 @@ impl FeedPackage {
 }
 
 impl Grounds {
-    /// Asks the feeds about a package. That no feed covers it is an answer; that a feed which is
-    /// there cannot be read is not.
+    /// Asks the feeds about a package; see [`FeedPackage::ask`].
     pub(crate) fn feed_package(
         &self,
         ecosystem: Ecosystem,
         name: &str,
         release: Option<&str>,
     ) -> Result<FeedPackage, Failure> {
-        let Some(feeds) = &self.feeds else {
-            return Ok(FeedPackage::NotAsked("no feed is configured".to_owned()));
-        };
-        match feeds.package(ecosystem, name, release) {
-            Ok(package) => Ok(FeedPackage::Known(package)),
-            Err(e @ FeedError::NotCovered { .. }) => Ok(FeedPackage::NotAsked(e.to_string())),
-            Err(e) => Err(Failure::new(
-                ReasonCode::Internal,
-                format!("the advisory feeds cannot be read: {e}; run `countersign feed list`"),
-            )),
-        }
+        FeedPackage::ask(self.feeds.as_deref(), ecosystem, name, release)
     }
 }
 

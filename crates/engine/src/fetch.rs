@@ -49,7 +49,7 @@ impl Staged {
 
 /// Takes all wanted digests in one pass.
 pub(crate) struct Hashers {
-    sha256: sha2::Sha256,
+    sha256: Option<sha2::Sha256>,
     sha512: Option<sha2::Sha512>,
     sha384: Option<sha2::Sha384>,
     sha1: Option<sha1::Sha1>,
@@ -58,8 +58,13 @@ pub(crate) struct Hashers {
 
 impl Hashers {
     pub(crate) fn new(wanted: &[Algorithm]) -> Self {
+        Self { sha256: Some(sha2::Sha256::new()), ..Self::beside(wanted) }
+    }
+
+    /// The wanted digests beside SHA-256, which whoever stages the bytes takes.
+    fn beside(wanted: &[Algorithm]) -> Self {
         Self {
-            sha256: sha2::Sha256::new(),
+            sha256: None,
             sha512: wanted.contains(&Algorithm::Sha512).then(sha2::Sha512::new),
             sha384: wanted.contains(&Algorithm::Sha384).then(sha2::Sha384::new),
             sha1: wanted.contains(&Algorithm::Sha1).then(sha1::Sha1::new),
@@ -69,7 +74,9 @@ impl Hashers {
 
     pub(crate) fn update(&mut self, bytes: &[u8]) {
         self.size += bytes.len() as u64;
-        self.sha256.update(bytes);
+        if let Some(h) = &mut self.sha256 {
+            h.update(bytes);
+        }
         if let Some(h) = &mut self.sha512 {
             h.update(bytes);
         }
@@ -81,7 +88,8 @@ impl Hashers {
         }
     }
 
-    pub(crate) fn finish(self) -> (Digests, u64) {
+    /// The digests and the number of bytes, with the SHA-256 that somebody else took of them.
+    fn finish_with(self, sha256: Sha256Digest) -> (Digests, u64) {
         let mut others = Vec::new();
         if let Some(h) = self.sha512 {
             others.extend(ExpectedDigest::from_bytes(Algorithm::Sha512, h.finalize().to_vec()));
@@ -92,7 +100,12 @@ impl Hashers {
         if let Some(h) = self.sha1 {
             others.extend(ExpectedDigest::from_bytes(Algorithm::Sha1, h.finalize().to_vec()));
         }
-        (Digests { sha256: Sha256Digest(self.sha256.finalize().into()), others }, self.size)
+        (Digests { sha256, others }, self.size)
+    }
+
+    pub(crate) fn finish(mut self) -> (Digests, u64) {
+        let sha256 = self.sha256.take().unwrap_or_default();
+        self.finish_with(Sha256Digest(sha256.finalize().into()))
     }
 }
 
@@ -116,7 +129,7 @@ impl Engine {
             return Err(too_large(&shown, n, limit));
         }
         let mut staging = self.inner.store.stage().await.map_err(store_failure)?;
-        let mut hashers = Hashers::new(&wanted_algorithms(&file.expected));
+        let mut hashers = Hashers::beside(&wanted_algorithms(&file.expected));
         let mut starts_like_page = false;
         let mut stream = response.bytes_stream();
         while let Some(chunk) = self.inner.http.next_chunk(&mut stream, &shown).await? {
@@ -131,7 +144,9 @@ impl Engine {
             self.report().add_bytes(chunk.len() as u64);
             self.inner.metrics.upstream_bytes(chunk.len() as u64);
         }
-        let (digests, size) = hashers.finish();
+        // Whoever opens the file next is to see all of it.
+        staging.flush().await.map_err(store_failure)?;
+        let (digests, size) = hashers.finish_with(staging.sha256());
         if let Some(n) = announced.filter(|n| *n != size) {
             return Err(Failure::new(
                 ReasonCode::UpstreamTruncated,
@@ -181,7 +196,7 @@ impl Engine {
         };
         let mut source = tokio::fs::File::open(path).await.map_err(unreadable)?;
         let mut staging = self.inner.store.stage().await.map_err(store_failure)?;
-        let mut hashers = Hashers::new(&wanted_algorithms(expected));
+        let mut hashers = Hashers::beside(&wanted_algorithms(expected));
         let mut buffer = vec![0u8; 256 * 1024];
         loop {
             let n = source.read(&mut buffer).await.map_err(unreadable)?;
@@ -189,7 +204,8 @@ impl Engine {
             hashers.update(chunk);
             staging.write(chunk).await.map_err(store_failure)?;
         }
-        let (digests, size) = hashers.finish();
+        staging.flush().await.map_err(store_failure)?;
+        let (digests, size) = hashers.finish_with(staging.sha256());
         let place = Place::Staging(Box::new(staging));
         Ok(Staged { place, digests, size, looks_like_a_page: false })
     }

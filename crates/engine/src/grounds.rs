@@ -6,8 +6,10 @@
 use crate::config::Lists;
 use crate::engine::{Engine, EngineError};
 use crate::feeds::Feeds;
+use countersign_core::Timestamp;
 use countersign_evidence::sigstore::TrustRoots;
 use countersign_policy::{ActiveWaiver, PolicySet};
+use countersign_store::Store;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -61,17 +63,7 @@ impl Engine {
     /// # Errors
     /// When the store or a waiver in it cannot be read.
     pub async fn reload_waivers(&self) -> Result<bool, EngineError> {
-        let stored = self.inner.store.active_waivers(self.now()).await?;
-        let mut active = Vec::with_capacity(stored.len());
-        for w in stored {
-            let target = w.target.to_string().parse().map_err(
-                |e: countersign_policy::WaiverTargetError| EngineError::Waiver {
-                    id: w.id.clone(),
-                    because: e.to_string(),
-                },
-            )?;
-            active.push(ActiveWaiver { id: w.id, target, covers: w.rule, until: w.until });
-        }
+        let active = active_waivers(&self.inner.store, self.now()).await?;
         let same = {
             let present = self.grounds();
             let ids = |list: &[ActiveWaiver]| -> Vec<String> {
@@ -84,4 +76,24 @@ impl Engine {
         }
         Ok(!same)
     }
+}
+
+/// The waivers of a store that are in force, as policy takes them.
+///
+/// # Errors
+/// When the store or a waiver in it cannot be read.
+pub async fn active_waivers(
+    store: &Store,
+    now: Timestamp,
+) -> Result<Vec<ActiveWaiver>, EngineError> {
+    let stored = store.active_waivers(now).await?;
+    let mut active = Vec::with_capacity(stored.len());
+    for w in stored {
+        let target =
+            w.target.to_string().parse().map_err(|e: countersign_policy::WaiverTargetError| {
+                EngineError::Waiver { id: w.id.clone(), because: e.to_string() }
+            })?;
+        active.push(ActiveWaiver { id: w.id, target, covers: w.rule, until: w.until });
+    }
+    Ok(active)
 }

@@ -2,6 +2,7 @@
 //! offered. One load a package, however many ask.
 
 use crate::engine::Engine;
+use crate::file_table::FileTable;
 use crate::http_client::Failure;
 use crate::packed::Packed;
 use crate::report::NotOffered;
@@ -78,7 +79,7 @@ pub(crate) struct PackageIndex {
     /// The documents for the client, by the form that it asks for.
     pub documents: Documents,
     /// The files of all versions, offered or not, by file name.
-    pub files: HashMap<String, Arc<FileRef>>,
+    pub files: FileTable,
     /// The digests of separate metadata (PEP 658), by the name of the file that it is of.
     pub metadata: HashMap<String, Vec<ExpectedDigest>>,
     /// The digest of the upstream's document.
@@ -90,24 +91,29 @@ pub(crate) struct PackageIndex {
 impl PackageIndex {
     /// About what it takes in memory, in bytes.
     pub(crate) fn weight(&self) -> usize {
-        let file = |f: &Arc<FileRef>| 900 + f.facts.findings.len() * 400;
-        let metadata = self.metadata.len() * 120;
-        self.documents.weight() + metadata + self.files.values().map(file).sum::<usize>() + 500
+        let metadata = self.metadata.len() * 200;
+        self.documents.weight() + metadata + self.files.weight() + 500
     }
 }
 
 #[derive(Debug)]
 pub(crate) enum Documents {
-    Pypi { json: Packed, html: Packed },
-    Npm { full: Packed, abbreviated: Packed },
-    Cargo { lines: Packed },
+    Pypi {
+        json: Packed,
+        html: Packed,
+    },
+    /// The long form for the client of one run, the short one for those of a gateway.
+    Npm(Packed),
+    Cargo {
+        lines: Packed,
+    },
 }
 
 impl Documents {
     fn weight(&self) -> usize {
         match self {
             Self::Pypi { json, html } => json.weight() + html.weight(),
-            Self::Npm { full, abbreviated } => full.weight() + abbreviated.weight(),
+            Self::Npm(document) => document.weight(),
             Self::Cargo { lines } => lines.weight(),
         }
     }
@@ -292,7 +298,7 @@ impl Engine {
                 let loaded = self.load_package(upstream, name, headers, None).await?;
                 let index = loaded.index.ok_or_else(nothing_loaded)?;
                 let mut files = self.inner.files.lock();
-                for f in index.files.values() {
+                for f in index.files.open_files() {
                     // The first index that lists an address says what it is.
                     files.entry(f.url.to_string()).or_insert_with(|| f.clone());
                 }
@@ -342,6 +348,15 @@ impl Engine {
         let shelved = Shelved { index, generation, until };
         shelf.put(key, shelved.clone());
         Ok(shelved)
+    }
+
+    /// The table of an index's files as it is kept.
+    pub(crate) fn file_table(
+        &self,
+        files: HashMap<String, Arc<FileRef>>,
+        upstream: &Arc<Upstream>,
+    ) -> FileTable {
+        if self.serves() { FileTable::packed(files, upstream) } else { FileTable::Open(files) }
     }
 
     async fn load_package(

@@ -9,6 +9,7 @@
 
 pub mod account;
 mod answer;
+pub mod audit;
 mod cargo;
 pub mod config;
 mod credential;
@@ -20,6 +21,7 @@ mod facts;
 pub mod feeds;
 mod fetch;
 pub mod fetches;
+mod file_table;
 pub mod grounds;
 mod http_client;
 mod index;
@@ -42,7 +44,7 @@ mod shelf;
 pub mod upstream;
 
 pub use credential::check_credential;
-pub use download::{Downloaded, download};
+pub use download::{Downloaded, Poster, download};
 pub use engine::{Engine, EngineError, Serving, Setup};
 pub use grounds::Grounds;
 pub use http_client::{Failure, check_roots};

@@ -56,7 +56,7 @@ impl Engine {
                 else {
                     return;
                 };
-                if let Some(file) = index.files.values().find(|f| *f.purl() == purl) {
+                if let Some(file) = index.files.find(|f| *f.purl() == purl) {
                     let headers = self.credentials(&file.url, &HeaderMap::new());
                     self.admit(file.clone(), headers).await;
                 }
@@ -105,7 +105,7 @@ impl Engine {
             match self.package(&upstream, cached.purl.name(), &HeaderMap::new()).await {
                 Ok(index) => {
                     if let Some(file) = index.files.get(&cached.file_name) {
-                        let mut file = FileRef::clone(file);
+                        let mut file = FileRef::clone(&file);
                         file.expected.extend(expected);
                         return Ok(file);
                     }

@@ -38,10 +38,10 @@ impl Histogram {
     /// Adds one duration.
     pub fn add(&self, took: Duration) {
         let seconds = took.as_secs_f64();
-        for (bound, bucket) in BUCKETS.iter().zip(&self.buckets) {
-            if seconds <= *bound {
-                bucket.fetch_add(1, Ordering::Relaxed);
-            }
+        // Each bucket holds its own share alone, so that an addition touches one of them.
+        let fits = BUCKETS.iter().zip(&self.buckets).find(|(bound, _)| seconds <= **bound);
+        if let Some((_, bucket)) = fits {
+            bucket.fetch_add(1, Ordering::Relaxed);
         }
         self.count.fetch_add(1, Ordering::Relaxed);
         let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
@@ -51,8 +51,12 @@ impl Histogram {
     /// How many lay below each bound of [`BUCKETS`].
     #[must_use]
     pub fn cumulative(&self) -> Vec<(f64, u64)> {
-        let load = |(bound, bucket): (&f64, &AtomicU64)| (*bound, bucket.load(Ordering::Relaxed));
-        BUCKETS.iter().zip(&self.buckets).map(load).collect()
+        let mut below = 0;
+        let mut load = |(bound, bucket): (&f64, &AtomicU64)| {
+            below += bucket.load(Ordering::Relaxed);
+            (*bound, below)
+        };
+        BUCKETS.iter().zip(&self.buckets).map(&mut load).collect()
     }
 
     /// How many there were.
@@ -134,5 +138,21 @@ impl Metrics {
     #[must_use]
     pub fn from_upstreams(&self) -> u64 {
         self.upstream_bytes.load(Ordering::Relaxed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn buckets_are_cumulative() {
+        let h = Histogram::default();
+        for millis in [0, 1, 2, 60_000] {
+            h.add(Duration::from_millis(millis));
+        }
+        let of = |bound: f64| h.cumulative().iter().find(|(b, _)| *b == bound).map(|(_, n)| *n);
+        assert_eq!([of(0.0005), of(0.001), of(0.0025), of(30.0)], [1, 2, 3, 3].map(Some));
+        assert_eq!((h.count(), h.sum()), (4, 60.003));
     }
 }

@@ -3,6 +3,7 @@
 use crate::engine::Engine;
 use crate::http_client::Failure;
 use crate::index::{Candidate, Documents, FileRef, Loaded, PackageIndex, Versions};
+use crate::index_cache::IndexDocument;
 use crate::packed::Packed;
 use crate::pypi::malformed;
 use crate::request::{Answer, ClientRequest, Document};
@@ -37,9 +38,7 @@ impl Engine {
         }
         match self.package(&upstream, &path, &request.headers).await {
             Ok(index) => match &index.documents {
-                Documents::Npm { full, .. } => {
-                    self.unpacked(&request.url, "application/json", full)
-                }
+                Documents::Npm(full) => self.unpacked(&request.url, "application/json", full),
                 _ => self.closed(&request.url, "is no npm package"),
             },
             Err(failure) => self.index_failure(&request.url, failure),
@@ -59,7 +58,7 @@ impl Engine {
             Err(failure) => return self.index_failure(&request.url, failure),
         };
         let last = request.url.path_segments().and_then(|mut s| s.next_back().map(str::to_owned));
-        let by_url = index.files.values().find(|f| f.url == request.url);
+        let by_url = index.files.find(|f| f.url == request.url);
         let found = by_url.or_else(|| last.and_then(|l| index.files.get(&l)));
         match found {
             Some(file) => self.answer_file(file.clone(), request).await,
@@ -99,6 +98,40 @@ impl Engine {
         headers: &HeaderMap,
         same: Option<Sha256Digest>,
     ) -> Result<Loaded, Failure> {
+        let (url, asked) = self.packument_address(upstream, name, headers)?;
+        let got = self.index_document(&url, asked).await?;
+        if same == Some(got.sha256) {
+            return Ok(Loaded { index: None, fresh_until: got.fresh_until });
+        }
+        let (packument, index) = self.judge_packument(upstream, name, &url, &got)?;
+        // A gateway's clients ask for the short form; the long one is made for who wants it.
+        let documents = if self.serves() {
+            Documents::Npm(self.pack(packument.to_abbreviated_bytes()))
+        } else {
+            Documents::Npm(self.pack(packument.to_bytes()))
+        };
+        let index = PackageIndex { documents, ..index };
+        Ok(Loaded { index: Some(index), fresh_until: got.fresh_until })
+    }
+
+    /// The long form of a package's document, as the gateway shows it.
+    pub(crate) async fn whole_packument(
+        &self,
+        upstream: &Arc<Upstream>,
+        name: &str,
+    ) -> Result<Vec<u8>, Failure> {
+        let (url, asked) = self.packument_address(upstream, name, &HeaderMap::new())?;
+        let got = self.index_document(&url, asked).await?;
+        let (packument, _) = self.judge_packument(upstream, name, &url, &got)?;
+        Ok(packument.to_bytes())
+    }
+
+    fn packument_address(
+        &self,
+        upstream: &Arc<Upstream>,
+        name: &str,
+        headers: &HeaderMap,
+    ) -> Result<(Url, HeaderMap), Failure> {
         let url = upstream
             .base
             .join(&name.replace('/', "%2f"))
@@ -106,14 +139,22 @@ impl Engine {
         let mut asked = self.credentials(&url, headers);
         // The short form has no publish times, and without them no age.
         asked.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
-        let got = self.index_document(&url, asked).await?;
-        if same == Some(got.sha256) {
-            return Ok(Loaded { index: None, fresh_until: got.fresh_until });
-        }
+        Ok((url, asked))
+    }
+
+    /// Judges the versions of a package's document, and takes out what is not offered. The index
+    /// that comes with it has no document yet.
+    fn judge_packument(
+        &self,
+        upstream: &Arc<Upstream>,
+        name: &str,
+        url: &Url,
+        got: &IndexDocument,
+    ) -> Result<(Packument, PackageIndex), Failure> {
         let mut packument = Packument::parse(&got.body, &self.inner.index_limits)
-            .map_err(|e| malformed(&url, &e))?;
+            .map_err(|e| malformed(url, &e))?;
         if packument.name() != name {
-            return Err(malformed(&url, &format!("is the document of `{}`", packument.name())));
+            return Err(malformed(url, &format!("is the document of `{}`", packument.name())));
         }
         let listed = packument.versions();
         let candidates = listed
@@ -129,9 +170,9 @@ impl Engine {
             })
             .collect();
         let versions = self.judge_versions(upstream, name, candidates)?;
-        let files = npm_files(upstream, name, &url, &listed, &versions);
+        let files = npm_files(upstream, name, url, &listed, &versions);
+        let files = self.file_table(files, upstream);
         packument.retain(|v| versions.offered(self, v));
-        let mut abbreviated = Packed::plain(Vec::new());
         if self.serves() {
             packument.rewrite_tarballs(|v| {
                 let file_name = tarball_name(name, v);
@@ -145,12 +186,10 @@ impl Engine {
                 version::compare(Ecosystem::Npm, &a.0, &b.0).unwrap_or(Ordering::Equal)
             });
             packument.restrict(&refused);
-            abbreviated = self.pack(packument.to_abbreviated_bytes());
         }
-        let documents = Documents::Npm { full: self.pack(packument.to_bytes()), abbreviated };
+        let documents = Documents::Npm(Packed::plain(Vec::new()));
         let (metadata, source, ends) = (HashMap::new(), got.sha256, versions.ends());
-        let index = PackageIndex { documents, files, metadata, source, ends };
-        Ok(Loaded { index: Some(index), fresh_until: got.fresh_until })
+        Ok((packument, PackageIndex { documents, files, metadata, source, ends }))
     }
 }
 

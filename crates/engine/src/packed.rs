@@ -35,6 +35,17 @@ impl Packed {
         Self { form }
     }
 
+    /// Packs a document of any size.
+    pub(crate) fn always(document: Vec<u8>) -> Self {
+        match zstd::bulk::compress(&document, 1) {
+            Ok(bytes) => {
+                let len = document.len();
+                Self { form: PackedForm::Zstd { bytes: bytes.into(), len } }
+            }
+            Err(_) => Self::plain(document),
+        }
+    }
+
     /// A document that is given out as it is, once or a few times: not worth packing.
     pub(crate) fn plain(document: Vec<u8>) -> Self {
         Self { form: PackedForm::Plain(document.into()) }

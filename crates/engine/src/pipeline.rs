@@ -11,13 +11,14 @@ use countersign_core::{
     FindingKind, Purl, ReasonCode, Sha256Digest, Timestamp, Verdict,
 };
 use countersign_ledger::statement::{DecisionRecord, Verifier};
-use countersign_store::{NewDecision, PinOutcome, Recorded};
+use countersign_store::{NewDecision, PinOutcome, Recorded, StoreError};
 use futures_util::FutureExt as _;
 use http::HeaderMap;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
+use tracing::Instrument as _;
 
 /// Bytes that were judged, recorded durably, and may be released. Only this module makes one, and
 /// only from a decision to admit that the store says is durable.
@@ -124,6 +125,19 @@ fn content_type_of(file_name: &str) -> &'static str {
     }
 }
 
+/// Whether a decision pins the digest of the file that it is about.
+#[derive(Clone, Copy)]
+enum Pin {
+    WithIt,
+    No,
+}
+
+/// Another digest is pinned for a file.
+struct Changed {
+    first: Sha256Digest,
+    first_seen: Timestamp,
+}
+
 /// How often an artifact is judged anew because the grounds were replaced while it was judged.
 const GROUNDS_TRIES: usize = 4;
 
@@ -166,7 +180,11 @@ impl Engine {
     fn begin_flight(&self, key: String, file: Arc<FileRef>, headers: HeaderMap) -> Flight {
         let (label, generation) = (file.purl().label(), self.generation());
         let (engine, judged) = (self.clone(), file.clone());
-        let task = tokio::spawn(async move { engine.judge(judged, headers).await });
+        // A child of what the first who asks is doing; the others see only that they wait.
+        let span =
+            tracing::debug_span!(target: "countersign::pipeline", "judge", artifact = %label);
+        let task =
+            tokio::spawn(async move { engine.judge(judged, headers).await }.instrument(span));
         let engine = self.clone();
         async move {
             let lost = Failure::new(ReasonCode::Internal, "the inspection ended unexpectedly");
@@ -247,7 +265,8 @@ impl Engine {
         if let Some(known) = self.known_blob(file).await? {
             return self.judge_bytes(file, known).await;
         }
-        match self.fetch(file, headers).await {
+        let span = tracing::debug_span!(target: "countersign::pipeline", "fetch");
+        match self.fetch(file, headers).instrument(span).await {
             Ok(staged) => self.judge_bytes(file, staged).await,
             Err(failure) => {
                 let decision = Decision::refused_by_gate(
@@ -318,9 +337,11 @@ impl Engine {
         } else {
             Check::not_done("digest", "the index gives no strong digest to compare with")
         }];
-        let structure = self.scan_structure(file, staged).await?;
+        let span = tracing::debug_span!(target: "countersign::pipeline", "scan");
+        let structure = self.scan_structure(file, staged).instrument(span).await?;
         checks.push(structure.check);
-        let evidence = self.gather_evidence(file, &staged.digests).await;
+        let span = tracing::debug_span!(target: "countersign::pipeline", "evidence");
+        let evidence = self.gather_evidence(file, &staged.digests).instrument(span).await;
         checks.push(evidence_check(&evidence));
         Ok(ArtifactFacts {
             version: file.facts.clone(),
@@ -343,19 +364,19 @@ impl Engine {
     ) -> Result<Outcome, Failure> {
         let (sha256, size) = (staged.digests.sha256, staged.size);
         let digests = staged.digests.clone();
-        // A file of this machine says nothing about what a registry's file of that name is.
-        if !file.upstream.is_this_machine() {
-            // Pinned before it is recorded: of two that race with other bytes, one is refused.
-            let (purl, now) = (file.purl().to_string(), self.now());
-            let pinned = self.inner.store.pin_identity(&purl, &file.file_name, &sha256, now).await;
-            if let PinOutcome::Changed { first, first_seen } = pinned.map_err(store_failure)? {
-                return self.refuse_changed(file, &digests, first, first_seen).await;
-            }
-        }
         // The blob is durable before the record that speaks of it; a crash between the two leaves
         // a blob that nothing names, never a record without its blob.
         let blob = staged.keep(&self.inner.store).await.map_err(store_failure)?;
-        let recorded = self.record(file, Some(&digests), &decision, Some(&facts)).await?;
+        // A file of this machine says nothing about what a registry's file of that name is.
+        let pin = if file.upstream.is_this_machine() { Pin::No } else { Pin::WithIt };
+        let recorded = match self.record(file, Some(&digests), &decision, Some(&facts), pin).await?
+        {
+            Ok(recorded) => recorded,
+            // Of two that raced with other bytes, one is refused.
+            Err(Changed { first, first_seen }) => {
+                return self.refuse_changed(file, &digests, first, first_seen).await;
+            }
+        };
         self.count(file, &decision);
         let Some(admitted) = Admitted::mint(blob, size, file, sha256, &recorded) else {
             return Err(Failure::new(
@@ -384,7 +405,10 @@ impl Engine {
         decision: Decision,
         facts: Option<ArtifactFacts>,
     ) -> Result<Outcome, Failure> {
-        let recorded = self.record(file, digests, &decision, facts.as_ref()).await?;
+        let recorded = self.record(file, digests, &decision, facts.as_ref(), Pin::No).await?;
+        let recorded = recorded.map_err(|_| {
+            Failure::new(ReasonCode::Internal, "a refusal was pinned, which must not be")
+        })?;
         self.count(file, &decision);
         let since = self.refused_since(file).await?;
         let evidence = facts
@@ -420,7 +444,8 @@ impl Engine {
         digests: Option<&Digests>,
         decision: &Decision,
         facts: Option<&ArtifactFacts>,
-    ) -> Result<Recorded, Failure> {
+        pin: Pin,
+    ) -> Result<Result<Recorded, Changed>, Failure> {
         let store = &self.inner.store;
         let before = match digests {
             Some(d) => store.latest_decision(&d.sha256, file.purl(), &file.file_name).await,
@@ -432,7 +457,10 @@ impl Engine {
             && same_decision(&old.decision, decision)
             && let Some(recorded) = store.recorded_at(old.index).await.map_err(store_failure)?
         {
-            return Ok(recorded);
+            return self
+                .pin_apart(file, digests, pin)
+                .await
+                .map(|pinned| pinned.map(|()| recorded));
         }
         let facts_json = match facts {
             Some(facts) => serde_json::to_value(facts),
@@ -459,11 +487,37 @@ impl Engine {
         let facts = facts_json.map_err(|e| {
             Failure::new(ReasonCode::Internal, format!("facts cannot be written: {e}"))
         })?;
-        let recorded = self.inner.store.record(vec![NewDecision { record, facts }]).await;
-        recorded
-            .map_err(store_failure)?
-            .pop()
-            .ok_or_else(|| Failure::new(ReasonCode::Internal, "the store recorded nothing"))
+        let new = NewDecision { record, facts };
+        let recorded = match pin {
+            Pin::WithIt => store.record_pinned(new).await,
+            Pin::No => match store.record(vec![new]).await {
+                Ok(mut recorded) => recorded.pop().ok_or(StoreError::Closed),
+                Err(e) => Err(e),
+            },
+        };
+        match recorded {
+            Ok(recorded) => Ok(Ok(recorded)),
+            Err(StoreError::PinChanged { first, first_seen, .. }) => {
+                Ok(Err(Changed { first, first_seen }))
+            }
+            Err(e) => Err(store_failure(e)),
+        }
+    }
+
+    /// Pins a digest whose decision is in the ledger already.
+    async fn pin_apart(
+        &self,
+        file: &FileRef,
+        digests: Option<&Digests>,
+        pin: Pin,
+    ) -> Result<Result<(), Changed>, Failure> {
+        let (Pin::WithIt, Some(digests)) = (pin, digests) else { return Ok(Ok(())) };
+        let (purl, now, store) = (file.purl().to_string(), self.now(), &self.inner.store);
+        let pinned = store.pin_identity(&purl, &file.file_name, &digests.sha256, now).await;
+        match pinned.map_err(store_failure)? {
+            PinOutcome::Changed { first, first_seen } => Ok(Err(Changed { first, first_seen })),
+            PinOutcome::New | PinOutcome::Same => Ok(Ok(())),
+        }
     }
 
     fn count(&self, file: &FileRef, decision: &Decision) {

@@ -184,6 +184,7 @@ impl Engine {
         }
         let documents =
             Documents::Pypi { json: self.pack(page.to_json()), html: self.pack(page.to_html()) };
+        let files = self.file_table(files, upstream);
         Ok(PackageIndex { documents, files, metadata, source, ends: all.ends() })
     }
 

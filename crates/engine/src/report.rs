@@ -4,7 +4,7 @@ use crate::refusal::Refusal;
 use countersign_core::{ArtifactFacts, Decision, Purl, ReasonCode, Sha256Digest, Verdict};
 use parking_lot::Mutex;
 use serde::Serialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -90,6 +90,7 @@ pub struct Report {
     bytes: AtomicU64,
     decided: AtomicUsize,
     busy: Mutex<Busy>,
+    released: Mutex<BTreeSet<Sha256Digest>>,
 }
 
 /// Wall time during which at least one artifact was being inspected without bytes arriving.
@@ -179,6 +180,17 @@ impl Report {
                 entries.insert(key, entry);
             }
         }
+    }
+
+    /// Notes that the client asked for an artifact's bytes and got them.
+    pub fn add_released(&self, sha256: Sha256Digest) {
+        self.released.lock().insert(sha256);
+    }
+
+    /// Whether the client got an artifact's bytes from the gate in this run.
+    #[must_use]
+    pub fn is_released(&self, sha256: &Sha256Digest) -> bool {
+        self.released.lock().contains(sha256)
     }
 
     /// Adds a version that was left out of an index.

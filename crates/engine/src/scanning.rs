@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 /// Results of another version of the scanner are not used.
-const SCANNER: &str = concat!("structure/", env!("CARGO_PKG_VERSION"), "/1");
+const SCANNER: &str = concat!("structure/", env!("CARGO_PKG_VERSION"), "/2");
 
 /// What the scan of an archive found.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -55,7 +55,7 @@ impl Engine {
         let permit = self.inner.scanners.acquire().await;
         let report = tokio::task::spawn_blocking(scan).await;
         drop(permit);
-        let result = match report {
+        let (result, manifest) = match report {
             Ok(Ok(report)) => {
                 let manifest = serde_json::to_vec(&report.manifest).map_err(|e| {
                     Failure::new(
@@ -63,8 +63,8 @@ impl Engine {
                         format!("the manifest cannot be written: {e}"),
                     )
                 })?;
-                self.inner.store.put_manifest(&sha256, &manifest).await.map_err(store_failure)?;
-                StructureResult { findings: report.findings, check: report.check }
+                let result = StructureResult { findings: report.findings, check: report.check };
+                (result, manifest)
             }
             Ok(Err(e)) => return Ok(not_done(&format!("the archive cannot be read: {e}"))),
             Err(_) => return Ok(not_done("the scan ended unexpectedly")),
@@ -72,7 +72,8 @@ impl Engine {
         let json = serde_json::to_value(&result).map_err(|e| {
             Failure::new(ReasonCode::Internal, format!("a scan result cannot be written: {e}"))
         })?;
-        self.inner.store.put_result(&sha256, &kind, SCANNER, &json).await.map_err(store_failure)?;
+        let kept = self.inner.store.put_scan(&sha256, &kind, SCANNER, &json, &manifest).await;
+        kept.map_err(store_failure)?;
         Ok(result)
     }
 }

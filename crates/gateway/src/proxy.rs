@@ -12,6 +12,7 @@ use hyper_util::server::conn::auto;
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use url::Url;
 
@@ -143,29 +144,44 @@ fn connect(request: Request<Incoming>, shared: Arc<Shared>) -> Response<Body> {
         None | Some(443) => format!("https://{}", authority.host()),
         Some(port) => format!("https://{}:{port}", authority.host()),
     };
+    let plain = format!("http://{authority}");
     tokio::spawn(async move {
         let Ok(upgraded) = hyper::upgrade::on(request).await else { return };
+        let mut stream = tokio::io::BufReader::new(TokioIo::new(upgraded));
+        // Some clients open a tunnel for plain HTTP as well (yarn): what it asks is answered like a
+        // request to the proxy for that address. A TLS record begins with its kind, 22 for a
+        // handshake (RFC 8446, section 5.1); a request begins with its method.
+        if stream.fill_buf().await.is_ok_and(|b| b.first().is_some_and(u8::is_ascii_uppercase)) {
+            return serve_tunnel(stream, plain, shared).await;
+        }
         let acceptor = tokio_rustls::TlsAcceptor::from(tls);
-        let stream = match acceptor.accept(TokioIo::new(upgraded)).await {
-            Ok(stream) => stream,
+        match acceptor.accept(stream).await {
+            Ok(stream) => serve_tunnel(stream, origin, shared).await,
             Err(error) => {
                 // A client that does not trust this run's certificate ends here: nothing passed.
                 shared.engine.note_closed_door(&origin, &format!("no TLS with the gate: {error}"));
-                return;
             }
-        };
-        let service = hyper::service::service_fn(move |request: Request<Incoming>| {
-            let (shared, origin) = (shared.clone(), origin.clone());
-            async move { Ok::<_, Infallible>(within(request, &origin, &shared).await) }
-        });
-        let mut builder = auto::Builder::new(TokioExecutor::new());
-        builder.http1().preserve_header_case(true);
-        builder.http2().max_concurrent_streams(256);
-        if let Err(error) = builder.serve_connection(TokioIo::new(stream), service).await {
-            tracing::debug!(%error, "client tunnel ended");
         }
     });
     Response::new(Body::empty())
+}
+
+/// Answers the requests inside a tunnel to `origin`.
+async fn serve_tunnel(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    origin: String,
+    shared: Arc<Shared>,
+) {
+    let service = hyper::service::service_fn(move |request: Request<Incoming>| {
+        let (shared, origin) = (shared.clone(), origin.clone());
+        async move { Ok::<_, Infallible>(within(request, &origin, &shared).await) }
+    });
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder.http1().preserve_header_case(true);
+    builder.http2().max_concurrent_streams(256);
+    if let Err(error) = builder.serve_connection(TokioIo::new(stream), service).await {
+        tracing::debug!(%error, "client tunnel ended");
+    }
 }
 
 /// A request inside a tunnel. The tunnel's host is the one that counts: another host in the

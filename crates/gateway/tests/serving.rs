@@ -1,5 +1,15 @@
 //! What the server does with the engine's answers: forms, codings, conditions, ranges, memory.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stderr,
+    missing_docs,
+    dead_code,
+    unreachable_pub,
+    reason = "tests fail by panicking, and each uses a part of the shared support"
+)]
+
 mod support;
 
 use countersign_core::{Decision, Ecosystem, ReasonCode, Timestamp};

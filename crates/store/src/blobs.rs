@@ -6,14 +6,16 @@ use crate::store::{Paths, Store, blocking, private_dir};
 use countersign_core::Sha256Digest;
 use sha2::{Digest as _, Sha256};
 use std::fs::File;
-use std::io::{ErrorKind, Read as _};
+use std::io::{ErrorKind, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 use tempfile::TempPath;
-use tokio::io::AsyncWriteExt as _;
 
 /// Age at which a staging file that nobody holds is taken for abandoned.
 const ABANDONED: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Bytes that are gathered before they are written.
+const BUFFER: usize = 128 * 1024;
 
 /// Staging files begin so.
 const PREFIX: &str = "arriving-";
@@ -22,7 +24,9 @@ const PREFIX: &str = "arriving-";
 /// does, a day later.
 #[derive(Debug)]
 pub struct Staging {
-    file: tokio::fs::File,
+    file: File,
+    /// What has arrived and is not yet in the file.
+    buffer: Vec<u8>,
     path: TempPath,
     paths: Paths,
     hasher: Sha256,
@@ -30,14 +34,32 @@ pub struct Staging {
 }
 
 impl Staging {
-    /// Appends bytes, in the order in which they arrive.
+    /// Appends bytes, in the order in which they arrive. The file may lag behind until
+    /// [`Staging::flush`].
     ///
     /// # Errors
     /// When the disk is full or the file system fails.
     pub async fn write(&mut self, chunk: &[u8]) -> Result<(), StoreError> {
         self.hasher.update(chunk);
         self.size = self.size.saturating_add(u64::try_from(chunk.len()).unwrap_or(u64::MAX));
-        self.file.write_all(chunk).await.map_err(|e| StoreError::io(&self.path, &e))
+        self.buffer.extend_from_slice(chunk);
+        if self.buffer.len() < BUFFER { Ok(()) } else { self.flush().await }
+    }
+
+    /// Brings everything that has arrived into the file: whoever opens [`Staging::path`] then sees
+    /// all of it.
+    ///
+    /// # Errors
+    /// When the disk is full or the file system fails.
+    pub async fn flush(&mut self) -> Result<(), StoreError> {
+        if self.buffer.is_empty() {
+            return Ok(());
+        }
+        let buffer = std::mem::take(&mut self.buffer);
+        let mut file = self.file.try_clone().map_err(|e| StoreError::io(&self.path, &e))?;
+        let path = self.path.to_path_buf();
+        // The buffer goes: hundreds of artifacts may lie here while they are judged.
+        blocking(move || file.write_all(&buffer).map_err(|e| StoreError::io(&path, &e))).await
     }
 
     /// Number of bytes so far.
@@ -69,12 +91,12 @@ impl Staging {
             let (wanted, found) = (sha256.to_hex(), found.to_hex());
             return Err(StoreError::DigestMismatch { wanted, found });
         }
-        self.file.flush().await.map_err(|e| StoreError::io(&self.path, &e))?;
-        // Data before name: after power loss a blob under its digest is whole or not there.
-        self.file.sync_all().await.map_err(|e| StoreError::io(&self.path, &e))?;
-        let (target, path, size) = (blob_path(&self.paths, sha256), self.path, self.size);
-        let file = self.file.into_std().await;
+        self.flush().await?;
+        let target = blob_path(&self.paths, sha256);
+        let Self { file, path, size, .. } = self;
         blocking(move || {
+            // Data before name: after power loss a blob under its digest is whole or not there.
+            file.sync_all().map_err(|e| StoreError::io(&path, &e))?;
             let dir = target.parent().unwrap_or(&target).to_owned();
             private_dir(&dir)?;
             path.persist(&target).map_err(|e| StoreError::io(&target, &e.error))?;
@@ -121,8 +143,7 @@ impl Store {
     /// # Errors
     /// When the store is read-only or the file system fails.
     pub async fn stage(&self) -> Result<Staging, StoreError> {
-        // Also the check that the store may be written to.
-        drop(self.writer().await?);
+        self.check_writable()?;
         let (dir, paths) = (self.paths().staging(), self.paths().clone());
         blocking(move || {
             let err = |e: std::io::Error| StoreError::io(&dir, &e);
@@ -130,8 +151,8 @@ impl Store {
             let (file, path) = made.into_parts();
             // Held until the file is closed: whoever cleans up leaves it alone.
             file.lock().map_err(err)?;
-            let file = tokio::fs::File::from_std(file);
-            Ok(Staging { file, path, paths, hasher: Sha256::new(), size: 0 })
+            let (buffer, hasher) = (Vec::new(), Sha256::new());
+            Ok(Staging { file, buffer, path, paths, hasher, size: 0 })
         })
         .await
     }

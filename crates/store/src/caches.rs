@@ -4,6 +4,7 @@ use crate::error::StoreError;
 use crate::store::Store;
 use countersign_core::{Sha256Digest, Timestamp};
 use serde_json::Value;
+use sqlx::Connection as _;
 
 /// How a time compares with the newest that was seen for its key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,6 +44,40 @@ impl Store {
         .await
         .map(drop)
         .map_err(|e| self.sql_error(e))
+    }
+
+    /// Keeps what a scanner said about these bytes, and their manifest, in one write.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn put_scan(
+        &self,
+        sha256: &Sha256Digest,
+        kind: &str,
+        scanner_version: &str,
+        json: &Value,
+        manifest: &[u8],
+    ) -> Result<(), StoreError> {
+        let mut writer = self.writer().await?;
+        let err = |e| self.sql_error(e);
+        let mut tx = writer.relaxed.begin_with("BEGIN IMMEDIATE").await.map_err(err)?;
+        sqlx::query("INSERT OR REPLACE INTO manifests (sha256, data) VALUES (?, ?)")
+            .bind(sha256.to_hex())
+            .bind(manifest)
+            .execute(&mut *tx)
+            .await
+            .map_err(err)?;
+        sqlx::query(
+            "INSERT OR REPLACE INTO results (sha256, kind, scanner, json) VALUES (?, ?, ?, ?)",
+        )
+        .bind(sha256.to_hex())
+        .bind(kind)
+        .bind(scanner_version)
+        .bind(json.to_string())
+        .execute(&mut *tx)
+        .await
+        .map_err(err)?;
+        tx.commit().await.map_err(err)
     }
 
     /// What that version of the scanner said about these bytes, if it was asked.

@@ -102,8 +102,12 @@ impl Committer {
     async fn commit_batch(&mut self, batch: Vec<Job>) {
         let entries: Vec<&Entry> = batch.iter().flat_map(|j| &j.entries).collect();
         let outcome = self.commit(&entries).await;
-        let refused =
-            matches!(outcome, Err(StoreError::Exists { .. } | StoreError::NotFound { .. }));
+        let refused = matches!(
+            outcome,
+            Err(StoreError::Exists { .. }
+                | StoreError::NotFound { .. }
+                | StoreError::PinChanged { .. })
+        );
         if refused && batch.len() > 1 {
             for job in batch {
                 let entries: Vec<&Entry> = job.entries.iter().collect();

@@ -134,6 +134,24 @@ impl Store {
     /// When an admission has no digest, the store has no ledger key, or the commit fails; then none
     /// of them may be acted upon.
     pub async fn record(&self, new: Vec<NewDecision>) -> Result<Vec<Recorded>, StoreError> {
+        self.record_all(new, false).await
+    }
+
+    /// Records an admission and pins the digest of this file of this version with it, in one commit:
+    /// both are there or neither. The first digest wins, as in [`Store::pin_identity`].
+    ///
+    /// # Errors
+    /// [`StoreError::PinChanged`] when another digest is pinned, and as [`Store::record`].
+    pub async fn record_pinned(&self, new: NewDecision) -> Result<Recorded, StoreError> {
+        let mut recorded = self.record_all(vec![new], true).await?;
+        recorded.pop().ok_or(StoreError::Closed)
+    }
+
+    async fn record_all(
+        &self,
+        new: Vec<NewDecision>,
+        pins: bool,
+    ) -> Result<Vec<Recorded>, StoreError> {
         if new.is_empty() {
             return Ok(Vec::new());
         }
@@ -144,7 +162,7 @@ impl Store {
             let r = &new.record;
             let sha256 = r.digests.as_ref().map(|d| d.sha256);
             kept.push((r.purl.clone(), r.file_name.clone(), sha256, r.decision.verdict));
-            entries.push(Entry::decision(key, new)?);
+            entries.push(Entry::decision(key, new, pins)?);
         }
         let Appended { first, durable } = self.append(entries).await?;
         let recorded = (first..).zip(kept).map(|(index, (purl, file_name, sha256, verdict))| {
@@ -409,7 +427,7 @@ impl Store {
         rows.iter().map(|row| self.decision(row)).collect()
     }
 
-    fn decision(&self, row: &SqliteRow) -> Result<StoredDecision, StoreError> {
+    pub(crate) fn decision(&self, row: &SqliteRow) -> Result<StoredDecision, StoreError> {
         let purl: String = self.get(row, 1)?;
         let sha256: Option<String> = self.get(row, 3)?;
         let (decision, facts): (String, String) = (self.get(row, 4)?, self.get(row, 5)?);

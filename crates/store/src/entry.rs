@@ -57,6 +57,8 @@ pub(crate) struct DecisionRow {
     pub(crate) new: NewDecision,
     pub(crate) decision_json: String,
     pub(crate) facts_json: String,
+    /// Whether the digest is pinned with it.
+    pub(crate) pins: bool,
 }
 
 impl Entry {
@@ -77,14 +79,18 @@ impl Entry {
     }
 
     /// The entry of a decision: its statement is made here, so that row and statement agree.
-    pub(crate) fn decision(key: &SigningKey, mut new: NewDecision) -> Result<Self, StoreError> {
+    pub(crate) fn decision(
+        key: &SigningKey,
+        mut new: NewDecision,
+        pins: bool,
+    ) -> Result<Self, StoreError> {
         let json = |v: serde_json::Result<String>| v.map_err(StoreError::invalid);
         let facts_json = json(serde_json::to_string(&new.facts))?;
         let decision_json = json(serde_json::to_string(&new.record.decision))?;
         new.record.facts_digest = Some(Sha256Digest::of(facts_json.as_bytes()));
         let statement = vsa(&new.record).map_err(StoreError::invalid)?;
         let time = new.record.time_verified;
-        let row = DecisionRow { new, decision_json, facts_json };
+        let row = DecisionRow { new, decision_json, facts_json, pins };
         Self::new(key, &statement, time, EntryRow::Decision(Box::new(row)))
     }
 }

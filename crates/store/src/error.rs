@@ -1,5 +1,6 @@
 //! Why the store could not do something. Each message names what to do next, on its second line.
 
+use countersign_core::{Sha256Digest, Timestamp};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -41,6 +42,16 @@ pub enum StoreError {
         path: PathBuf,
         /// What is damaged.
         because: String,
+    },
+    /// A file of a version was to be admitted with another digest than the one that is pinned.
+    #[error("{what} was admitted with sha256 {first} on {first_seen}, and is to be admitted with other bytes now\ndo not install it; ask the registry's operator what changed", first_seen = first_seen.date())]
+    PinChanged {
+        /// The file and its version.
+        what: String,
+        /// The digest that was admitted first.
+        first: Sha256Digest,
+        /// When it was.
+        first_seen: Timestamp,
     },
     /// The database was written by a later version of countersign.
     #[error("the store `{}` has schema version {found}, and this countersign knows versions up to {known}\nuse the countersign that wrote it, or a later one; nothing was changed", path.display())]

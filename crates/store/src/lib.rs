@@ -36,6 +36,7 @@ mod feeds;
 mod fetches;
 mod fsck;
 mod keys;
+mod known;
 mod lock;
 mod pins;
 mod publish;
@@ -57,6 +58,7 @@ pub use feeds::Feed;
 pub use fetches::FetchNote;
 pub use fsck::FsckReport;
 pub use keys::init_key;
+pub use known::{Known, Pin};
 pub use pins::PinOutcome;
 pub use recalls::{
     AdmittedRow, NewRecall, RecallCounts, RecallLock, RecallState, RecalledRow, StoredRecall,

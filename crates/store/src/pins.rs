@@ -1,6 +1,7 @@
 //! Identity pins: a file of a version has one digest, the first that was seen, forever.
 
 use crate::error::StoreError;
+use crate::rows;
 use crate::store::Store;
 use countersign_core::{Sha256Digest, Timestamp};
 use sqlx::sqlite::SqliteConnection;
@@ -39,24 +40,12 @@ impl Store {
             return Ok(compare(pinned, sha256));
         }
         let mut writer = self.writer().await?;
-        let added = sqlx::query(
-            "INSERT INTO pins (purl, file_name, sha256, first_seen) VALUES (?, ?, ?, ?) \
-             ON CONFLICT DO NOTHING",
-        )
-        .bind(purl)
-        .bind(file_name)
-        .bind(sha256.to_hex())
-        .bind(now.0)
-        .execute(&mut writer.durable)
-        .await
-        .map_err(|e| self.sql_error(e))?;
-        if added.rows_affected() == 1 {
-            return Ok(PinOutcome::New);
+        let pinned = rows::pin(&mut writer.durable, purl, file_name, sha256, now).await;
+        match pinned.map_err(|e| self.sql_error(e))? {
+            None => Ok(PinOutcome::New),
+            // Somebody else pinned it in between.
+            Some((hex, time)) => Ok(compare((self.digest(&hex)?, Timestamp(time)), sha256)),
         }
-        // Somebody else pinned it in between.
-        let pinned = self.pinned(&mut writer.durable, purl, file_name).await?;
-        let pinned = pinned.ok_or_else(|| self.corrupt("a pin was removed"))?;
-        Ok(compare(pinned, sha256))
     }
 
     /// Compares the digest of a file of a version with the one pinned before, and pins nothing: what

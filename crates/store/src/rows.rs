@@ -4,7 +4,7 @@ use crate::entry::{DecisionRow, Entry, EntryRow};
 use crate::error::StoreError;
 use crate::tiles::to_i64;
 use crate::waivers::Waiver;
-use countersign_core::{ExpectedDigest, Purl, Timestamp};
+use countersign_core::{ExpectedDigest, Purl, Sha256Digest, Timestamp};
 use sqlx::sqlite::SqliteConnection;
 use sqlx::{QueryBuilder, Sqlite};
 use std::path::Path;
@@ -32,6 +32,7 @@ pub(crate) async fn insert(
             EntryRow::Revocation { waiver } => {
                 revoke_waiver(conn, path, *idx, waiver, entry.time).await?;
             }
+            EntryRow::Decision(row) if row.pins => insert_pin(conn, path, row).await?,
             EntryRow::Decision(_) | EntryRow::Event => {}
         }
     }
@@ -116,6 +117,57 @@ async fn insert_digests(
     });
     query.push(" ON CONFLICT DO NOTHING");
     query.build().persistent(false).execute(conn).await.map(drop)
+}
+
+/// Pins the digest of an admitted file; another one that is there already spoils the commit.
+async fn insert_pin(
+    conn: &mut SqliteConnection,
+    path: &Path,
+    row: &DecisionRow,
+) -> Result<(), StoreError> {
+    let record = &row.new.record;
+    let Some(sha256) = record.digests.as_ref().map(|d| d.sha256) else {
+        return Err(StoreError::invalid("an admission without a digest cannot be pinned"));
+    };
+    let purl = record.purl.to_string();
+    let pinned = pin(conn, &purl, &record.file_name, &sha256, record.time_verified);
+    match pinned.await.map_err(|e| StoreError::sql(path, e))? {
+        None => Ok(()),
+        Some((hex, _)) if hex == sha256.to_hex() => Ok(()),
+        Some((hex, time)) => Err(StoreError::PinChanged {
+            what: format!("{} of {}", record.file_name, record.purl),
+            first: hex.parse().map_err(|e| StoreError::corrupt(path, e))?,
+            first_seen: Timestamp(time),
+        }),
+    }
+}
+
+/// Pins a digest; `Some` with what is pinned already.
+pub(crate) async fn pin(
+    conn: &mut SqliteConnection,
+    purl: &str,
+    file_name: &str,
+    sha256: &Sha256Digest,
+    now: Timestamp,
+) -> Result<Option<(String, i64)>, sqlx::Error> {
+    let added = sqlx::query(
+        "INSERT INTO pins (purl, file_name, sha256, first_seen) VALUES (?, ?, ?, ?) \
+         ON CONFLICT DO NOTHING",
+    )
+    .bind(purl)
+    .bind(file_name)
+    .bind(sha256.to_hex())
+    .bind(now.0)
+    .execute(&mut *conn)
+    .await?;
+    if added.rows_affected() == 1 {
+        return Ok(None);
+    }
+    sqlx::query_as("SELECT sha256, first_seen FROM pins WHERE purl = ? AND file_name = ?")
+        .bind(purl)
+        .bind(file_name)
+        .fetch_optional(conn)
+        .await
 }
 
 async fn insert_waiver(

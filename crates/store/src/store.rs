@@ -230,11 +230,17 @@ impl Store {
         self.inner.readers.acquire().await.map_err(|e| self.sql_error(e))
     }
 
+    /// Whether the store may be written to.
+    pub(crate) fn check_writable(&self) -> Result<(), StoreError> {
+        match self.inner.mode {
+            OpenMode::ReadOnly => Err(StoreError::ReadOnly),
+            _ => Ok(()),
+        }
+    }
+
     /// The connections that write.
     pub(crate) async fn writer(&self) -> Result<MappedMutexGuard<'_, Writer>, StoreError> {
-        if self.inner.mode == OpenMode::ReadOnly {
-            return Err(StoreError::ReadOnly);
-        }
+        self.check_writable()?;
         let guard = self.inner.writer.lock().await;
         MutexGuard::try_map(guard, Option::as_mut).map_err(|_| StoreError::Closed)
     }

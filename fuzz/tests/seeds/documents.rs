@@ -11,8 +11,11 @@ const SHA256: &str = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0
 pub fn of(target: &str) -> &'static [&'static str] {
     match target {
         "pypi_project" => &[PYPI_JSON, PYPI_HTML],
+        "pypi_release" => &[PYPI_RELEASE],
         "requirements" => &[REQUIREMENTS],
         "uv_lock" => &[UV_LOCK],
+        "bun_lock" | "cyclonedx" | "dpkg_status" | "inventory" | "pnpm_lock" | "poetry_lock"
+        | "pylock" | "spdx" | "yarn_lock" => super::inventories::of(target),
         "packument" => &[PACKUMENT],
         "package_lock" => &[PACKAGE_LOCK, PACKAGE_LOCK_V1],
         "npm_spec" => NPM_SPECS,
@@ -45,6 +48,10 @@ const PYPI_JSON: &str = r#"{"meta": {"api-version": "1.3"}, "name": "Example", "
   {"filename": "example-1.1rc1.tar.gz", "url": "https://files.example/a/example-1.1rc1.tar.gz",
    "hashes": {"md5": "d41d8cd98f00b204e9800998ecf8427e"}, "yanked": false, "dist-info-metadata": true},
   {"filename": "other-1.0.tar.gz", "url": "ftp://files.example/other-1.0.tar.gz", "hashes": {}}]}"#;
+
+const PYPI_RELEASE: &str = r#"{"info": {"name": "Example", "summary": "an example", "requires_python": ">=3.8",
+ "requires_dist": ["other>=1; extra == 'x'"], "home_page": "https://x.example"},
+ "urls": [{"filename": "example-1.0.tar.gz", "url": "https://files.example/example-1.0.tar.gz", "digests": {}}]}"#;
 
 const PYPI_HTML: &str = r#"<!DOCTYPE html><html><head>
 <meta name="pypi:repository-version" content="1.1"><base href="https://files.example/x/">

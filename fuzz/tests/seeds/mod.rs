@@ -3,6 +3,7 @@
 
 mod archives;
 mod documents;
+mod inventories;
 mod signed;
 
 use std::path::PathBuf;

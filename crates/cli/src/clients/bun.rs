@@ -31,8 +31,11 @@ pub fn ask(command: &Command, memory: &mut dyn probe::Memory) -> Result<Asked, S
     let mut asked = Asked::default();
     let folder = node::project(option_values(&args, "--cwd", None).pop());
     let root = node::workspace(&folder, &["bun.lock", "bun.lockb"]);
-    read_settings(&folder, &root, &args, &mut asked)?;
-    if asked.upstreams.is_empty() || !has_default(&folder, &root, &args) {
+    // What `bun x` installs is no part of the project, whose files it does not read for that.
+    let files = if is_bunx(&sub) { Vec::new() } else { vec![folder.clone(), root.clone()] };
+    let settings = Settings { folder: &folder, files: &files, args: &args };
+    settings.read(&mut asked)?;
+    if settings.defaults().is_empty() {
         let address = builtin_registry(&node::program(command), memory)?;
         add_registry(&mut asked, &address);
         // Where a name without a scope comes from stands first.
@@ -40,7 +43,7 @@ pub fn ask(command: &Command, memory: &mut dyn probe::Memory) -> Result<Asked, S
     }
     let words = package_words(&args, &sub);
     read_words(&words, &folder, &mut asked);
-    if !matches!(sub.as_str(), "x" | "create") {
+    if !is_bunx(&sub) {
         node::read_manifests(&root, &mut asked);
     }
     if matches!(sub.as_str(), "install" | "i" | "add" | "a" | "x" | "ci") {
@@ -48,7 +51,10 @@ pub fn ask(command: &Command, memory: &mut dyn probe::Memory) -> Result<Asked, S
     }
     node::read_lock(&root.join("bun.lock"), Format::BunLock, &mut asked);
     let mut plan = NpmPlan { root: root.clone(), ..NpmPlan::default() };
-    if matches!(sub.as_str(), "x" | "create") {
+    if is_bunx(&sub) {
+        // By version in the cache or in the temporary folder, below one for each user.
+        let user = rustix::process::geteuid().as_raw();
+        plan.search_in_run.push(PathBuf::from(format!("bun-cache/.bunx-{user}")));
         plan.search_in_run.push(PathBuf::from("bun-tmp"));
         plan.expected = true;
     } else {
@@ -69,6 +75,11 @@ fn subcommand(command: &Command) -> String {
         Some("bunx") => "x".to_owned(),
         _ => command.subcommand().unwrap_or_default(),
     }
+}
+
+/// `bun create thing` is `bun x create-thing`.
+fn is_bunx(sub: &str) -> bool {
+    matches!(sub, "x" | "create" | "c")
 }
 
 /// The words that bun reads itself: those after what it runs are the program's.
@@ -128,21 +139,85 @@ fn global_folder() -> Option<PathBuf> {
     })
 }
 
-/// The files of bun's own settings that apply, nearest first.
-fn bunfigs(folder: &Path, root: &Path) -> Vec<PathBuf> {
-    let mut out = vec![folder.join("bunfig.toml"), root.join("bunfig.toml")];
-    let config = std::env::var_os("XDG_CONFIG_HOME").map(PathBuf::from);
-    out.extend(config.map(|c| c.join(".bunfig.toml")));
-    out.extend(home_file(".bunfig.toml"));
-    out.dedup();
-    out
+/// Where bun's settings stand.
+struct Settings<'s> {
+    /// The folder that bun works in, whose `.env` files it reads.
+    folder: &'s Path,
+    /// The project's folders whose settings apply.
+    files: &'s [PathBuf],
+    /// The command's arguments.
+    args: &'s [String],
 }
 
-fn npmrcs(folder: &Path, root: &Path) -> Vec<PathBuf> {
-    let mut out = vec![folder.join(".npmrc"), root.join(".npmrc")];
-    out.extend(home_file(".npmrc"));
-    out.dedup();
-    out
+impl Settings<'_> {
+    /// The files of bun's own settings that apply, nearest first.
+    fn bunfigs(&self) -> Vec<PathBuf> {
+        let mut out: Vec<_> = self.files.iter().map(|f| f.join("bunfig.toml")).collect();
+        let config = std::env::var_os("XDG_CONFIG_HOME").map(PathBuf::from);
+        out.extend(config.map(|c| c.join(".bunfig.toml")));
+        out.extend(home_file(".bunfig.toml"));
+        out.dedup();
+        out
+    }
+
+    fn npmrcs(&self) -> Vec<PathBuf> {
+        let mut out: Vec<_> = self.files.iter().map(|f| f.join(".npmrc")).collect();
+        out.extend(home_file(".npmrc"));
+        out.dedup();
+        out
+    }
+
+    /// Addresses of registries, in the order in which bun asks for them.
+    fn defaults(&self) -> Vec<String> {
+        let mut out = option_values(self.args, "--registry", None);
+        out.extend(variables(self.folder).into_iter().map(|(_, v)| v));
+        for file in self.bunfigs() {
+            if let Some(install) = install_table(&file) {
+                out.extend(install.get("registry").and_then(address));
+            }
+        }
+        for file in self.npmrcs() {
+            let pairs = rc_pairs(&file).into_iter();
+            out.extend(pairs.filter(|(k, _)| k == "registry").map(|(_, v)| v));
+        }
+        out
+    }
+
+    /// Reads registries, scopes and certificates.
+    fn read(&self, asked: &mut Asked) -> Result<(), String> {
+        for address in self.defaults() {
+            add_registry(asked, &address);
+        }
+        let mut scopes = Vec::new();
+        let mut roots = Vec::new();
+        for file in self.bunfigs() {
+            let Some(install) = install_table(&file) else {
+                if file.is_file() && !readable(&file) {
+                    return Err(format!("`{}` cannot be read", file.display()));
+                }
+                continue;
+            };
+            let table = install.get("scopes").and_then(|s| s.as_table());
+            let named = table.into_iter().flatten();
+            scopes.extend(named.filter_map(|(name, value)| Some((name.clone(), address(value)?))));
+            roots.extend(install.get("cafile").and_then(|c| c.as_str()).map(PathBuf::from));
+        }
+        for (key, value) in self.npmrcs().iter().flat_map(|f| rc_pairs(f)) {
+            if let Some(name) = key.strip_suffix(":registry").filter(|k| k.starts_with('@')) {
+                scopes.push((name.to_owned(), value));
+            } else if key == "cafile" {
+                roots.push(PathBuf::from(value));
+            }
+        }
+        for (name, address) in scopes {
+            add_registry(asked, &address);
+            let name = format!("@{}", name.trim_start_matches('@'));
+            asked.scopes.entry(name).or_insert(address);
+        }
+        // Those that are not there make bun stop by itself.
+        asked.roots.extend(roots.into_iter().filter(|r| r.is_file()));
+        Ok(())
+    }
 }
 
 /// Variables that name a registry, of the environment and of the files that bun reads into it.
@@ -162,26 +237,6 @@ fn variables(folder: &Path) -> Vec<(String, String)> {
         }
     }
     out
-}
-
-/// Addresses of registries, in the order in which bun asks for them.
-fn defaults(folder: &Path, root: &Path, args: &[String]) -> Vec<String> {
-    let mut out = option_values(args, "--registry", None);
-    out.extend(variables(folder).into_iter().map(|(_, v)| v));
-    for file in bunfigs(folder, root) {
-        if let Some(install) = install_table(&file) {
-            out.extend(install.get("registry").and_then(address));
-        }
-    }
-    for file in npmrcs(folder, root) {
-        let pairs = rc_pairs(&file).into_iter();
-        out.extend(pairs.filter(|(k, _)| k == "registry").map(|(_, v)| v));
-    }
-    out
-}
-
-fn has_default(folder: &Path, root: &Path, args: &[String]) -> bool {
-    !defaults(folder, root, args).is_empty()
 }
 
 fn install_table(file: &Path) -> Option<toml::Table> {
@@ -218,51 +273,6 @@ fn rc_pairs(file: &Path) -> Vec<(String, String)> {
         .collect()
 }
 
-/// Registries, scopes and certificates.
-fn read_settings(
-    folder: &Path,
-    root: &Path,
-    args: &[String],
-    asked: &mut Asked,
-) -> Result<(), String> {
-    for address in defaults(folder, root, args) {
-        add_registry(asked, &address);
-    }
-    let mut scope = |name: &str, address: String| {
-        let name = format!("@{}", name.trim_start_matches('@'));
-        add_registry(asked, &address);
-        asked.scopes.entry(name).or_insert(address);
-    };
-    let mut roots = Vec::new();
-    for file in bunfigs(folder, root) {
-        let Some(install) = install_table(&file) else {
-            if file.is_file() && !readable(&file) {
-                return Err(format!("`{}` cannot be read", file.display()));
-            }
-            continue;
-        };
-        for (name, value) in install.get("scopes").and_then(|s| s.as_table()).into_iter().flatten()
-        {
-            if let Some(found) = address(value) {
-                scope(name, found);
-            }
-        }
-        roots.extend(install.get("cafile").and_then(|c| c.as_str()).map(PathBuf::from));
-    }
-    for file in npmrcs(folder, root) {
-        for (key, value) in rc_pairs(&file) {
-            if let Some(name) = key.strip_suffix(":registry").filter(|k| k.starts_with('@')) {
-                scope(name, value);
-            } else if key == "cafile" {
-                roots.push(PathBuf::from(value));
-            }
-        }
-    }
-    // Those that are not there make bun stop by itself.
-    asked.roots.extend(roots.into_iter().filter(|r| r.is_file()));
-    Ok(())
-}
-
 fn readable(file: &Path) -> bool {
     std::fs::read_to_string(file).is_ok_and(|t| toml::from_str::<toml::Table>(&t).is_ok())
 }
@@ -295,7 +305,7 @@ fn watch(program: &Path) -> std::io::Result<Option<String>> {
     let listener = std::net::TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, 0))?;
     listener.set_nonblocking(true)?;
     let proxy = format!("http://{}", listener.local_addr()?);
-    let mut command = std::process::Command::new(program);
+    let mut command = std::process::Command::new(std::path::absolute(program)?);
     command.args(["add", "a"]).current_dir(folder.path());
     for (name, _) in std::env::vars_os() {
         let lower = name.to_string_lossy().to_ascii_lowercase();
@@ -361,7 +371,7 @@ pub fn equip(
     let folder = gate.folder.join("bun-tmp");
     std::fs::create_dir_all(&folder).map_err(|e| format!("`{}`: {e}", folder.display()))?;
     e.set("BUN_TMPDIR", &folder);
-    if subcommand(command) == "x" {
+    if is_bunx(&subcommand(command)) {
         // What `bun x` installs has to be there when it ends, and where the gate looks.
         e.set("TMPDIR", &folder);
     } else if takes_certificates(&subcommand(command)) {
@@ -410,7 +420,9 @@ mod tests {
         .unwrap();
         std::fs::write(at(".env"), "export BUN_CONFIG_REGISTRY=\"https://e.example/\"\n").unwrap();
         let mut asked = Asked::default();
-        read_settings(folder.path(), folder.path(), &[], &mut asked).unwrap();
+        let files = [folder.path().to_path_buf()];
+        let settings = Settings { folder: folder.path(), files: &files, args: &[] };
+        settings.read(&mut asked).unwrap();
         let all: Vec<_> = asked.upstreams.iter().map(|u| u.address.as_str()).collect();
         for want in ["a", "b", "c", "d", "e"] {
             assert!(all.contains(&format!("https://{want}.example/").as_str()), "{want}: {all:?}");

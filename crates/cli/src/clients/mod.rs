@@ -9,6 +9,7 @@ pub mod npx;
 pub mod pip;
 pub mod pipx;
 pub mod pnpm;
+pub mod pnpm_shims;
 pub mod poetry;
 pub mod probe;
 pub mod uv;
@@ -94,8 +95,19 @@ pub struct Command {
 }
 
 impl Command {
-    /// Recognises a command; `Err` says what is recognised.
+    /// Recognises a command; `Err` says what is recognised. A shim of `countersign setup` stands for
+    /// the program behind it: the gate is here already.
     pub fn detect(words: &[OsString]) -> Result<Self, String> {
+        let mut command = Self::recognise(words)?;
+        if let Some(first) = command.program.first_mut()
+            && let Some(real) = probe::behind_shim(first)
+        {
+            *first = real.into_os_string();
+        }
+        Ok(command)
+    }
+
+    fn recognise(words: &[OsString]) -> Result<Self, String> {
         let Some(first) = words.first() else {
             return Err("no command was given".to_owned());
         };
@@ -141,8 +153,8 @@ impl Command {
         self.args.iter().map(|a| a.to_string_lossy().into_owned()).collect()
     }
 
-    /// The subcommand: the first argument that is one of the client's. An option's value that looks
-    /// like one comes later or not at all.
+    /// The subcommand: the first argument that is one of the client's, and no value of an option that
+    /// stands before it.
     pub fn subcommand(&self) -> Option<String> {
         let known: &[&str] = match self.client {
             Client::Pip => &["install", "download", "wheel"],
@@ -213,9 +225,32 @@ impl Command {
             Client::Bun => bun::SUBCOMMANDS,
         };
         let texts = self.texts();
-        let found = texts.iter().take_while(|a| *a != "--").find(|a| known.contains(&a.as_str()));
+        let own: &[&str] = if self.client == Client::Poetry { &["-P"] } else { &[] };
+        let found = words_of(&texts, own).find(|a| known.contains(&a.as_str()));
         found.cloned().or_else(|| texts.into_iter().find(|a| !a.starts_with(['-', '+'])))
     }
+}
+
+/// Options that clients take before their subcommand, with a value in the next word.
+const GENERAL: [&str; 7] = [
+    "--directory",
+    "--project",
+    "-C",
+    "--prefix",
+    "--config-file",
+    "--cache-dir",
+    "--manifest-path",
+];
+
+/// The words before `--` that are no values of such options, nor of these `more`.
+fn words_of<'t>(texts: &'t [String], more: &'t [&'t str]) -> impl Iterator<Item = &'t String> {
+    let before = std::iter::once("").chain(texts.iter().map(String::as_str));
+    texts
+        .iter()
+        .zip(before)
+        .take_while(|(word, _)| *word != "--")
+        .filter(|(_, before)| !GENERAL.contains(before) && !more.contains(before))
+        .map(|(word, _)| word)
 }
 
 fn is_versioned(base: &str, name: &str) -> bool {
@@ -459,6 +494,10 @@ mod tests {
             ("cargo +stable --offline fetch", "fetch"),
             ("cargo --color always install ripgrep", "install"),
             ("uv --directory d sync", "sync"),
+            ("uv --directory lock sync", "sync"),
+            ("poetry -C lock install", "install"),
+            ("poetry -P lock install", "install"),
+            ("pnpm -P install", "install"),
             ("npm --prefix d ci", "ci"),
             ("npm ls", "ls"),
         ] {

@@ -17,14 +17,26 @@ pub const PLACEHOLDER: &str = "http://127.0.0.1:9";
 /// Most package.json files of a project that are read for side doors.
 const MAX_MANIFESTS: usize = 2_000;
 
-/// Adds a registry to what the client fetches from.
+/// Adds a registry to what the client fetches from, unless it is there.
 pub fn add_registry(asked: &mut Asked, address: &str) {
-    asked.upstreams.push(Seed {
-        ecosystem: Ecosystem::Npm,
-        address: address.to_owned(),
-        keyring: None,
-        explicit: false,
-    });
+    add_seed(asked, address, false);
+}
+
+/// Adds a registry that only what is bound to it comes from, by a scope or a prefix.
+pub fn add_bound_registry(asked: &mut Asked, address: &str) {
+    add_seed(asked, address, true);
+}
+
+fn add_seed(asked: &mut Asked, address: &str, explicit: bool) {
+    let plain = |a: &str| a.trim_end_matches('/').to_owned();
+    if asked.upstreams.iter().all(|s| plain(&s.address) != plain(address)) {
+        asked.upstreams.push(Seed {
+            ecosystem: Ecosystem::Npm,
+            address: address.to_owned(),
+            keyring: None,
+            explicit,
+        });
+    }
 }
 
 /// Reads one package spec: exact versions are pins, addresses are side doors, archives of this
@@ -135,7 +147,8 @@ pub fn read_lock(file: &Path, format: Format, asked: &mut Asked) {
         return;
     };
     for one in lock.listed {
-        let strong = one.digests.iter().filter(|d| !d.algorithm().is_weak()).cloned();
+        let digests = one.files.iter().flat_map(|f| &f.digests);
+        let strong = digests.filter(|d| !d.algorithm().is_weak()).cloned();
         asked.locked.entry(one.purl.clone()).or_insert_with(|| strong.collect());
         asked.pins.push(one.purl);
     }

@@ -1,13 +1,15 @@
 //! pnpm: its configuration says which registry each scope comes from; its store is compared like
 //! what is fetched.
 
-use super::node::{self, NOT_PROXIED, PLACEHOLDER, add_registry, must_be, read_words};
-use super::{Asked, Command, Equipment, Gate, option_values, probe};
+use super::node::{
+    self, NOT_PROXIED, PLACEHOLDER, add_bound_registry, add_registry, must_be, read_words,
+};
+use super::{Asked, Command, Equipment, Gate, option_values, pnpm_shims, probe};
 use countersign_core::{Ecosystem, Purl};
 use countersign_ecosystem::inventory::Format;
-use countersign_engine::account::{NpmPlan, shim_lines};
+use countersign_engine::account::NpmPlan;
 use serde_json::Value;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
@@ -87,9 +89,13 @@ pub fn ask(command: &Command, memory: &mut dyn probe::Memory) -> Result<Asked, S
     check_led(&led)?;
     read_config(&plain, &args, &mut asked);
     node::name_corepack(command, &mut asked);
+    let own = own_version(&folder);
+    asked.pins.extend(own.clone());
     let root = node::workspace(&folder, &["pnpm-workspace.yaml"]);
     let words = package_words(&args, &sub);
     read_words(&words, &folder, &mut asked);
+    let named_versions: Vec<Purl> =
+        asked.pins.iter().filter(|p| !own.contains(p)).cloned().collect();
     if !matches!(sub.as_str(), "dlx" | "create") {
         node::read_manifests(&root, &mut asked);
     }
@@ -98,16 +104,23 @@ pub fn ask(command: &Command, memory: &mut dyn probe::Memory) -> Result<Asked, S
     }
     let lock = root.join("pnpm-lock.yaml");
     node::read_lock(&lock, Format::PnpmLock, &mut asked);
-    let installs =
-        matches!(sub.as_str(), "install" | "i" | "ci" | "clean-install" | "install-test");
-    if installs && words.is_empty() && is_filled(&store) && takes_all(&args) {
-        // What lies in the store is taken without asking for it, and its hooks may run: it is judged
-        // before that.
-        asked.ahead = for_any_machine(&std::fs::read_to_string(&lock).unwrap_or_default());
+    if is_filled(&store) {
+        // What lies in the store is taken without asking for it, and its hooks may run, or the
+        // program itself: it is judged before that.
+        let installs = ["install", "i", "ci", "clean-install", "install-test", "it"];
+        if installs.contains(&sub.as_str()) && words.is_empty() && takes_all(&args) {
+            let text = std::fs::read_to_string(&lock).unwrap_or_default();
+            asked.ahead = for_any_machine(&text);
+        }
+        asked.ahead.extend(named_versions);
         asked.ahead_first = true;
     }
     let mut plan = plan(&program, &root, &plain, &args, store)?;
-    plan.shims = shims(&program, memory)?;
+    if sub == "deploy" {
+        // It lays out a copy in the folder that it is told last.
+        plan.search.extend(args.iter().rfind(|a| !a.starts_with('-')).map(|a| folder.join(a)));
+    }
+    plan.shims = pnpm_shims::lines(&program, memory)?;
     if matches!(sub.as_str(), "dlx" | "create") {
         // Only what it lays out in the run's own folder is its work.
         plan.modules.clear();
@@ -135,6 +148,18 @@ fn pnpm_of(command: &Command) -> std::ffi::OsString {
         Some("pnpx") => path.with_file_name("pnpm").into_os_string(),
         _ => program,
     }
+}
+
+/// The version of itself that pnpm would fetch for the project (package.json, `packageManager`), in
+/// both forms that it comes in.
+fn own_version(folder: &Path) -> Vec<Purl> {
+    let text = std::fs::read(folder.join("package.json")).unwrap_or_default();
+    let json: Value = serde_json::from_slice(&text).unwrap_or_default();
+    let named = json.get("packageManager").and_then(Value::as_str);
+    let version = named.and_then(|n| n.strip_prefix("pnpm@")).map(|v| v.split('+').next());
+    let version = version.flatten().filter(|v| !v.is_empty());
+    let purl = |name| version.map(|v| Purl::new(Ecosystem::Npm, name, Some(v)));
+    ["pnpm", "@pnpm/exe"].into_iter().filter_map(purl).collect()
 }
 
 /// The words that pnpm reads itself: those after what it runs are the program's.
@@ -282,7 +307,7 @@ fn read_config(config: &Value, args: &[String], asked: &mut Asked) {
     for (key, value) in map.into_iter().flatten() {
         if let (Some(scope), Some(address)) = (key.strip_suffix(":registry"), value.as_str()) {
             asked.scopes.insert(scope.to_owned(), address.to_owned());
-            add_registry(asked, address);
+            add_bound_registry(asked, address);
         }
     }
     for word in args {
@@ -292,20 +317,20 @@ fn read_config(config: &Value, args: &[String], asked: &mut Asked) {
         {
             let scope = scope.strip_prefix("config.").unwrap_or(scope);
             asked.scopes.insert(scope.to_owned(), address.to_owned());
-            add_registry(asked, address);
+            add_bound_registry(asked, address);
         }
     }
     for (address, about) in
         config.get("registries").and_then(Value::as_object).into_iter().flatten()
     {
         if address.starts_with("http") {
-            add_registry(asked, address);
+            add_bound_registry(asked, address);
             for scope in about.get("scopes").and_then(Value::as_array).into_iter().flatten() {
                 let scope = scope.as_str().filter(|s| s.len() > 1);
                 asked.scopes.extend(scope.map(|s| (s.to_owned(), address.clone())));
             }
         } else if let Some(found) = about.as_str() {
-            add_registry(asked, found);
+            add_bound_registry(asked, found);
         }
     }
     asked.roots.extend(setting(config, "cafile").map(PathBuf::from));
@@ -391,58 +416,6 @@ fn for_any_machine(lock: &str) -> Vec<Purl> {
         .collect()
 }
 
-/// What pnpm's program shims consist of: it is made to write some, for a package of the gate's own
-/// in an empty folder. That fetches nothing, and is remembered for this program.
-fn shims(program: &OsStr, memory: &mut dyn probe::Memory) -> Result<BTreeSet<String>, String> {
-    let path = probe::which(program)
-        .ok_or_else(|| format!("`{}` is not installed", program.to_string_lossy()))?;
-    let key = format!("pnpm-shims {}", probe::identity(&path));
-    if let Some(known) = memory.get(&key).and_then(|k| serde_json::from_str(&k).ok()) {
-        return Ok(known);
-    }
-    let lines = write_shims(&path).map_err(|e| format!("pnpm does not show its shims: {e}"))?;
-    if let Ok(text) = serde_json::to_string(&lines) {
-        memory.put(&key, &text);
-    }
-    Ok(lines)
-}
-
-fn write_shims(program: &Path) -> Result<BTreeSet<String>, String> {
-    let text = |e: std::io::Error| e.to_string();
-    let folder = tempfile::tempdir().map_err(text)?;
-    let at = |name: &str| folder.path().join(name);
-    std::fs::create_dir(at("probe")).map_err(text)?;
-    for (name, content) in [
-        (
-            "package.json",
-            r#"{"name":"reference","version":"0.0.0","private":true,"dependencies":{"probe":"link:./probe"}}"#,
-        ),
-        ("pnpm-workspace.yaml", "packages: []\n"),
-        (
-            "probe/package.json",
-            r#"{"name":"probe","version":"0.0.0","bin":{"a":"a.js","b":"b.sh","c":"c"}}"#,
-        ),
-        ("probe/a.js", "#!/usr/bin/env node\n"),
-        ("probe/b.sh", "#!/bin/sh\n"),
-        ("probe/c", "no first line\n"),
-    ] {
-        std::fs::write(at(name), content).map_err(text)?;
-    }
-    let store = at("store").display().to_string();
-    let words =
-        ["install", "--offline", "--ignore-scripts", "--no-frozen-lockfile", "--store-dir", &store];
-    probe::output_in(program.as_os_str(), &words, &[("CI".into(), "1".into())], folder.path())?;
-    let all: Vec<String> = ["a", "b", "c"]
-        .iter()
-        .filter_map(|n| {
-            let file = at("node_modules/.bin").join(n);
-            file.symlink_metadata().ok().filter(std::fs::Metadata::is_file)?;
-            std::fs::read_to_string(file).ok()
-        })
-        .collect();
-    Ok(shim_lines(&all))
-}
-
 /// Leads pnpm to the gate.
 pub fn equip(
     _command: &Command,
@@ -486,7 +459,7 @@ mod tests {
         let words = |t: &str| t.split(' ').map(String::from).collect::<Vec<_>>();
         for (text, sub, want) in [
             ("dlx cowsay --proxy x", "dlx", 2),
-            ("dlx --proxy x cowsay", "dlx", 3),
+            ("dlx --proxy x cowsay", "dlx", 4),
             ("add a --proxy x", "add", 4),
             ("add a -- --proxy x", "add", 2),
         ] {

@@ -17,6 +17,10 @@ pub const SUBCOMMANDS: &[&str] = &[
 /// Those that put something into the project's environment.
 const INSTALLING: [&str; 5] = ["install", "add", "update", "sync", "remove"];
 
+/// Those that only read: indexes, metadata, the project.
+const READING: [&str; 9] =
+    ["lock", "build", "search", "show", "check", "export", "init", "new", "debug"];
+
 /// Options whose value is the next word.
 const TAKES: [&str; 19] = [
     "-C",
@@ -187,6 +191,12 @@ pub fn ask(command: &Command) -> Result<Asked, String> {
     let nothing = ["", "config", "env", "cache", "version", "about", "list", "help", "source"];
     if says || nothing.contains(&subcommand.as_str()) {
         return Ok(asked);
+    }
+    if !INSTALLING.contains(&subcommand.as_str()) && !READING.contains(&subcommand.as_str()) {
+        return Err(format!(
+            "`poetry {subcommand}` cannot be gated: the gate does not know where it installs to; use \
+             poetry's own commands"
+        ));
     }
     let dry = texts.iter().any(|a| matches!(a.as_str(), "--dry-run" | "--lock"));
     let installs = INSTALLING.contains(&subcommand.as_str()) && !dry;
@@ -393,7 +403,9 @@ pub fn equip(
     }
     // Its caches of archives and answers never passed the gate; virtualenv's seeds come from the wheels
     // that it has itself.
-    e.set("POETRY_CACHE_DIR", gate.folder.join("poetry-cache"));
+    if !asked.settings.is_empty() {
+        e.set("POETRY_CACHE_DIR", gate.folder.join("poetry-cache"));
+    }
     e.set("VIRTUALENV_OVERRIDE_APP_DATA", gate.folder.join("virtualenv"));
     e.set("POETRY_REQUESTS_TIMEOUT", "900");
     // poetry's built-in git does not heed what closes the program's transports.

@@ -39,16 +39,40 @@ pub const NO_NETWORK: [(&str, &str); 12] = [
     ("ALL_PROXY", "http://127.0.0.1:9"),
 ];
 
-/// Finds a program as the shell would.
+/// A file in a folder of shims that says so.
+pub const SHIMS_MARK: &str = ".countersign-shims";
+
+/// Finds a program as the shell would, but for the shims that `countersign setup` puts before it.
 pub fn which(program: &OsStr) -> Option<PathBuf> {
     let path = Path::new(program);
     if path.components().count() > 1 {
         return path.is_file().then(|| path.to_path_buf());
     }
-    let dirs = std::env::var_os("PATH")?;
-    std::env::split_paths(&dirs)
-        .map(|d| d.join(program))
-        .find(|p| p.metadata().is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0))
+    on_path(program).find(|p| !is_shim(p))
+}
+
+/// Finds a program as the shell would, and be it a shim.
+pub fn first_on_path(program: &OsStr) -> Option<PathBuf> {
+    on_path(program).next()
+}
+
+/// Whether a program lies in a folder of shims.
+pub fn is_shim(program: &Path) -> bool {
+    program.parent().is_some_and(|d| d.join(SHIMS_MARK).is_file())
+}
+
+fn on_path(program: &OsStr) -> impl Iterator<Item = PathBuf> {
+    let dirs = std::env::var_os("PATH").unwrap_or_default();
+    let all: Vec<PathBuf> = std::env::split_paths(&dirs).map(|d| d.join(program)).collect();
+    let runs = |m: std::fs::Metadata| m.is_file() && m.permissions().mode() & 0o111 != 0;
+    all.into_iter().filter(move |p| p.metadata().is_ok_and(runs))
+}
+
+/// The program that is meant by a name whose shim comes first on the path.
+pub fn behind_shim(program: &OsStr) -> Option<PathBuf> {
+    let bare = Path::new(program).components().count() == 1;
+    let shimmed = bare && first_on_path(program).is_some_and(|p| is_shim(&p));
+    shimmed.then(|| which(program)).flatten()
 }
 
 /// A key that changes whenever the program's file does.
@@ -73,7 +97,11 @@ pub fn output_in(
     folder: &Path,
 ) -> Result<String, String> {
     let shown = program.to_string_lossy();
-    let out = std::process::Command::new(program)
+    // A path is meant from where the user is.
+    let path = Path::new(program);
+    let whole = (path.components().count() > 1).then(|| std::path::absolute(path));
+    let whole = whole.and_then(Result::ok).unwrap_or_else(|| path.to_path_buf());
+    let out = std::process::Command::new(whole)
         .args(args)
         .current_dir(folder)
         .envs(NO_NETWORK)

@@ -42,8 +42,10 @@ const RENEWING: [&str; 12] = [
 
 /// Whether a `uv` command runs or installs a tool, or runs a program in a project.
 pub fn is_tool(words: &[OsString]) -> bool {
-    let known = |w: &&OsString| w.to_str().is_some_and(|t| ALL.contains(&t));
-    words.iter().skip(1).find(known).is_some_and(|w| w == "tool" || w == "run")
+    let texts: Vec<String> =
+        words.iter().skip(1).map(|w| w.to_string_lossy().into_owned()).collect();
+    let first = super::words_of(&texts, &[]).find(|w| ALL.contains(&w.as_str()));
+    first.is_some_and(|w| w == "tool" || w == "run")
 }
 
 /// What a command line wants.
@@ -488,9 +490,12 @@ mod tests {
             let found = line(text);
             assert_eq!((found.task, joined(&found.target).as_str()), (task, target), "{text}");
         }
-        for (text, want) in
-            [("uv tool list", true), ("uv run x", true), ("uv pip install run", false)]
-        {
+        for (text, want) in [
+            ("uv tool list", true),
+            ("uv run x", true),
+            ("uv pip install run", false),
+            ("uv --directory run sync", false),
+        ] {
             assert_eq!(is_tool(&words(text)), want, "{text}");
         }
     }

@@ -135,7 +135,7 @@ pub fn equip(
     if berry {
         yarn_berry::equip(command, gate, e);
     } else {
-        yarn_classic::equip(gate, e);
+        yarn_classic::equip(asked, gate, e)?;
     }
     Ok(())
 }

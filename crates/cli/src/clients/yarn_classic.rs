@@ -7,6 +7,10 @@ use countersign_engine::account::NpmPlan;
 use serde_json::{Map, Value};
 use std::path::{Path, PathBuf};
 
+/// Why an offline mirror is closed.
+const MIRROR: &str =
+    "an offline mirror, whose archives passed no gate; they are fetched from the registry";
+
 /// Asks yarn 1 for its registries, caches and certificates.
 pub fn ask(project: &Project<'_>, asked: &mut Asked) -> Result<(), String> {
     if let Some(option) = project.args.iter().find(|a| leads_away(a)) {
@@ -15,12 +19,15 @@ pub fn ask(project: &Project<'_>, asked: &mut Asked) -> Result<(), String> {
         ));
     }
     check_rc_files(project.folder)?;
-    let (plain, led) = ask_both(project)?;
+    // yarn makes the folder of its cache, whatever it is asked.
+    let made = tempfile::tempdir().map_err(|e| format!("a folder cannot be made: {e}"))?;
+    let cache = made.path().join("cache").display().to_string();
+    let (plain, led) = ask_both(project, &cache)?;
     for (key, want) in [
         ("https-proxy", PLACEHOLDER),
         ("proxy", PLACEHOLDER),
         ("cafile", "/dev/null"),
-        ("cache-folder", "/dev/null/cache"),
+        ("cache-folder", &cache),
         ("yarn-offline-mirror", "/dev/null/mirror"),
     ] {
         must_be("yarn", key, led.get(key).and_then(Value::as_str), want)?;
@@ -39,12 +46,7 @@ pub fn ask(project: &Project<'_>, asked: &mut Asked) -> Result<(), String> {
     }
     asked.roots.extend(plain.get("cafile").and_then(Value::as_str).map(PathBuf::from));
     if let Some(mirror) = plain.get("yarn-offline-mirror").and_then(Value::as_str) {
-        asked.doors.push((
-            mirror.to_owned(),
-            "an offline mirror, whose archives passed no gate; they are fetched from the registry"
-                .to_owned(),
-            false,
-        ));
+        asked.doors.push((mirror.to_owned(), MIRROR.to_owned(), false));
     }
     let mut plan = NpmPlan { root: project.root.to_path_buf(), ..NpmPlan::default() };
     plan.modules.extend(
@@ -102,9 +104,12 @@ fn check_rc_files(folder: &Path) -> Result<(), String> {
     Ok(())
 }
 
+/// yarn's settings by their names.
+type Settings = Map<String, Value>;
+
 /// yarn's settings as they are, and those that it would use behind the gate. What it reads of npm's
 /// configuration counts where its own says nothing.
-fn ask_both(project: &Project<'_>) -> Result<(Map<String, Value>, Map<String, Value>), String> {
+fn ask_both(project: &Project<'_>, cache: &str) -> Result<(Settings, Settings), String> {
     let ask = |env: &[(String, String)]| {
         let text =
             probe::output_in(project.program, &["config", "list", "--json"], env, project.folder)?;
@@ -117,16 +122,20 @@ fn ask_both(project: &Project<'_>) -> Result<(Map<String, Value>, Map<String, Va
             }
             if let Some(Value::Object(data)) = line.get("data") {
                 for (key, value) in data {
-                    all.entry(key.clone()).or_insert_with(|| value.clone());
+                    // Registries are the other way round: npm's configuration, which is the second
+                    // that yarn shows, comes first.
+                    if key == "registry" || key.ends_with(":registry") {
+                        all.insert(key.clone(), value.clone());
+                    } else {
+                        all.entry(key.clone()).or_insert_with(|| value.clone());
+                    }
                 }
             }
         }
         Ok(all)
     };
     std::thread::scope(|s| {
-        let led = s.spawn(|| {
-            ask(&settings(PLACEHOLDER, "/dev/null", "/dev/null/cache", "/dev/null/mirror"))
-        });
+        let led = s.spawn(|| ask(&settings(PLACEHOLDER, "/dev/null", cache, "/dev/null/mirror")));
         let plain = ask(&[])?;
         let led = led.join().map_err(|_| "yarn could not be asked".to_owned())??;
         Ok((plain, led))
@@ -153,12 +162,21 @@ fn settings(proxy: &str, certificate: &str, cache: &str, mirror: &str) -> Vec<(S
 }
 
 /// Leads yarn 1 to the gate.
-pub fn equip(gate: &Gate<'_>, e: &mut Equipment) {
+pub fn equip(asked: &Asked, gate: &Gate<'_>, e: &mut Equipment) -> Result<(), String> {
     let at = |name: &str| gate.folder.join(name).display().to_string();
     let certificate = gate.certificate.display().to_string();
-    for (name, value) in settings(gate.proxy, &certificate, &at("yarn-cache"), &at("yarn-mirror")) {
-        e.set(&name, value);
+    let mirror = at("yarn-mirror");
+    let mirrored = asked.doors.iter().any(|(_, why, _)| why == MIRROR);
+    for (name, value) in settings(gate.proxy, &certificate, &at("yarn-cache"), &mirror) {
+        if mirrored || value != mirror {
+            e.set(&name, value);
+        }
     }
+    if mirrored {
+        // An empty one, which yarn fills.
+        std::fs::create_dir_all(&mirror).map_err(|e| format!("`{mirror}`: {e}"))?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]

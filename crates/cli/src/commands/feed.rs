@@ -120,7 +120,12 @@ pub async fn open_apart(folder: PathBuf, places: Vec<PathBuf>) -> Result<Option<
 }
 
 async fn build_apart(folder: &Path, places: &[PathBuf]) -> Result<(), String> {
-    let own = std::env::current_exe().map_err(|e| e.to_string())?;
+    // This very program, also when another version has taken its place on the disk since.
+    let running = Path::new("/proc/self/exe");
+    let own = match running.exists() {
+        true => running.to_path_buf(),
+        false => std::env::current_exe().map_err(|e| e.to_string())?,
+    };
     let output = tokio::process::Command::new(own)
         .args(["feed", "index"])
         .arg(folder)

@@ -1,9 +1,11 @@
 //! The report: a table for people, JSON and SARIF for programs.
 
+pub mod audit;
 mod machine;
 mod table;
 
 pub use machine::{json, sarif};
+use table::Paint;
 pub use table::table;
 
 use crate::clients::Command;

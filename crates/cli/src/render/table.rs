@@ -57,27 +57,34 @@ pub fn table(s: &Summary<'_>, quiet: bool, to_terminal: bool) -> String {
     out.trim_end().to_owned()
 }
 
-struct Paint {
+/// Colours, where they are wanted.
+pub(super) struct Paint {
     on: bool,
 }
 
 impl Paint {
+    pub(super) fn of(on: bool) -> Self {
+        Self { on }
+    }
+    pub(super) fn strong(&self, text: &str) -> String {
+        self.with(text, Style::new().bold())
+    }
     fn with(&self, text: &str, style: Style) -> String {
         if self.on { text.style(style).to_string() } else { text.to_owned() }
     }
-    fn bad(&self, text: &str) -> String {
+    pub(super) fn bad(&self, text: &str) -> String {
         self.with(text, Style::new().red().bold())
     }
-    fn warn(&self, text: &str) -> String {
+    pub(super) fn warn(&self, text: &str) -> String {
         self.with(text, Style::new().yellow())
     }
     fn good(&self, text: &str) -> String {
         self.with(text, Style::new().green())
     }
-    fn dim(&self, text: &str) -> String {
+    pub(super) fn dim(&self, text: &str) -> String {
         self.with(text, Style::new().dimmed())
     }
-    fn verdict(&self, v: Verdict) -> String {
+    pub(super) fn verdict(&self, v: Verdict) -> String {
         let text = format!("{:<7}", v.to_string());
         match v {
             Verdict::Admit => self.good(&text),

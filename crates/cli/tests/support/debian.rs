@@ -93,22 +93,17 @@ impl<'u> Debian<'u> {
         let lines = |files: &[(String, Vec<u8>)]| -> String {
             files.iter().map(|(n, b)| format!(" {} {} {n}\n", sha256(b), b.len())).collect()
         };
-        let weak = |files: &[(String, Vec<u8>)]| -> String {
-            files.iter().map(|(n, b)| format!(" {} {} {n}\n", "0".repeat(32), b.len())).collect()
-        };
         let dsc = format!(
             "Format: 3.0 (quilt)\nSource: {name}\nBinary: {name}\nArchitecture: all\nVersion: {version}\n\
-             Maintainer: Test <test@example.org>\nChecksums-Sha256:\n{}Files:\n{}",
-            lines(&files),
-            weak(&files)
+             Maintainer: Test <test@example.org>\nChecksums-Sha256:\n{}",
+            lines(&files)
         );
         let dsc = self.key.clearsign(&dsc);
         let all = [&[(format!("{name}_{version}.dsc"), dsc)][..], &files].concat();
         let folder = Self::pool(&format!("{name}_"));
         let paragraph = format!(
             "Package: {name}\nBinary: {name}\nVersion: {version}\nMaintainer: Test <test@example.org>\n\
-             Architecture: all\nFormat: 3.0 (quilt)\nFiles:\n{}Checksums-Sha256:\n{}Directory: {}\n\n",
-            weak(&all),
+             Architecture: all\nFormat: 3.0 (quilt)\nChecksums-Sha256:\n{}Directory: {}\n\n",
             lines(&all),
             folder.rsplit_once('/').unwrap().0
         );
@@ -118,6 +113,17 @@ impl<'u> Debian<'u> {
         self.state.lock().unwrap().sources.push_str(&paragraph);
         self.publish();
         self
+    }
+
+    /// Every path at which the upstream serves the list of packages.
+    pub fn list_paths(&self) -> Vec<String> {
+        let text = self.state.lock().unwrap().packages.clone();
+        let folder = format!("{DISTS}/main/binary-amd64");
+        let all = [("Packages", text.clone().into_bytes()), ("Packages.gz", gz(&text))];
+        let paths = |(name, bytes): &(&str, Vec<u8>)| {
+            [format!("{folder}/{name}"), format!("{folder}/by-hash/SHA256/{}", sha256(bytes))]
+        };
+        all.iter().flat_map(paths).collect()
     }
 
     /// From now on a Release ends that many seconds after it is published.

@@ -4,6 +4,7 @@ pub mod archives;
 pub mod node;
 pub mod registries;
 pub mod server;
+pub mod serving;
 
 use serde_json::Value;
 use std::ffi::OsString;

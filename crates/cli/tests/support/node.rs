@@ -109,11 +109,30 @@ pub fn vulnerable(client: &str, start: impl Fn(&Npm<'_>) -> Sandbox) {
     let mut s = start(&registry);
     s.advisory(&advisory("GHSA-0000-0000-0001", "npm", "lib", &["1.0.0"], "CRITICAL"));
     let run = s.gate(&[client, "add", "lib@1.0.0"]);
-    run.expect(90).expect_stopped(&[("lib 1.0.0", "known-vulnerable")]).says("GHSA-0000-0000-0001");
+    run.expect(90).expect_stopped(&[("lib 1.0.0", "known-vulnerable")]);
+    let entry = run.artifact("lib 1.0.0");
+    assert!(entry.to_string().contains("GHSA-0000-0000-0001"), "{}", run.transcript());
+    assert_eq!(entry["next_admissible"], "1.0.1");
     assert_eq!(up.count(&Npm::tarball_path("lib", "1.0.0")), 0);
     assert!(!installed(&s, "lib"));
     let run = s.gate(&[client, "add", "lib"]);
     run.expect(0).expect_admitted(&["lib 1.0.1"]);
+}
+
+/// A version that the lock file names, and that is known to be bad by now, is refused by name, also
+/// when a store or cache of the client holds it from before.
+pub fn refused_by_lock(client: &str, start: impl Fn(&Npm<'_>) -> Sandbox) {
+    let up = Upstream::start();
+    let registry = Npm::new(&up);
+    registry.add("lib", "1.0.0", OLD, json!({}), &[]);
+    let mut s = start(&registry);
+    s.gate(&[client, "add", "lib"]).expect(0);
+    clean(&s, &[]);
+    let _ = std::fs::remove_file(s.work().join(".pnp.cjs"));
+    s.advisory(&advisory("MAL-2024-1", "npm", "lib", &[], ""));
+    let run = s.gate(&[client, "install"]);
+    run.expect(90).expect_stopped(&[("lib 1.0.0", "known-malicious")]);
+    assert!(!installed(&s, "lib") && !s.work().join(".pnp.cjs").exists());
 }
 
 /// Other bytes than those that the registry's own document names are refused.

@@ -86,6 +86,7 @@ impl Deb822Error {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Paragraph {
     fields: Vec<(String, String)>,
+    line: u64,
 }
 
 impl Paragraph {
@@ -101,6 +102,12 @@ impl Paragraph {
     /// When it is not.
     pub fn require(&self, name: &str) -> Result<&str, Deb822Error> {
         self.get(name).filter(|v| !v.is_empty()).ok_or_else(|| Deb822Error::missing(0, name))
+    }
+
+    /// The line of its first field, from 1.
+    #[must_use]
+    pub fn line(&self) -> u64 {
+        self.line
     }
 
     /// All fields in their order.
@@ -166,6 +173,9 @@ fn add_line(paragraph: &mut Paragraph, line: &str, number: u64) -> Result<(), De
     }
     if paragraph.get(name).is_some() {
         return Err(Deb822Error::DuplicateField { line: number, field: name.to_owned() });
+    }
+    if paragraph.fields.is_empty() {
+        paragraph.line = number;
     }
     paragraph.fields.push((name.to_owned(), value.trim().to_owned()));
     Ok(())

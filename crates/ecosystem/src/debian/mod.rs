@@ -17,6 +17,7 @@ pub use control::{Control, deb_file_name, parse_control};
 pub use deb822::{Deb822Error, Deb822Limits, Paragraph, parse_paragraphs};
 pub use dsc::{Dsc, parse_dsc};
 pub use index_targets::{IndexTarget, parse_index_targets};
+pub(crate) use packages::split_source;
 pub use packages::{PackageRecord, Packages, PackagesLimits, find_in_packages, parse_packages};
 pub use release::{Release, parse_release};
 pub use sources::{SourceFile, SourceRecord, Sources, parse_sources};

@@ -109,7 +109,7 @@ impl RawRecord {
 }
 
 /// `name`, or `name (version)` where the source's version is another.
-fn split_source(source: &str, package: &str, version: &str) -> (String, String) {
+pub(crate) fn split_source(source: &str, package: &str, version: &str) -> (String, String) {
     let (name, rest) = source.split_once(' ').unwrap_or((source, ""));
     let given = rest.trim().strip_prefix('(').and_then(|v| v.strip_suffix(')'));
     let name = if name.is_empty() { package } else { name };

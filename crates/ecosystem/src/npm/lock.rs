@@ -1,7 +1,7 @@
 //! `package-lock.json`, `npm-shrinkwrap.json` and the hidden lock file in `node_modules`.
 
 use super::integrity::parse_integrity;
-use super::name::validate_name;
+use super::name::may_be_listed;
 use crate::error::{IndexError, IndexLimits};
 use crate::json::{parse_object, string};
 use countersign_core::ExpectedDigest;
@@ -84,7 +84,7 @@ fn read_packages(packages: &Map<String, Value>) -> Result<Vec<LockedPackage>, In
             let name = string(entry, "name").or_else(|| name_in_path(path));
             let mut package = read_entry(path, name.unwrap_or(path), entry);
             // Folders of the project may be named as their owner likes.
-            if !package.is_local() && !validate_name(&package.name) {
+            if !package.is_local() && !may_be_listed(&package.name) {
                 return Err(IndexError::malformed(WHAT, path, "it has no valid package name"));
             }
             package.in_bundle = flag(entry, "inBundle");
@@ -125,7 +125,7 @@ fn read_dependencies(
             let (name, version) = (name.to_owned(), version.to_owned());
             (package.name, package.version) = (name, Some(version));
         }
-        if !validate_name(&package.name) {
+        if !may_be_listed(&package.name) {
             return Err(IndexError::malformed(WHAT, &path, "it has no valid package name"));
         }
         package.in_bundle = flag(entry, "bundled");

@@ -24,6 +24,15 @@ pub fn validate_name(name: &str) -> bool {
     }
 }
 
+/// Whether a lock file may list the name: as [`validate_name`], and also with dashes first. The
+/// registry took such names, which are typing errors come true (`npm install --no-audit`), and
+/// malicious packages have them.
+#[must_use]
+pub fn may_be_listed(name: &str) -> bool {
+    let rest = name.trim_start_matches('-');
+    validate_name(name) || (name.len() <= MAX_NAME && !rest.starts_with('@') && validate_name(rest))
+}
+
 /// One half of a name: characters that a URL carries as they are, no dot or dash first.
 fn is_part(part: &str) -> bool {
     !part.is_empty()
@@ -88,6 +97,23 @@ mod tests {
             &long,
         ] {
             assert!(!validate_name(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn lock_files_may_list_names_with_dashes_first() {
+        for (name, want) in [
+            ("-d3-ushape", true),
+            ("--no-audit", true),
+            ("lodash", true),
+            ("-", false),
+            ("-.a", false),
+            ("-_a", false),
+            ("@s/-a", false),
+            ("-@s/a", false),
+            ("-../a", false),
+        ] {
+            assert_eq!(may_be_listed(name), want, "{name}");
         }
     }
 

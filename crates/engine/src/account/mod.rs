@@ -85,6 +85,8 @@ pub struct NpmPlan {
     pub late: bool,
     /// Whether something has to be there when something was admitted.
     pub expected: bool,
+    /// yarn's lock file, which says what it patches.
+    pub lock: Option<PathBuf>,
     /// Packages that the project takes from folders of this machine, by name.
     pub local: Vec<String>,
     /// What the client's program shims consist of ([`shim_lines`]).
@@ -92,6 +94,14 @@ pub struct NpmPlan {
 }
 
 impl NpmPlan {
+    /// The packages that yarn patches, by what its lock file says now: `"name@patch:…"`.
+    fn patched_names(&self) -> BTreeSet<String> {
+        let read = |p: &PathBuf| std::fs::read_to_string(p).ok();
+        let text = self.lock.as_ref().and_then(read).unwrap_or_default();
+        let lines = text.lines().filter_map(|l| l.trim().strip_prefix("resolution: \""));
+        lines.filter_map(|l| Some(l.split_once("@patch:")?.0.to_owned())).collect()
+    }
+
     /// A path for people: from the project's folder, where it lies there.
     fn shown(&self, path: &Path) -> String {
         path.strip_prefix(&self.root).unwrap_or(path).display().to_string()

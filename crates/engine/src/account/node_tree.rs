@@ -195,8 +195,12 @@ impl Walker<'_> {
                 }
             }
             ".cache" | ".prisma" | ".vite" => {}
+            // pnpm's own plugins, and what it moved aside for its links.
+            ".pnpm-config" | ".ignored" if folder => self.modules(path, listed, depth + 1),
             _ if RECORDS.contains(&name) && !folder => {}
             _ if VIRTUAL.contains(&name) && folder => self.virtual_store(path, listed, depth),
+            // pnpm leaves an empty `.tmp` where it ran a hook.
+            _ if folder && std::fs::read_dir(path).is_ok_and(|mut d| d.next().is_none()) => {}
             _ => self.tree.strangers.push(path.to_path_buf()),
         }
     }
@@ -232,8 +236,7 @@ impl Walker<'_> {
     }
 
     fn is_program_entry(&self, path: &Path) -> bool {
-        leads_to_a_program(path)
-            || is_shim(path, &self.plan.shims, &self.roots, |p| is_named_program(p))
+        leads_to_a_program(path) || is_shim(path, &self.plan.shims, &self.roots, is_named_program)
     }
 }
 

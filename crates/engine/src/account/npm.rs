@@ -170,9 +170,11 @@ impl Engine {
                     .is_some_and(|f| f.findings.iter().any(|x| x.kind == FindingKind::InstallHook))
         });
         // HOLE: what such a package's hook made of its own folder is not compared; a sandbox that
-        // records what the hook writes would close it. What comes out of a client's own store is
-        // compared all the same: nothing says that a hook was run over it.
-        if hooked && !plan.late {
+        // records what the hook writes would close it. What came out of a client's own store, and
+        // not from the gate, is compared all the same: nothing says that a hook was run over it.
+        let mut known = admitted.get(purl).into_iter().flatten();
+        let fetched = known.any(|(_, sha256)| self.report().is_released(sha256));
+        if hooked && admitted.contains_key(purl) && (fetched || !plan.late) {
             return Compared::Same;
         }
         let mut because = "was not admitted in this run".to_owned();
@@ -192,14 +194,15 @@ impl Engine {
                 Err(_) => because = "the comparison ended unexpectedly".to_owned(),
             }
         }
-        let shown = folder.to_string_lossy();
-        if hooked {
+        let patched = folder.to_string_lossy().contains("patch_hash=")
+            || plan.patched_names().contains(purl.name());
+        if !admitted.contains_key(purl) {
+            Compared::Differs(because)
+        } else if hooked {
             Compared::NotDone(format!(
-                "its install hook may have built there, and it came out of the client's store; {because}"
+                "it came out of the client's store, where its install hook may have built; {because}"
             ))
-        } else if admitted.contains_key(purl)
-            && (shown.contains("patch_hash=") || shown.contains("-patch-"))
-        {
+        } else if patched {
             Compared::NotDone(format!("it is patched on this machine; {because}"))
         } else {
             Compared::Differs(because)

@@ -219,6 +219,12 @@ impl Lists {
         self.allow.iter().any(|p| p.matches(purl))
     }
 
+    /// The upstreams that the name is reserved for, by name or address without a slash at the end.
+    pub fn owners(&self, purl: &countersign_core::Purl) -> impl Iterator<Item = &str> {
+        let reserved = self.reserve.iter().filter(move |(p, _)| p.matches(purl));
+        reserved.map(|(_, upstream)| upstream.trim_end_matches('/'))
+    }
+
     /// Whether the name is reserved, seen from the upstream of that name and base address.
     #[must_use]
     pub fn reservation(

@@ -93,10 +93,10 @@ pub struct MemoryConfig {
 impl Default for MemoryConfig {
     fn default() -> Self {
         Self {
-            indexes: 16 << 20,
-            documents: 12 << 20,
-            compressed: 4 << 20,
-            artifacts: 24 << 20,
+            indexes: 8 << 20,
+            documents: 8 << 20,
+            compressed: 2 << 20,
+            artifacts: 8 << 20,
             artifact: 4 << 20,
         }
     }

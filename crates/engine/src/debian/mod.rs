@@ -7,7 +7,7 @@
 //! A long-lived gateway has no apt beside it and keeps the lists itself: see
 //! [`crate::serving`].
 
-mod table;
+pub(crate) mod table;
 pub(crate) mod tables;
 
 use crate::engine::Engine;

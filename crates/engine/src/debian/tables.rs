@@ -46,12 +46,16 @@ pub(crate) struct List<'a> {
 pub(crate) struct Tables {
     folder: PathBuf,
     open: Mutex<HashMap<Sha256Digest, Arc<Table>>>,
+    /// One list is read at a time: unpacking takes a dozen megabytes of memory, and whoever waits
+    /// for a table mostly waits for that very one.
+    making: Mutex<()>,
 }
 
 impl Tables {
     /// Tables in `<state>/cache/debian/tables`.
     pub(crate) fn new(state: &Path) -> Self {
-        Self { folder: state.join("cache/debian/tables"), open: Mutex::default() }
+        let folder = state.join("cache/debian/tables");
+        Self { folder, open: Mutex::default(), making: Mutex::default() }
     }
 
     fn path(&self, list: &Sha256Digest) -> PathBuf {
@@ -92,9 +96,36 @@ impl Tables {
         table
     }
 
+    /// The table that is kept under `key`, made of the list that `source` opens where there is none.
+    pub(crate) fn known_or_made(
+        &self,
+        key: &Sha256Digest,
+        list: &List<'_>,
+        source: impl FnOnce() -> Result<File, Failure>,
+    ) -> Result<Arc<Table>, Failure> {
+        if let Some(table) = self.known(key) {
+            return Ok(table);
+        }
+        let _one = self.making.lock();
+        match self.known(key) {
+            Some(table) => Ok(table),
+            None => self.read_into_table(key, list, source()?),
+        }
+    }
+
     /// Reads a list to its end and makes its table, which is kept under `key`. The records count
     /// only if the list is the one that its Release file names. Reads and writes files.
     pub(crate) fn make(
+        &self,
+        key: &Sha256Digest,
+        list: &List<'_>,
+        source: File,
+    ) -> Result<Arc<Table>, Failure> {
+        let _one = self.making.lock();
+        self.read_into_table(key, list, source)
+    }
+
+    fn read_into_table(
         &self,
         key: &Sha256Digest,
         list: &List<'_>,

@@ -111,23 +111,30 @@ impl Engine {
         if !valid {
             return nothing(&format!("`{name}` is no {ecosystem} package's name"));
         }
-        let (index, until) = match self.owned(ecosystem, view, name).await {
-            Ok((_, index, until)) => (index, until),
+        let (upstream, index, until) = match self.owned(ecosystem, view, name).await {
+            Ok(owned) => owned,
             Err(failure) => return self.failed(name, failure),
         };
+        let keep = Some(Keep { until: self.no_later_than(until, &index), generation });
         let (content_type, packed) = match (&index.documents, form) {
             (Documents::Pypi { json, .. }, Form::PypiJson) => (pypi::JSON_TYPE, json),
             (Documents::Pypi { html, .. }, _) => (pypi::HTML_TYPE, html),
-            (Documents::Npm { abbreviated, .. }, Form::NpmAbbreviated) => {
-                (npm::ABBREVIATED_TYPE, abbreviated)
+            (Documents::Npm(short), Form::NpmAbbreviated) => (npm::ABBREVIATED_TYPE, short),
+            (Documents::Npm(_), _) => {
+                return match self.whole_packument(&upstream, name).await {
+                    Ok(bytes) => {
+                        let document = Document::ok("application/json", bytes);
+                        Served { answer: Answer::Document(document), keep }
+                    }
+                    Err(failure) => self.failed(name, failure),
+                };
             }
-            (Documents::Npm { full, .. }, _) => ("application/json", full),
             (Documents::Cargo { lines }, _) => ("text/plain; charset=utf-8", lines),
         };
         match packed.unpack() {
             Ok(bytes) => Served {
                 answer: Answer::Document(Document::ok(content_type, bytes.to_vec())),
-                keep: Some(Keep { until: self.no_later_than(until, &index), generation }),
+                keep,
             },
             Err(e) => self.failed(name, Failure::new(ReasonCode::Internal, e.to_string())),
         }
@@ -165,7 +172,7 @@ impl Engine {
         // Crates are asked for by name and version, in whatever case the name is written.
         let found = index.files.get(file_name).or_else(|| {
             let crates = ecosystem == Ecosystem::Cargo;
-            index.files.values().find(|f| crates && f.file_name.eq_ignore_ascii_case(file_name))
+            crates.then(|| index.files.find(|f| f.file_name.eq_ignore_ascii_case(file_name)))?
         });
         match found {
             Some(file) => Ok((file.clone(), index, until)),
@@ -314,12 +321,9 @@ impl Engine {
     }
 
     async fn npm_document(&self, view: &View, name: &str) -> Result<(Value, Instant), Failure> {
-        let (_, index, until) = self.owned(Ecosystem::Npm, view, name).await?;
-        let Documents::Npm { full, .. } = &index.documents else {
-            return Err(Failure::new(ReasonCode::Internal, "the index is another ecosystem's"));
-        };
+        let (upstream, _, until) = self.owned(Ecosystem::Npm, view, name).await?;
         let internal = |e: String| Failure::new(ReasonCode::Internal, e);
-        let bytes = full.unpack().map_err(|e| internal(e.to_string()))?;
+        let bytes = self.whole_packument(&upstream, name).await?;
         let value = serde_json::from_slice(&bytes).map_err(|e| internal(e.to_string()))?;
         Ok((value, until))
     }

@@ -51,6 +51,20 @@ pub(super) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 
+/// Raises this process's limit of open descriptors as far as it may: the usual soft limit of 1024 is
+/// below what a team's clients need, and is only there for programs that call `select`.
+pub(super) fn raise_descriptors() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    if limit.current == limit.maximum {
+        return;
+    }
+    limit.current = limit.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        tracing::warn!(%error, "the limit of open descriptors stays as it is");
+    }
+}
+
 /// The HTTP settings of all connections.
 pub(super) fn builder(limits: &Limits) -> auto::Builder<TokioExecutor> {
     let mut builder = auto::Builder::new(TokioExecutor::new());
@@ -60,7 +74,6 @@ pub(super) fn builder(limits: &Limits) -> auto::Builder<TokioExecutor> {
         .timer(TokioTimer::new())
         // `Pulse` looks after idle and slow clients, and tells one from the other.
         .header_read_timeout(None)
-        .pipeline_flush(true)
         .max_headers(128)
         .max_buf_size(headers);
     builder

@@ -161,6 +161,14 @@ async fn engine(page: &mut Page, shared: &Shared) {
             page.sample("feed_age_seconds", &[("feed", &feed.name)], seconds);
         }
     }
+    let (replaced, failed) = metrics.feeds();
+    page.family(
+        "feed_changes_total",
+        "counter",
+        "Changes of the feeds that were taken over, or left the older ones in use.",
+    );
+    page.sample("feed_changes_total", &[("result", "replaced")], replaced);
+    page.sample("feed_changes_total", &[("result", "failed")], failed);
     // A ledger that cannot be read has no sample: none is better than a wrong one.
     page.family("ledger_entries", "gauge", "Entries of the ledger.");
     if let Ok(size) = shared.answers.ledger_size().await {

@@ -165,14 +165,18 @@ async fn whole_body(shared: &Shared, body: Incoming) -> Result<Bytes, Response<B
     if body.is_end_stream() {
         return Ok(Bytes::new());
     }
-    let read = Limited::new(body, shared.limits.body_bytes).collect();
-    let (status, said) = match tokio::time::timeout(shared.limits.read_timeout, read).await {
-        Ok(Ok(body)) => return Ok(body.to_bytes()),
-        Ok(Err(e)) if e.is::<http_body_util::LengthLimitError>() => {
-            (StatusCode::PAYLOAD_TOO_LARGE, "the request's body is too large\n")
-        }
-        Ok(Err(_)) => (StatusCode::BAD_REQUEST, "the request's body broke off\n"),
-        Err(_) => (StatusCode::REQUEST_TIMEOUT, "the request's body took too long\n"),
+    let most = shared.limits.body_bytes;
+    // What is announced need not be read first.
+    let announced = body.size_hint().lower();
+    let read = tokio::time::timeout(shared.limits.read_timeout, Limited::new(body, most).collect());
+    let too_large = (StatusCode::PAYLOAD_TOO_LARGE, "the request's body is too large\n");
+    let read = if announced > most as u64 { None } else { Some(read.await) };
+    let (status, said) = match read {
+        None => too_large,
+        Some(Ok(Ok(body))) => return Ok(body.to_bytes()),
+        Some(Ok(Err(e))) if e.is::<http_body_util::LengthLimitError>() => too_large,
+        Some(Ok(Err(_))) => (StatusCode::BAD_REQUEST, "the request's body broke off\n"),
+        Some(Err(_)) => (StatusCode::REQUEST_TIMEOUT, "the request's body took too long\n"),
     };
     let mut r = plain(status, said);
     r.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
@@ -194,6 +198,7 @@ fn agent_of(headers: &HeaderMap) -> Option<String> {
 }
 
 /// The name of the token that a request shows, or the answer to who shows none that holds.
+#[expect(clippy::result_large_err, reason = "the answer is sent at once, and only then")]
 fn admitted(
     shared: &Shared,
     request: &Request<Incoming>,

@@ -65,7 +65,8 @@ pub(crate) struct Shared {
     debian: Vec<Arc<Upstream>>,
     hot: Arc<Hot>,
     artifacts: ArtifactMemory,
-    cache_control: CacheControl,
+    /// For answers to everybody, and for those that only a token opens.
+    cache_control: [CacheControl; 2],
     counters: Counters,
     ids: RequestIds,
     on_fetch: Option<FetchHook>,
@@ -78,6 +79,11 @@ impl Shared {
     /// Whether clients have to show a token.
     fn wants_login(&self) -> bool {
         !self.tokens.read().is_empty()
+    }
+
+    fn cache_control(&self) -> &CacheControl {
+        let [open, private] = &self.cache_control;
+        if self.wants_login() { private } else { open }
     }
 }
 
@@ -157,6 +163,7 @@ impl Server {
             return Err(ServerError::NoAddress);
         }
         check_public(options.public_url.as_ref())?;
+        connection::raise_descriptors();
         let answers: Arc<dyn Answers> = Arc::new(answers);
         let upstreams = answers.upstreams();
         let kinds = kinds(&upstreams)?;
@@ -169,7 +176,8 @@ impl Server {
         }
         let addresses: Vec<SocketAddr> =
             listeners.iter().filter_map(|l| l.local_addr().ok()).collect();
-        let room = u32::try_from(options.limits.connections.max(1) + listeners.len());
+        // A listener holds the room of its next connection already; so each but one has its own.
+        let room = u32::try_from(options.limits.connections.max(1) + listeners.len() - 1);
         let room = room.unwrap_or(u32::MAX >> 4).min(u32::MAX >> 4);
         let debian = upstreams.iter().filter(|u| u.ecosystem == Ecosystem::Debian);
         let origins = Origins::new(
@@ -184,7 +192,7 @@ impl Server {
             http: connection::builder(&options.limits),
             tls,
             origins,
-            cache_control: CacheControl::new(!options.tokens.is_empty()),
+            cache_control: [false, true].map(CacheControl::new),
             tokens: RwLock::new(options.tokens.into()),
             kinds,
             debian: debian.cloned().collect(),

@@ -125,6 +125,6 @@ pub struct Memory {
 
 impl Default for Memory {
     fn default() -> Self {
-        Self { documents: 12 << 20, compressed: 4 << 20, artifacts: 24 << 20, artifact: 4 << 20 }
+        Self { documents: 8 << 20, compressed: 2 << 20, artifacts: 8 << 20, artifact: 4 << 20 }
     }
 }

@@ -55,7 +55,7 @@ const RETRY_AFTER: HeaderValue = HeaderValue::from_static("10");
 
 /// Answers a request to a registry.
 pub(super) async fn answer(shared: &Arc<Shared>, asked: &Asked<'_>) -> Given {
-    if matches!(asked.route, Route::NpmApi { .. }) {
+    if matches!(asked.route, Route::NpmApi { .. }) || asks_for_part(asked) {
         return ask_alone(shared, asked).await;
     }
     let key = Key { route: asked.route.clone(), form: asked.form, root: asked.root.clone() };
@@ -90,6 +90,12 @@ pub(super) async fn answer(shared: &Arc<Shared>, asked: &Asked<'_>) -> Given {
         }
     }
     ask_alone(shared, asked).await
+}
+
+/// Whether a part of an index is asked for: apt takes up a download of megabytes where it ended, and
+/// the engine cuts what it streams.
+fn asks_for_part(asked: &Asked<'_>) -> bool {
+    matches!(asked.route, Route::Debian { .. }) && asked.headers.contains_key(header::RANGE)
 }
 
 /// Asks the engine for all who want the same. Whoever asked first lends the headers, which hold
@@ -176,7 +182,14 @@ async fn prepare(
 
 /// Asks the engine for this request alone.
 async fn ask_alone(shared: &Arc<Shared>, asked: &Asked<'_>) -> Given {
-    let headers = for_engine(asked.headers);
+    let mut headers = for_engine(asked.headers);
+    if asks_for_part(asked) {
+        for name in [header::RANGE, header::IF_RANGE] {
+            if let Some(value) = asked.headers.get(&name) {
+                headers.insert(name, value.clone());
+            }
+        }
+    }
     let ask = Ask {
         route: &asked.route,
         form: asked.form,
@@ -226,7 +239,7 @@ async fn give(shared: &Arc<Shared>, asked: &Asked<'_>, what: &What, keep: Option
             let mut response = respond::artifact(admitted, &wants, Some(&shared.artifacts)).await;
             // Clients may keep an artifact and have to ask before they use it again, so that what
             // is recalled is not installed from a cache. The answer is then 304, or the refusal.
-            let policy = shared.cache_control.revalidate();
+            let policy = shared.cache_control().revalidate();
             response.headers_mut().insert(header::CACHE_CONTROL, policy);
             let handed = asked.method == Method::GET && response.status().is_success();
             Given { response, artifact: handed.then(|| admitted.clone()) }
@@ -281,7 +294,7 @@ async fn document(
         h.insert(header::ETAG, bytes.etag);
         let left = keep.map(|k| k.until.saturating_duration_since(Instant::now()));
         let kept = left.unwrap_or_default().min(CLIENT_KEEPS);
-        h.insert(header::CACHE_CONTROL, shared.cache_control.at_most(kept));
+        h.insert(header::CACHE_CONTROL, shared.cache_control().at_most(kept));
         if let Some(date) = &d.last_modified {
             h.insert(header::LAST_MODIFIED, date.clone());
         }
@@ -299,8 +312,10 @@ async fn document(
 
 /// A refusal. Where the upstream is at fault, a client may come back.
 fn refused(refusal: &Refusal, wants: &Wants<'_>) -> Response<Body> {
-    let unreachable =
-        matches!(refusal.reason(), ReasonCode::UpstreamFailed | ReasonCode::UpstreamStalled);
+    let unreachable = matches!(
+        refusal.reason(),
+        ReasonCode::UpstreamFailed | ReasonCode::UpstreamStalled | ReasonCode::UpstreamTruncated
+    );
     let status = if unreachable { StatusCode::SERVICE_UNAVAILABLE } else { refusal.status() };
     let mut r = respond::refusal(refusal, status, wants);
     if unreachable {
@@ -311,10 +326,12 @@ fn refused(refusal: &Refusal, wants: &Wants<'_>) -> Response<Body> {
 
 /// Metadata that goes through as it is. Of the upstream's headers only those that describe it.
 fn passed_on(stream: PassedOn, asked: &Asked<'_>) -> Response<Body> {
-    const TAKEN: [HeaderName; 6] = [
+    const TAKEN: [HeaderName; 8] = [
+        header::ACCEPT_RANGES,
         header::CONTENT_TYPE,
         header::CONTENT_LENGTH,
         header::CONTENT_ENCODING,
+        header::CONTENT_RANGE,
         header::ETAG,
         header::LAST_MODIFIED,
         header::RETRY_AFTER,

@@ -89,3 +89,22 @@ async fn abandoned_staging_files_go_and_those_in_use_stay() {
     assert!(!crashed.exists());
     assert!(recent.exists() && held.path().exists());
 }
+
+#[tokio::test]
+async fn what_was_flushed_is_there_for_every_reader() {
+    let (_dir, store) = new_store().await;
+    for size in [0usize, 1, 4096, 256 * 1024 - 1, 256 * 1024, 700_001] {
+        let bytes: Vec<u8> = (0..size).map(|i| (i % 251) as u8).collect();
+        let mut staging = store.stage().await.unwrap();
+        for chunk in bytes.chunks(16_384) {
+            staging.write(chunk).await.unwrap();
+        }
+        staging.flush().await.unwrap();
+        assert_eq!(std::fs::read(staging.path()).unwrap(), bytes, "{size}");
+        staging.write(b"!").await.unwrap();
+        let digest = staging.sha256();
+        staging.finish(&digest).await.unwrap();
+        let kept = std::fs::read(store.blob_file(&digest).unwrap()).unwrap();
+        assert_eq!((kept.len(), kept.last()), (size + 1, Some(&b'!')));
+    }
+}

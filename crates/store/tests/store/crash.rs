@@ -56,11 +56,12 @@ fn spawn(dir: &Path, name: u64, count: u64) -> Child {
 /// What a child said was durable: place to number.
 fn acknowledged(child: &mut Child) -> Vec<(u64, u64)> {
     let out = BufReader::new(child.stdout.take().unwrap());
-    let parse = |line: String| {
-        let mut words = line.strip_prefix("ack ")?.split(' ');
-        Some((words.next()?.parse().ok()?, words.next()?.parse().ok()?))
-    };
-    out.lines().map_while(Result::ok).filter_map(parse).collect()
+    out.lines().map_while(Result::ok).filter_map(|l| acknowledgement(&l)).collect()
+}
+
+fn acknowledgement(line: &str) -> Option<(u64, u64)> {
+    let mut words = line.strip_prefix("ack ")?.split(' ');
+    Some((words.next()?.parse().ok()?, words.next()?.parse().ok()?))
 }
 
 async fn check(store: &Store, acknowledged: &BTreeMap<u64, u64>) {
@@ -79,13 +80,20 @@ async fn no_acknowledged_entry_is_lost_when_the_process_is_killed() {
     let mut killed_at_work = 0;
     for round in 0..12u64 {
         let mut child = spawn(dir.path(), round, 1_000_000);
-        // Different moments: of the start, of a commit, of a publication.
+        // Different moments: two of the start, the others of a commit or a publication.
         let mut random = [0; 1];
         getrandom::fill(&mut random).unwrap();
-        std::thread::sleep(Duration::from_millis(60 + 10 * round + u64::from(random[0]) / 4));
+        let mut out = BufReader::new(child.stdout.take().unwrap());
+        let mut said = Vec::new();
+        while round >= 2 && said.is_empty() {
+            let mut line = String::new();
+            assert!(out.read_line(&mut line).unwrap() > 0, "the child ended by itself");
+            said.extend(acknowledgement(line.trim_end()));
+        }
+        std::thread::sleep(Duration::from_millis(u64::from(random[0]) / 4));
         child.kill().unwrap();
         child.wait().unwrap();
-        let said = acknowledged(&mut child);
+        said.extend(out.lines().map_while(Result::ok).filter_map(|l| acknowledgement(&l)));
         killed_at_work += usize::from(!said.is_empty());
         for (place, number) in said {
             assert_eq!(all.insert(place, number), None, "place {place} was given twice");

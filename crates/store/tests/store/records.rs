@@ -293,3 +293,60 @@ async fn feeds_are_kept_and_remember_their_last_sync() {
     assert!(!store.remove_feed("mal").await.unwrap());
     assert!(store.note_feed_sync("mal", later, None, None).await.is_err());
 }
+
+#[tokio::test]
+async fn many_versions_and_digests_are_asked_for_at_once() {
+    let (_dir, store) = new_store().await;
+    let new = admission(0);
+    let digests = new.record.digests.clone().unwrap();
+    store.record(vec![new]).await.unwrap();
+    let refused = decision(FLASK, "flask-0.whl", Some(b"flask-0.whl"), Verdict::Refuse);
+    store.record(vec![refused]).await.unwrap();
+    store.pin_identity(FLASK, "flask-0.whl", &digests.sha256, NOW).await.unwrap();
+    let sha512 = digests.others.iter().find(|d| d.algorithm() == Algorithm::Sha512).unwrap();
+    let unknown = ExpectedDigest::from_bytes(Algorithm::Sha512, vec![9; 64]).unwrap();
+    let other = purl("pkg:npm/other@1.0.0");
+    let asked = [sha512.clone(), unknown.clone()];
+    let known = store.known(&[purl(FLASK), other.clone()], &asked).await.unwrap();
+    let [pin] = known.pins(&purl(FLASK)) else { panic!("{known:?}") };
+    assert_eq!((pin.file_name.as_str(), pin.sha256), ("flask-0.whl", digests.sha256));
+    assert_eq!(pin.others, std::slice::from_ref(sha512));
+    assert_eq!(known.pins(&other), []);
+    assert_eq!((known.sha256_of(sha512), known.sha256_of(&unknown)), (Some(digests.sha256), None));
+    // Of one file the latest decision alone.
+    let found: Vec<_> = known.decisions(&digests.sha256).iter().map(|d| d.index).collect();
+    assert_eq!(found, [1]);
+    let own = ExpectedDigest::from_bytes(Algorithm::Sha256, digests.sha256.0.to_vec()).unwrap();
+    let known = store.known(&[], std::slice::from_ref(&own)).await.unwrap();
+    assert_eq!(known.decisions(&known.sha256_of(&own).unwrap()).len(), 1);
+    assert_eq!(store.known(&[], &[]).await.unwrap(), countersign_store::Known::default());
+}
+
+#[tokio::test]
+async fn an_admission_and_its_pin_come_together_or_not_at_all() {
+    let (_dir, store) = new_store().await;
+    let first = admission(1);
+    let recorded = store.record_pinned(first.clone()).await.unwrap();
+    assert_eq!(recorded.index(), 0);
+    let r = &first.record;
+    let (purl, sha256) = (r.purl.to_string(), r.digests.as_ref().unwrap().sha256);
+    let same = store.check_identity(&purl, &r.file_name, &sha256).await.unwrap();
+    assert_eq!(same, PinOutcome::Same);
+    // The same again is another entry; other bytes under the name are none, whoever else is there.
+    assert_eq!(store.record_pinned(first.clone()).await.unwrap().index(), 1);
+    let mut other = admission(2);
+    other.record.purl = r.purl.clone();
+    other.record.file_name.clone_from(&r.file_name);
+    let (changed, fine) =
+        tokio::join!(store.record_pinned(other), store.record(vec![admission(3)]));
+    match changed.unwrap_err() {
+        StoreError::PinChanged { first, what, .. } => {
+            assert_eq!(first, sha256);
+            assert!(what.contains(&r.file_name), "{what}");
+        }
+        e => panic!("{e}"),
+    }
+    assert_eq!(fine.unwrap()[0].index(), 2);
+    assert_eq!(store.ledger_size().await.unwrap(), 3);
+    assert!(store.fsck(true).await.unwrap().is_clean());
+}

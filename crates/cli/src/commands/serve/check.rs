@@ -81,6 +81,7 @@ fn listening(points: &mut Points, config: &Config) {
             "tokens",
             "none, and the gateway listens beyond this machine: whoever reaches it may ask",
         ),
+        Ok(tokens) if tokens.is_empty() => points.ok("tokens", "none: everybody here may ask"),
         Ok(tokens) => points.ok("tokens", format!("{} tokens", tokens.len())),
     }
     match &serve.tls {

@@ -60,14 +60,18 @@ pub struct ServeArgs {
 /// Runs the subcommand. Returns the exit code.
 pub async fn serve(context: Context, args: ServeArgs) -> Result<u8, Failed> {
     if args.check {
-        logs::start(LogForm::Text, Some(context.log.as_deref().unwrap_or("error")));
+        let level = context.log.as_deref().unwrap_or("error");
+        logs::start(LogForm::Text, Some(level), None).map_err(Failed::usage)?;
         return check::check(&context, &args).await;
     }
     let (plan, policy) = Plan::read(&context, &args)?;
+    settle_memory();
     if plan.config.upstream.is_empty() {
         return Err(snippet::no_upstream(&config_place(&context)).await);
     }
-    logs::start(plan.config.serve.log, context.log.as_deref());
+    let otlp = plan.config.serve.otlp.as_ref();
+    let traces = logs::start(plan.config.serve.log, context.log.as_deref(), otlp);
+    let traces = traces.map_err(Failed::usage)?;
     // From here on no signal is lost, however early it comes.
     let mut signals = Signals::new()?;
     let context = Arc::new(context);
@@ -87,7 +91,7 @@ pub async fn serve(context: Context, args: ServeArgs) -> Result<u8, Failed> {
         let engine = engine.clone();
         tasks.spawn(async move { engine.tidy_index_cache().await });
     }
-    let watch = upkeep::FeedWatch::new(context.clone(), engine.clone(), args.feed.clone()).await;
+    let watch = upkeep::FeedWatch::new(context.clone(), engine.clone(), args.feed.clone());
     tasks.spawn(watch.run(Duration::from_secs(plan.config.serve.feed_seconds), poke.clone()));
     let grace = Duration::from_secs(plan.config.serve.grace_seconds);
     let fetches = engine.fetches().clone();
@@ -111,7 +115,29 @@ pub async fn serve(context: Context, args: ServeArgs) -> Result<u8, Failed> {
     if let Err(error) = fetches.flush().await {
         tracing::error!(%error, "the last notes of who fetched what are lost");
     }
+    traces.end().await;
     Ok(0)
+}
+
+/// The system's allocator keeps what was freed, in a heap for each thread, unless it is told otherwise
+/// before the program starts; a gateway that read a large index once would stay large. So the program
+/// starts itself again, in the same process, with these settings. What the user has set stays.
+fn settle_memory() {
+    use std::os::unix::process::CommandExt as _;
+    const SETTINGS: [(&str, &str); 3] = [
+        ("MALLOC_ARENA_MAX", "2"),
+        ("MALLOC_MMAP_THRESHOLD_", "131072"),
+        ("MALLOC_TRIM_THRESHOLD_", "131072"),
+    ];
+    if SETTINGS.iter().any(|(name, _)| std::env::var_os(name).is_some()) {
+        return;
+    }
+    let Ok(program) = std::env::current_exe() else { return };
+    let mut again = std::process::Command::new(program);
+    again.args(std::env::args_os().skip(1)).envs(SETTINGS);
+    // It only comes back when it failed, and then the memory is larger, not wrong.
+    let error = again.exec();
+    tracing::debug!(%error, "the allocator keeps its own settings");
 }
 
 /// Waits for the signal to end, and does what the other ones ask for.

@@ -2,7 +2,6 @@
 //! message.
 
 use std::ffi::OsString;
-use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::time::Duration;
@@ -39,13 +38,25 @@ impl Notify {
 fn open(name: OsString) -> Option<(UnixDatagram, SocketAddr)> {
     let bytes = name.as_bytes();
     let address = match bytes.strip_prefix(b"@") {
-        Some(hidden) => SocketAddr::from_abstract_name(hidden),
-        None if bytes.starts_with(b"/") => SocketAddr::from_pathname(&name),
+        Some(hidden) => abstract_name(hidden)?,
+        None if bytes.starts_with(b"/") => SocketAddr::from_pathname(&name).ok()?,
         None => return None,
     };
     let socket = UnixDatagram::unbound().ok()?;
     socket.set_nonblocking(true).ok()?;
-    Some((socket, address.ok()?))
+    Some((socket, address))
+}
+
+/// A name that is in no file system, which only Linux has (unix(7)).
+#[cfg(target_os = "linux")]
+fn abstract_name(name: &[u8]) -> Option<SocketAddr> {
+    use std::os::linux::net::SocketAddrExt as _;
+    SocketAddr::from_abstract_name(name).ok()
+}
+
+#[cfg(not(target_os = "linux"))]
+fn abstract_name(_name: &[u8]) -> Option<SocketAddr> {
+    None
 }
 
 #[cfg(test)]
@@ -59,12 +70,18 @@ mod tests {
     }
 
     #[test]
-    fn both_kinds_of_socket_are_spoken_to() {
+    fn a_socket_is_spoken_to() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("notify");
         let named = UnixDatagram::bind(&path).unwrap();
         Notify(open(path.into_os_string())).say("READY=1");
         assert_eq!(heard(&named), "READY=1");
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_name_in_no_file_system_is_spoken_to() {
+        use std::os::linux::net::SocketAddrExt as _;
         let hidden = format!("countersign-test-{}", std::process::id());
         let address = SocketAddr::from_abstract_name(&hidden).unwrap();
         let listening = UnixDatagram::bind_addr(&address).unwrap();

@@ -60,19 +60,14 @@ pub struct FeedWatch {
 }
 
 impl FeedWatch {
-    /// Begins with the feeds that the engine was opened with.
-    pub async fn new(context: Arc<Context>, engine: Engine, more: Vec<PathBuf>) -> Self {
-        let mut watch = Self {
-            context,
-            engine,
-            more,
-            applied: None,
-            seen: None,
-            refused: None,
-            said: String::new(),
+    /// Begins with the feeds that the engine was opened with, which the files may have left behind
+    /// since.
+    pub fn new(context: Arc<Context>, engine: Engine, more: Vec<PathBuf>) -> Self {
+        let applied = match engine.feeds() {
+            Some(feeds) => Some(feeds.identity().to_owned()),
+            None => Feeds::fingerprint(&[]).ok(),
         };
-        watch.applied = watch.fingerprint().await.ok().map(|(print, _)| print);
-        watch
+        Self { context, engine, more, applied, seen: None, refused: None, said: String::new() }
     }
 
     /// Watches the files and fetches feeds with addresses every `sync`, for ever. `poke` has them

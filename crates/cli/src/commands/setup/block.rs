@@ -137,7 +137,8 @@ mod tests {
 
     #[test]
     fn a_block_goes_without_a_trace() {
-        for text in ["", "\n", "a", "a\n", "a\r\nb", "a\n\n", "[global]\nx = 1\ny = 2", "ä\n#~ x\n"] {
+        for text in ["", "\n", "a", "a\n", "a\r\nb", "a\n\n", "[global]\nx = 1\ny = 2", "ä\n#~ x\n"]
+        {
             let count = text.split_inclusive('\n').count();
             let mut places = vec![Place::End];
             places.extend((0..count).map(Place::After));

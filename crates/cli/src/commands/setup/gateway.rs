@@ -31,9 +31,8 @@ pub struct Home {
 impl Home {
     /// The folders that the environment names.
     pub fn from_env() -> Option<Self> {
-        let set = |name: &str| {
-            std::env::var_os(name).map(PathBuf::from).filter(|p| p.is_absolute())
-        };
+        let set =
+            |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|p| p.is_absolute());
         let home = set("HOME")?;
         Some(Self {
             config: set("XDG_CONFIG_HOME").unwrap_or_else(|| home.join(".config")),
@@ -211,11 +210,7 @@ impl Gateway {
                 &["replace-with"],
                 vec!["replace-with = \"countersign\"".to_owned()],
             ),
-            piece(
-                "[registries.countersign]",
-                &["index", "credential-provider"],
-                registry,
-            ),
+            piece("[registries.countersign]", &["index", "credential-provider"], registry),
         ]
     }
 

@@ -123,7 +123,11 @@ fn is_header(line: &str, section: &str) -> bool {
 
 fn next_header(all: &[&str], from: usize) -> usize {
     let headers = all.iter().enumerate().skip(from);
-    headers.filter(|(_, l)| l.trim_start().starts_with('[')).map(|(i, _)| i).next().unwrap_or(all.len())
+    headers
+        .filter(|(_, l)| l.trim_start().starts_with('['))
+        .map(|(i, _)| i)
+        .next()
+        .unwrap_or(all.len())
 }
 
 #[cfg(test)]

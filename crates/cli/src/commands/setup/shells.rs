@@ -74,8 +74,7 @@ pub fn fish_file(home: &Home) -> PathBuf {
     home.config.join("fish/conf.d/countersign.fish")
 }
 
-const HEAD: &str =
-    "# Written by `countersign setup`; `countersign setup --undo` removes it.\n";
+const HEAD: &str = "# Written by `countersign setup`; `countersign setup --undo` removes it.\n";
 
 /// The text for bash and zsh.
 pub fn posix(startup: &Startup<'_>) -> String {

@@ -17,7 +17,8 @@ struct Shim {
     bare: bool,
 }
 
-const PIP: &str = "list freeze show check config cache debug inspect hash help completion uninstall search index";
+const PIP: &str =
+    "list freeze show check config cache debug inspect hash help completion uninstall search index";
 const APT: &str = "update list search show showsrc help moo changelog check clean autoclean depends rdepends policy indextargets edit-sources";
 
 const SHIMS: [Shim; 15] = [
@@ -61,7 +62,12 @@ const SHIMS: [Shim; 15] = [
         pairs: &[],
         bare: false,
     },
-    Shim { name: "bun", words: "help", pairs: &["pm ls", "pm bin", "pm hash", "pm whoami"], bare: true },
+    Shim {
+        name: "bun",
+        words: "help",
+        pairs: &["pm ls", "pm bin", "pm hash", "pm whoami"],
+        bare: true,
+    },
     Shim { name: "bunx", words: "", pairs: &[], bare: false },
     Shim {
         name: "cargo",
@@ -83,7 +89,8 @@ pub fn scripts(client: &str, folder: &Path, gate: &Path, path: &[String]) -> Vec
     let mut out = Vec::new();
     for shim in &SHIMS {
         let versioned = path.iter().filter(|n| shim.name == "pip" && is_versioned_pip(n));
-        if family(shim.name) == family(client) && (shim.name == client || family(client) == client) {
+        if family(shim.name) == family(client) && (shim.name == client || family(client) == client)
+        {
             let names = std::iter::once(shim.name).chain(versioned.map(String::as_str));
             out.extend(names.map(|n| (n.to_owned(), script(shim, n, folder, gate))));
         }
@@ -104,7 +111,8 @@ fn family(name: &str) -> &str {
 }
 
 fn is_versioned_pip(name: &str) -> bool {
-    name.strip_prefix("pip3.").is_some_and(|v| !v.is_empty() && v.chars().all(|c| c.is_ascii_digit()))
+    name.strip_prefix("pip3.")
+        .is_some_and(|v| !v.is_empty() && v.chars().all(|c| c.is_ascii_digit()))
 }
 
 /// A text as one word of a shell.
@@ -185,18 +193,67 @@ mod tests {
     #[test]
     fn nothing_that_installs_is_let_past() {
         let installing = [
-            "install", "i", "ci", "add", "update", "upgrade", "sync", "lock", "download", "wheel",
-            "exec", "dlx", "x", "create", "build", "check", "test", "run", "fetch", "tree", "vendor",
-            "publish", "package", "dist-upgrade", "full-upgrade", "source", "build-dep", "reinstall",
-            "remove", "autoremove", "pack", "cache", "audit", "rebuild", "dedupe", "prune", "init",
+            "install",
+            "i",
+            "ci",
+            "add",
+            "update",
+            "upgrade",
+            "sync",
+            "lock",
+            "download",
+            "wheel",
+            "exec",
+            "dlx",
+            "x",
+            "create",
+            "build",
+            "check",
+            "test",
+            "run",
+            "fetch",
+            "tree",
+            "vendor",
+            "publish",
+            "package",
+            "dist-upgrade",
+            "full-upgrade",
+            "source",
+            "build-dep",
+            "reinstall",
+            "remove",
+            "autoremove",
+            "pack",
+            "cache",
+            "audit",
+            "rebuild",
+            "dedupe",
+            "prune",
+            "init",
         ];
         // What the same word means in another client installs nothing there.
         let fine = [
-            ("pip", "check"), ("pip3", "check"), ("pip", "cache"), ("pip3", "cache"),
-            ("poetry", "check"), ("poetry", "run"), ("poetry", "publish"), ("poetry", "source"),
-            ("npm", "run"), ("npm", "test"), ("npm", "publish"), ("pnpm", "publish"), ("yarn", "run"),
-            ("yarn", "test"), ("uv", "cache"), ("uv", "init"), ("cargo", "init"), ("apt", "update"),
-            ("apt-get", "update"), ("apt", "check"), ("apt-get", "check"),
+            ("pip", "check"),
+            ("pip3", "check"),
+            ("pip", "cache"),
+            ("pip3", "cache"),
+            ("poetry", "check"),
+            ("poetry", "run"),
+            ("poetry", "publish"),
+            ("poetry", "source"),
+            ("npm", "run"),
+            ("npm", "test"),
+            ("npm", "publish"),
+            ("pnpm", "publish"),
+            ("yarn", "run"),
+            ("yarn", "test"),
+            ("uv", "cache"),
+            ("uv", "init"),
+            ("cargo", "init"),
+            ("apt", "update"),
+            ("apt-get", "update"),
+            ("apt", "check"),
+            ("apt-get", "check"),
         ];
         for shim in &SHIMS {
             for word in shim.words.split_whitespace().filter(|w| installing.contains(w)) {

@@ -150,8 +150,12 @@ impl At {
                 None => {
                     let addresses = self.addresses(slot, kept, named);
                     let (at, wanted) = (self.clone(), named.clone());
-                    let task =
-                        tokio::spawn(async move { at.fetch_index(addresses, &wanted).await });
+                    let prepare = self.prepare(kept, named);
+                    let task = tokio::spawn(async move {
+                        at.fetch_index(addresses, &wanted).await?;
+                        prepare.map(tokio::task::spawn_blocking);
+                        Ok(())
+                    });
                     let (at, digest) = (self.clone(), named.digest);
                     let shared: Fetching = async move {
                         let ended = task.await;

@@ -5,10 +5,12 @@ use super::path::{PACKED, RepositoryPath, is_package_name, unpacked};
 use super::suite::{Kept, Slot, Want};
 use super::{At, blocking};
 use crate::debian::ListedDeb;
+use crate::debian::table::Table;
 use crate::debian::tables::{Kind, List};
 use crate::http_client::Failure;
 use countersign_core::{ReasonCode, Sha256Digest};
 use countersign_ecosystem::debian::{PackageRecord, Release, deb_file_name};
+use std::fs::File;
 use std::sync::Arc;
 
 /// Lists of one suite that are fetched for one package whose name does not tell where to look.
@@ -185,30 +187,61 @@ impl At {
         path: &RepositoryPath,
     ) -> Result<Option<PackageRecord>, Failure> {
         let key = key(kept, candidate, named);
-        let source = match self.known(&key).await? {
-            true => None,
-            false => Some(self.file(slot, kept, named).await?),
-        };
+        // Before the table's own thread begins, so that no thread waits for the network.
+        if !self.known(&key).await? {
+            self.file(slot, kept, named).await?;
+        }
         let plain = kept.release.sha256.get(&candidate.plain).map(|(digest, _)| *digest);
-        let (engine, kind, path) = (self.engine.clone(), candidate.kind, path.as_str().to_owned());
-        let name = named.name.clone();
+        let (at, kind, named, path) =
+            (self.clone(), candidate.kind, named.clone(), path.as_str().to_owned());
         blocking(move || {
-            let tables = &engine.inner.debian_lists.tables;
-            let table = match (tables.known(&key), source) {
-                (Some(table), _) => table,
-                (None, Some(source)) => {
-                    let list = List { kind, name: &name, plain, remedy: "" };
-                    tables.make(&key, &list, source)?
-                }
-                (None, None) => {
-                    return Err(Failure::new(ReasonCode::Internal, "a table of packages is gone"));
-                }
-            };
-            table.by_path(&path).map_err(|e| {
-                Failure::new(ReasonCode::Internal, format!("the table of `{name}`: {e}"))
+            at.table(kind, &key, plain, &named)?.by_path(&path).map_err(|e| {
+                Failure::new(ReasonCode::Internal, format!("the table of `{}`: {e}", named.name))
             })
         })
         .await
+    }
+
+    /// The table of a list whose file is kept. Reads and writes files.
+    fn table(
+        &self,
+        kind: Kind,
+        key: &Sha256Digest,
+        plain: Option<Sha256Digest>,
+        named: &Named,
+    ) -> Result<Arc<Table>, Failure> {
+        let list = List { kind, name: &named.name, plain, remedy: "" };
+        let tables = &self.engine.inner.debian_lists.tables;
+        tables.known_or_made(key, &list, || {
+            File::open(self.mirror.disk.path(&named.digest)).map_err(|e| {
+                Failure::new(ReasonCode::Internal, format!("the list `{}`: {e}", named.name))
+            })
+        })
+    }
+
+    /// Makes the table of a list of packages that was just fetched, while the client reads the list:
+    /// the first package that it asks for then need not wait.
+    pub(super) fn prepare(
+        &self,
+        kept: &Kept,
+        named: &Named,
+    ) -> Option<impl FnOnce() + Send + 'static> {
+        let plain_name = unpacked(&named.name);
+        (plain_name.rsplit('/').next() == Some("Packages")).then(|| {
+            let plain = kept.release.sha256.get(plain_name).map(|(digest, _)| *digest);
+            let (at, named) = (self.clone(), named.clone());
+            move || {
+                let key = plain.unwrap_or(named.digest);
+                // Whoever needs it makes it again, and is told what is wrong.
+                if let Err(failure) = at.table(Kind::Packages, &key, plain, &named) {
+                    tracing::warn!(
+                        list = named.name,
+                        error = failure.detail,
+                        "a list cannot be read"
+                    );
+                }
+            }
+        })
     }
 }
 
