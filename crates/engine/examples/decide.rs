@@ -114,7 +114,10 @@ async fn ask(engine: &Engine, n: usize) -> Result<(), Box<dyn Error>> {
     };
     match serve(engine, &route).await {
         Answer::Artifact(_) => Ok(()),
-        Answer::Refused(refusal) => Err(refusal.artifact.clone().into()),
+        Answer::Refused(refusal) => {
+            let why = refusal.decision.leading().map(|l| l.detail.clone()).unwrap_or_default();
+            Err(format!("{} is not admitted: {why}", refusal.artifact).into())
+        }
         _ => Err(format!("version 1.0.{n} is no file of the registry").into()),
     }
 }
