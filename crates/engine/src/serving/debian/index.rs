@@ -152,6 +152,10 @@ impl At {
                     let (at, wanted) = (self.clone(), named.clone());
                     let prepare = self.prepare(kept, named);
                     let task = tokio::spawn(async move {
+                        // Another fetch may have ended since this one was found to be needed.
+                        if at.has(&wanted).await? {
+                            return Ok(());
+                        }
                         at.fetch_index(addresses, &wanted).await?;
                         prepare.map(tokio::task::spawn_blocking);
                         Ok(())

@@ -179,6 +179,8 @@ impl At {
     /// When there is none that may be used, with what the upstream's failure was.
     pub(super) async fn current(&self, slot: &Arc<Slot>, want: Want) -> Result<Arc<Kept>, Failure> {
         let (now, serving) = (self.engine.now(), self.serving());
+        // Before the view is read: a check that ends after this moment is as good as one's own.
+        let asked = Instant::now();
         let view = slot.view.read().clone();
         let usable = view.usable(now, &serving).is_ok();
         let due = match want {
@@ -192,7 +194,7 @@ impl At {
         if due && !view.tried_within(pause) {
             let (at, checked) = (self.clone(), slot.clone());
             // It goes on when the one who asked has left, and others find its outcome.
-            let check = tokio::spawn(async move { at.check(&checked).await });
+            let check = tokio::spawn(async move { at.check(&checked, asked).await });
             if usable && want == Want::Fresh {
                 let _ = tokio::time::timeout(WAIT, check).await;
             } else {
@@ -229,8 +231,7 @@ impl At {
     }
 
     /// Asks the upstream for a newer Release, and keeps it if it verifies.
-    async fn check(&self, slot: &Arc<Slot>) {
-        let asked = Instant::now();
+    async fn check(&self, slot: &Arc<Slot>, asked: Instant) {
         let _one = slot.gate.lock().await;
         // Somebody else did while this one waited.
         if slot.view.read().tried.is_some_and(|t| t >= asked) {
