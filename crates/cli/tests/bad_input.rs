@@ -157,7 +157,7 @@ fn a_state_that_cannot_be_used_is_named() {
     sql(
         &s,
         &venv,
-        "c.execute('PRAGMA user_version = 1')\nc.execute('PRAGMA wal_checkpoint(TRUNCATE)')",
+        "c.execute('PRAGMA user_version = 2')\nc.execute('PRAGMA wal_checkpoint(TRUNCATE)')",
     );
     let database = s.state().join("store.sqlite");
     let bytes = std::fs::read(&database).unwrap();
