@@ -55,7 +55,6 @@ async fn measure(number: u64, more: Option<PathBuf>) -> Result<(), Box<dyn Error
     show("the deny list names a hundredth", &engine).await?;
     let engine = self::engine(&store, open()?, "deny = [\"pkg:npm/*\"]").await?;
     show("the deny list names everything", &engine).await?;
-    println!("peak memory: {} MiB", peak().unwrap_or(0) / 1024);
     Ok(())
 }
 
@@ -63,11 +62,12 @@ async fn show(what: &str, engine: &Engine) -> Result<(), Box<dyn Error>> {
     let started = Instant::now();
     let report: RecallReport = engine.recall(RecallOptions::default()).await?;
     println!(
-        "{what}: {:.2} s, {} looked at, {} judged, {} recalled",
+        "{what}: {:.2} s, {} looked at, {} judged, {} recalled, peak memory {} MiB",
         started.elapsed().as_secs_f64(),
         report.counts.looked,
         report.counts.judged,
-        report.recalled.len()
+        report.recalled.len(),
+        peak().unwrap_or(0) / 1024
     );
     Ok(())
 }

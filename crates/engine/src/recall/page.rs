@@ -11,8 +11,8 @@ use countersign_store::{AdmittedRow, NewDecision, RecallState, RecalledRow};
 use std::num::NonZero;
 use std::sync::Arc;
 
-/// Artifacts that are looked at together: bounds the memory, whatever is admitted.
-const PAGE: u32 = 4096;
+/// Artifacts that are looked at together: bounds the memory to some megabytes, whatever is admitted.
+const PAGE: u32 = 1024;
 
 /// Decisions of one commit.
 const BATCH: usize = 512;

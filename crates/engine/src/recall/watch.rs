@@ -7,9 +7,6 @@ use std::time::{Duration, Instant};
 /// How often the generation is looked at.
 const LOOK: Duration = Duration::from_millis(500);
 
-/// How often the waivers are read again: they are granted by other processes.
-const WAIVERS: Duration = Duration::from_secs(15);
-
 /// How often what was admitted since the last recall is looked at: other processes admit into the
 /// same store on grounds of their own, and a decision that was under way when the grounds changed
 /// is recorded after the recall has passed.
@@ -24,15 +21,8 @@ impl Engine {
     /// each long-lived engine.
     pub async fn recall_watch(self) {
         let mut judged = None;
-        let mut waivers = Instant::now();
         let mut due = Instant::now();
         loop {
-            if waivers.elapsed() >= WAIVERS {
-                waivers = Instant::now();
-                if let Err(error) = self.reload_waivers().await {
-                    tracing::error!(%error, "the waivers cannot be read");
-                }
-            }
             let generation = self.generation();
             let changed = judged != Some(generation);
             if (changed || due <= Instant::now()) && self.is_settled(generation).await {
