@@ -372,6 +372,10 @@ fn a_clear_audit_is_green_and_nothing_else_is() {
         audit(&s, &["bad"]).expect(95).says("NOT CHECKED");
         std::fs::remove_file(path).unwrap();
     }
+    // A link that leads out of the folder is named, not followed.
+    std::os::unix::fs::symlink(s.at("secret.txt"), s.work().join("bad/requirements.txt")).unwrap();
+    audit(&s, &["bad"]).expect(95).says("leads out of the folder");
+    std::fs::remove_file(s.work().join("bad/requirements.txt")).unwrap();
     let odd = s.write("bad/notes.json", "{}");
     audit(&s, &[&odd.display().to_string()]).expect(95).says("no lock file");
     // A refusal is worse than what was not checked.

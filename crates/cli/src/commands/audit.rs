@@ -8,7 +8,7 @@ use countersign_core::{ExpectedDigest, Purl};
 use countersign_engine::audit::{Auditor, Document, Ending, Feeding, find, read};
 use countersign_engine::feeds::Feeds;
 use countersign_engine::grounds::active_waivers;
-use countersign_engine::policy::PolicySet;
+use countersign_engine::policy::ActiveWaiver;
 use countersign_engine::store::{Known, OpenMode, Store};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::PathBuf;
@@ -78,25 +78,19 @@ pub async fn audit(context: &Context, args: AuditArgs) -> Result<u8, Failed> {
     let policy_name = args.policy.clone().or_else(|| config.policy.clone());
     let policy_name = policy_name.unwrap_or_else(|| "baseline".to_owned());
     let places = find(&args.paths).map_err(Failed::usage)?;
-    // Reading documents and reading the policy take about as long, and need nothing of each other.
-    let (documents, policy): (Vec<Document>, Result<PolicySet, Failed>) =
-        std::thread::scope(|scope| {
-            let documents = scope.spawn(|| read(&places));
-            let policy = context.policy(&policy_name);
-            match documents.join() {
-                Ok(documents) => (documents, policy),
-                Err(panic) => std::panic::resume_unwind(panic),
-            }
-        });
-    let policy = policy?;
-    let grounds = Grounds::read(context, &args.feed, &documents).await?;
+    // Reading documents takes as long as everything before the judging, and needs none of it.
+    let reading = tokio::task::spawn_blocking(move || read(&places));
+    let policy = context.policy(&policy_name)?;
+    let grounds = Grounds::open(context, &args.feed).await?;
+    let documents = reading.await.map_err(Failed::internal)?;
+    let known = grounds.known(&documents).await?;
     let auditor = Auditor {
         policy,
         lists,
         upstreams: config.upstream,
         feeds: grounds.feeds,
         waivers: grounds.waivers,
-        known: grounds.known,
+        known,
         now: now(),
     };
     let report = auditor.judge(&documents, args.production);
@@ -143,33 +137,25 @@ fn write(summary: &Summary<'_>, args: &AuditArgs) -> Result<(), Failed> {
     Ok(())
 }
 
-/// What the store and the feeds say. A store that is there is only read, and none is made.
+/// The store and the feeds. A store that is there is only read, and none is made.
 struct Grounds {
     feeds: Feeding,
-    waivers: Vec<countersign_engine::policy::ActiveWaiver>,
-    known: Known,
+    waivers: Vec<ActiveWaiver>,
+    store: Option<Store>,
 }
 
 impl Grounds {
-    async fn read(
-        context: &Context,
-        more: &[PathBuf],
-        documents: &[Document],
-    ) -> Result<Self, Failed> {
-        let mut grounds = Self {
-            feeds: Feeding::Closed(String::new()),
-            waivers: Vec::new(),
-            known: Known::default(),
-        };
+    async fn open(context: &Context, more: &[PathBuf]) -> Result<Self, Failed> {
         let mut places = Vec::new();
+        let mut waivers = Vec::new();
+        let mut store = None;
         if context.state.join("store.sqlite").is_file() {
-            let store = Store::open(&context.state, OpenMode::ReadOnly).await?;
-            for feed in store.feeds().await? {
+            let opened = Store::open(&context.state, OpenMode::ReadOnly).await?;
+            for feed in opened.feeds().await? {
                 places.push(super::feed::place(&context.state, &feed));
             }
-            grounds.waivers = active_waivers(&store, now()).await.map_err(Failed::internal)?;
-            grounds.known = known(&store, documents).await?;
-            store.close().await?;
+            waivers = active_waivers(&opened, now()).await.map_err(Failed::internal)?;
+            store = Some(opened);
         }
         for path in more {
             let path = std::path::absolute(path).map_err(Failed::usage)?;
@@ -180,17 +166,18 @@ impl Grounds {
             places.push(path);
         }
         places.dedup();
-        grounds.feeds = open_feeds(context, &places)?;
-        Ok(grounds)
+        Ok(Self { feeds: open_feeds(context, &places)?, waivers, store })
     }
-}
 
-async fn known(store: &Store, documents: &[Document]) -> Result<Known, Failed> {
-    let listed = || documents.iter().flat_map(|d| &d.listed);
-    let purls: Vec<Purl> = listed().map(|l| l.purl.clone()).collect();
-    let digests: Vec<ExpectedDigest> =
-        listed().flat_map(|l| &l.files).flat_map(|f| f.digests.iter().cloned()).collect();
-    Ok(store.known(&purls, &digests).await?)
+    /// What the store knows of the listed versions and digests.
+    async fn known(&self, documents: &[Document]) -> Result<Known, Failed> {
+        let Some(store) = &self.store else { return Ok(Known::default()) };
+        let listed = || documents.iter().flat_map(|d| &d.listed);
+        let purls: Vec<Purl> = listed().map(|l| l.purl.clone()).collect();
+        let digests: Vec<ExpectedDigest> =
+            listed().flat_map(|l| &l.files).flat_map(|f| f.digests.iter().cloned()).collect();
+        Ok(store.known(&purls, &digests).await?)
+    }
 }
 
 /// Opens the feeds. What cannot be read is no reason to judge nothing: the audit says that

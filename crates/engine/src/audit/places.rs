@@ -118,15 +118,17 @@ fn folder(path: &Path) -> Vec<Place> {
         let kind = PlaceKind::Python(vec![path.to_path_buf()]);
         return vec![Place { path: path.to_path_buf(), kind }];
     }
-    let mut walk = Walk::default();
+    let root = path.canonicalize().unwrap_or_else(|_| path.to_path_buf());
+    let mut walk = Walk { places: Vec::new(), folders: 0, root };
     walk.folder(path, 0);
     walk.places
 }
 
-#[derive(Default)]
 struct Walk {
     places: Vec<Place>,
     folders: usize,
+    /// Where the walk began, without links.
+    root: PathBuf,
 }
 
 impl Walk {
@@ -188,10 +190,18 @@ impl Walk {
         self.folder(path, depth);
     }
 
-    /// A file by its name alone: others are not opened.
+    /// A file by its name alone: others are not opened. A link that leads out is not followed: what
+    /// lies in a folder may not choose what else of the machine is read and shown.
     fn file(&mut self, path: &Path, name: &str) {
+        let inside = || path.canonicalize().is_ok_and(|p| p.starts_with(&self.root));
         if let Some(format) = detect(name, b"") {
-            self.add(path, PlaceKind::Document(format));
+            let kind = match inside() {
+                true => PlaceKind::Document(format),
+                false => {
+                    PlaceKind::Unknown("it leads out of the folder; name it to audit it".to_owned())
+                }
+            };
+            self.add(path, kind);
         } else if let Some(because) = unknown(name) {
             self.add(path, PlaceKind::Unknown(because));
         }
