@@ -6,7 +6,7 @@
 use super::{Asked, Command, Equipment, Gate, Then, option_values, pip, probe, uv};
 use countersign_ecosystem::pypi;
 use countersign_engine::account::{Plan, PythonPlan, Seeds};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
@@ -315,6 +315,9 @@ impl Backends<'_> {
                 }
             }
         }
+        // pip and uv mostly say the same.
+        let mut seen = BTreeSet::new();
+        asked.upstreams.retain(|u| seen.insert(u.address.clone()));
         Ok(())
     }
 

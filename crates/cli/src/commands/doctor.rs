@@ -18,7 +18,7 @@ struct Line {
 /// A harmless command of each client, by which it is recognised and asked.
 const CLIENTS: [&[&str]; 12] = [
     &["pip", "install"],
-    &["uv", "pip", "install"],
+    &["uv", "pip", "install", "pip"],
     &["uvx", "tool"],
     &["pipx", "install"],
     &["poetry", "install"],
