@@ -165,12 +165,12 @@ async fn a_connection_changes_to_http2_when_the_client_asks() {
     assert!(head.to_ascii_lowercase().contains("\r\nupgrade: h2c\r\n"), "{head}");
     stream.write_all(PREFACE).await.unwrap();
     // A window wide enough for both bodies.
-    stream.write_all(&frame(SETTINGS, 0, 0, &[0, 4, 0, 1, 0, 0, 0, 0])).await.unwrap();
+    stream.write_all(&frame(SETTINGS, 0, 0, &[0, 4, 0, 1, 0, 0])).await.unwrap();
     let _ = stream.set_nodelay(true);
     let mut client = Client { stream, buffer: Vec::new() };
     client.send(&frame(WINDOW_UPDATE, 0, 0, &(1u32 << 20).to_be_bytes())).await;
     client.send(&frame(HEADERS, 5, 3, &get_fields(address, "/pypi/simple/rich/"))).await;
-    let mut bodies = [Vec::new(), Vec::new()];
+    let mut bodies: [Vec<u8>; 2] = [Vec::new(), Vec::new()];
     let mut ended = 0;
     while ended < 2 {
         let f = client.next().await.expect("the connection stays");

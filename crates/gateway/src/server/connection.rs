@@ -194,7 +194,8 @@ async fn serve(
     let Some(Change { connection, first }) = slot.take() else { return };
     if let Ok(connection) = connection.await {
         let io = TokioIo::new(WithFirst::new(TokioIo::new(connection), first));
-        attend(io, shared, conn, &slot, phase).await;
+        // In a box, since few change, and each connection would carry the room for it.
+        Box::pin(attend(io, shared, conn, &slot, phase)).await;
     }
 }
 
