@@ -21,20 +21,29 @@ pub(crate) fn parse_object(
     match serde_json::from_slice(bytes) {
         Ok(Value::Object(map)) => Ok(map),
         Ok(_) => Err(IndexError::malformed(what, "the top level", "it is not a JSON object")),
-        Err(e) => Err(IndexError::malformed(
-            what,
-            &format!("line {}, column {}", e.line(), e.column()),
-            match e.classify() {
-                serde_json::error::Category::Eof => "the JSON text ends too early",
-                _ => "it is not valid JSON",
-            },
-        )),
+        Err(e) => Err(malformed(what, &e)),
     }
+}
+
+/// Says where a text is no JSON.
+pub(crate) fn malformed(what: &'static str, e: &serde_json::Error) -> IndexError {
+    IndexError::malformed(
+        what,
+        &format!("line {}, column {}", e.line(), e.column()),
+        match e.classify() {
+            serde_json::error::Category::Eof => "the JSON text ends too early",
+            _ => "it is not valid JSON",
+        },
+    )
 }
 
 /// Counts nesting and values in one pass, before anything is allocated for them: a value in
 /// memory takes many times the two bytes that it can take in the text.
-fn check_shape(what: &'static str, bytes: &[u8], limits: &IndexLimits) -> Result<(), IndexError> {
+pub(crate) fn check_shape(
+    what: &'static str,
+    bytes: &[u8],
+    limits: &IndexLimits,
+) -> Result<(), IndexError> {
     let max_values = limits.max_entries.saturating_mul(VALUES_PER_ENTRY);
     let (mut depth, mut values) = (0usize, 0usize);
     let (mut in_string, mut escaped) = (false, false);

@@ -31,7 +31,7 @@ impl Engine {
         if let Some(name) = cargo::name_from_index_path(rest) {
             return match self.package(&upstream, &name, &request.headers).await {
                 Ok(index) => match &index.documents {
-                    Documents::Cargo { lines } => {
+                    Documents::Cargo(lines) => {
                         self.unpacked(&request.url, "text/plain; charset=utf-8", lines)
                     }
                     _ => self.closed(&request.url, "is no crate"),
@@ -172,7 +172,7 @@ impl Engine {
         } else {
             index.retain(|l| versions.offered(self, &l.version));
         }
-        let documents = Documents::Cargo { lines: self.pack(index.to_bytes()) };
+        let documents = Documents::Cargo(self.pack(index.to_bytes()));
         let (metadata, source, ends) = (HashMap::new(), got.sha256, versions.ends());
         let files = self.file_table(files, upstream);
         let index = PackageIndex { documents, files, metadata, source, ends };

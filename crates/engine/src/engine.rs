@@ -122,6 +122,8 @@ pub(crate) struct Inner {
     pub(crate) index_limits: IndexLimits,
     pub(crate) serving: Option<Serving>,
     pub(crate) shelf: Option<Shelf>,
+    /// Large indexes that are read at a time.
+    pub(crate) parsing: tokio::sync::Semaphore,
     pub(crate) admitted: Option<quick_cache::sync::Cache<String, Remembered>>,
     pub(crate) metrics: Metrics,
     pub(crate) fetches: crate::fetches::FetchLog,
@@ -222,6 +224,9 @@ impl Engine {
                 index_limits,
                 admitted: setup.serving.map(|_| quick_cache::sync::Cache::new(REMEMBERED)),
                 shelf: setup.serving.map(|s| Shelf::new(s.memory)),
+                parsing: tokio::sync::Semaphore::new(
+                    std::thread::available_parallelism().map_or(2, std::num::NonZero::get),
+                ),
                 serving: setup.serving,
                 metrics: Metrics::default(),
                 report: Arc::new(Report::new(setup.serving.is_none())),
