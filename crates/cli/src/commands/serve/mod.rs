@@ -119,16 +119,21 @@ pub async fn serve(context: Context, args: ServeArgs) -> Result<u8, Failed> {
     Ok(0)
 }
 
-/// The allocator keeps what was freed for ten seconds, in four heaps for each processor, unless it is
-/// told otherwise before the program starts; a gateway that read a large index would stay large for
-/// long. So the program starts itself again, in the same process, with these settings. What the user
-/// has set stays.
+/// The allocator keeps what was freed for ten seconds, and that of the libraries in C for good, each
+/// in a heap for every thread, unless they are told otherwise before the program starts; a gateway that
+/// read a large index would stay large. So the program starts itself again, in the same process, with
+/// these settings. What the user has set stays.
 fn settle_memory() {
     use std::os::unix::process::CommandExt as _;
-    const SETTINGS: [(&str, &str); 1] = [(
-        "_RJEM_MALLOC_CONF",
-        "narenas:2,dirty_decay_ms:250,muzzy_decay_ms:0,background_thread:true,tcache_max:8192",
-    )];
+    const SETTINGS: [(&str, &str); 4] = [
+        (
+            "_RJEM_MALLOC_CONF",
+            "narenas:2,dirty_decay_ms:250,muzzy_decay_ms:0,background_thread:true,tcache_max:8192",
+        ),
+        ("MALLOC_ARENA_MAX", "1"),
+        ("MALLOC_MMAP_THRESHOLD_", "131072"),
+        ("MALLOC_TRIM_THRESHOLD_", "131072"),
+    ];
     if SETTINGS.iter().any(|(name, _)| std::env::var_os(name).is_some()) {
         return;
     }
