@@ -57,7 +57,7 @@ async fn answer(
         return refused;
     }
     if request.method() == Method::CONNECT {
-        return no_tunnel();
+        return no_tunnel(request.version());
     }
     let address = client_of(shared, conn, request.headers());
     if request.version() < Version::HTTP_2 && request.uri().authority().is_some() {
@@ -315,11 +315,16 @@ fn door_closed(said: &'static str) -> Response<Body> {
     r
 }
 
-fn no_tunnel() -> Response<Body> {
-    door_closed(
+/// What follows is meant for whom the tunnel would lead to, and is nobody's request here.
+fn no_tunnel(version: Version) -> Response<Body> {
+    let mut r = door_closed(
         "the gate opens no tunnels: point https sources of apt at its mirror path /debian/<name>/, \
          other clients at its registries",
-    )
+    );
+    if version < Version::HTTP_2 {
+        r.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    r
 }
 
 /// A request for another server's address, as apt sends it to a proxy: answered when the address
