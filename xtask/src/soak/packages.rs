@@ -172,7 +172,7 @@ fn deb(name: &str, filler: &[u8]) -> std::io::Result<Vec<u8>> {
     let mut out = b"!<arch>\n".to_vec();
     for (member, bytes) in members {
         let size = bytes.len();
-        write!(out, "{member:<16}{:<12}{:<6}{:<6}{:<8}{size:<10}`\n", 0, 0, 0, 100_644)?;
+        writeln!(out, "{member:<16}{:<12}{:<6}{:<6}{:<8}{size:<10}`", 0, 0, 0, 100_644)?;
         out.extend(bytes);
         if size % 2 == 1 {
             out.push(b'\n');
