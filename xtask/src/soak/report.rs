@@ -136,7 +136,8 @@ mod tests {
     #[test]
     fn whatever_is_wrong_is_said_and_counts() {
         assert!(report().is_well() && report().text().contains("all is well"));
-        let changes: [(fn(&mut Report), &str); 7] = [
+        type Change = fn(&mut Report);
+        let changes: [(Change, &str); 7] = [
             (|r| r.samples.truncate(3), "too few"),
             (|r| r.samples.iter_mut().skip(30).for_each(|s| s.memory = 200.0), "memory, MiB grow"),
             (|r| r.seen.wrongs = 1, "1 answers were wrong"),
