@@ -28,7 +28,7 @@ use flate2::write::GzEncoder;
 use serde_json::json;
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use support::Sandbox;
 use support::archives::{deb_with, wheel_name};
 use support::registries::{Cargo, Npm, NpmVersion, OLD, PyFile, Pypi};
@@ -419,5 +419,47 @@ fn names_in_other_letters_are_one_name_or_none() {
         assert!(matches!(status, 400 | 404), "{path}: {status} {text}");
     }
     assert_eq!(up.seen().len(), before, "an upstream was asked");
+    gateway.end();
+}
+
+#[test]
+fn large_documents_keep_nobody_else_waiting() {
+    let up = Upstream::start();
+    let (index, npm) = (Pypi::new(&up), Npm::new(&up));
+    index.wheel("good", "1.0.0", OLD);
+    let members: Vec<String> = (0..250_000).map(|n| format!("\"{n}\":0")).collect();
+    let members = members.join(",");
+    let names: Vec<String> = (0..6).map(|n| format!("large{n}")).collect();
+    for name in &names {
+        let text = format!("{{\"name\":\"{name}\",\"versions\":{{\"1.0.0\":{{{members}}}}}}}");
+        up.put(&format!("/{name}"), Reply::ok("application/json", text));
+    }
+    let mut s = Sandbox::new();
+    s.config(&format!("{}{}", upstream("pypi", &index.url()), upstream("npm", &npm.url())));
+    let gateway = Serving::start(&s, &[]);
+    let address = gateway.address();
+    let file = format!("/pypi/files/good/{}", wheel_name("good", "1.0.0"));
+    assert_eq!(get(&address, &file, None).0, 200);
+    let large: Vec<_> = names
+        .iter()
+        .map(|name| {
+            let (address, path) = (address.clone(), format!("/npm/{name}"));
+            std::thread::spawn(move || get(&address, &path, None).0)
+        })
+        .collect();
+    let mut waits = Vec::new();
+    while large.iter().any(|l| !l.is_finished()) {
+        let began = Instant::now();
+        assert_eq!(get(&address, &file, None).0, 200);
+        waits.push(began.elapsed());
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    for large in large {
+        assert_eq!(large.join().unwrap(), 200);
+    }
+    waits.sort();
+    let (most, longest) = (waits[waits.len() * 95 / 100], waits[waits.len() - 1]);
+    eprintln!("{} answers beside them, 95 % within {most:?}, all within {longest:?}", waits.len());
+    assert!(most < Duration::from_millis(500), "{waits:?}");
     gateway.end();
 }

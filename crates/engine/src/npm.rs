@@ -103,14 +103,17 @@ impl Engine {
         if same == Some(got.sha256) {
             return Ok(Loaded { index: None, fresh_until: got.fresh_until });
         }
-        let (packument, index) = self.judge_packument(upstream, name, &url, &got)?;
-        // A gateway's clients ask for the short form; the long one is made for who wants it.
-        let documents = if self.serves() {
-            Documents::Npm(self.pack(packument.to_abbreviated_bytes()))
-        } else {
-            Documents::Npm(self.pack(packument.to_bytes()))
+        let judge = || {
+            let (packument, index) = self.judge_packument(upstream, name, &url, &got)?;
+            // A gateway's clients ask for the short form; the long one is made for who wants it.
+            let documents = if self.serves() {
+                Documents::Npm(self.pack(packument.to_abbreviated_bytes()))
+            } else {
+                Documents::Npm(self.pack(packument.to_bytes()))
+            };
+            Ok(PackageIndex { documents, ..index })
         };
-        let index = PackageIndex { documents, ..index };
+        let index = self.heavy(got.body.len(), judge).await?;
         Ok(Loaded { index: Some(index), fresh_until: got.fresh_until })
     }
 
@@ -122,8 +125,11 @@ impl Engine {
     ) -> Result<Vec<u8>, Failure> {
         let (url, asked) = self.packument_address(upstream, name, &HeaderMap::new())?;
         let got = self.index_document(&url, asked).await?;
-        let (packument, _) = self.judge_packument(upstream, name, &url, &got)?;
-        Ok(packument.to_bytes())
+        let judge = || {
+            let (packument, _) = self.judge_packument(upstream, name, &url, &got)?;
+            Ok(packument.to_bytes())
+        };
+        self.heavy(got.body.len(), judge).await
     }
 
     fn packument_address(

@@ -117,10 +117,13 @@ impl Engine {
         if same == Some(got.sha256) {
             return Ok(Loaded { index: None, fresh_until: got.fresh_until });
         }
-        let mut page =
-            pypi::parse_project(&got.content_type, &got.body, &page_url, &self.inner.index_limits)
-                .map_err(|e| malformed(&page_url, &e))?;
-        let index = self.judge_page(upstream, name, &mut page, got.sha256)?;
+        let judge = || {
+            let limits = &self.inner.index_limits;
+            let page = pypi::parse_project(&got.content_type, &got.body, &page_url, limits);
+            let mut page = page.map_err(|e| malformed(&page_url, &e))?;
+            self.judge_page(upstream, name, &mut page, got.sha256)
+        };
+        let index = self.heavy(got.body.len(), judge).await?;
         Ok(Loaded { index: Some(index), fresh_until: got.fresh_until })
     }
 

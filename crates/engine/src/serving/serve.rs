@@ -327,8 +327,8 @@ impl Engine {
         let (upstream, _, until) = self.owned(Ecosystem::Npm, view, name).await?;
         let internal = |e: String| Failure::new(ReasonCode::Internal, e);
         let bytes = self.whole_packument(&upstream, name).await?;
-        let value = serde_json::from_slice(&bytes).map_err(|e| internal(e.to_string()))?;
-        Ok((value, until))
+        let value = self.heavy(bytes.len(), || serde_json::from_slice(&bytes)).await;
+        Ok((value.map_err(|e| internal(e.to_string()))?, until))
     }
 
     #[expect(clippy::too_many_arguments, reason = "a question has that many parts")]
