@@ -83,6 +83,8 @@ reasons! {
     Policy = "policy", "refused by a policy rule";
     /// The policy could not be evaluated: treated as a refusal.
     PolicyError = "policy-error", "policy could not be evaluated";
+    /// The gate's disk is full, so that nothing new can be recorded: treated as a refusal.
+    StorageFull = "storage-full", "the gate's disk is full";
     /// The gate itself failed: treated as a refusal.
     Internal = "internal", "the gate failed";
 }
@@ -108,10 +110,17 @@ impl ReasonCode {
         )
     }
 
+    /// Whether the gate, not the artifact, is at fault.
+    #[must_use]
+    pub fn is_gate(self) -> bool {
+        matches!(self, Self::StorageFull | Self::Internal)
+    }
+
     /// Whether no waiver can lift it: what arrived is not what was named, or the gate is unsure.
     #[must_use]
     pub fn is_final(self) -> bool {
         self.is_upstream()
+            || self.is_gate()
             || matches!(
                 self,
                 Self::DigestMismatch
@@ -122,7 +131,6 @@ impl ReasonCode {
                     | Self::ClosedDoor
                     | Self::TooLarge
                     | Self::PolicyError
-                    | Self::Internal
             )
     }
 }

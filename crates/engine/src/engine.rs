@@ -23,6 +23,7 @@ use parking_lot::{Mutex, RwLock};
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use tokio::sync::{OnceCell, Semaphore};
 use url::Url;
@@ -121,6 +122,8 @@ pub(crate) struct Inner {
     pub(crate) scanners: Semaphore,
     pub(crate) index_limits: IndexLimits,
     pub(crate) serving: Option<Serving>,
+    /// Whether the gateway's clients have to show a token, at present.
+    pub(crate) tokens_required: AtomicBool,
     pub(crate) shelf: Option<Shelf>,
     /// Large indexes that are read at a time.
     pub(crate) parsing: tokio::sync::Semaphore,
@@ -227,6 +230,7 @@ impl Engine {
                 parsing: tokio::sync::Semaphore::new(
                     std::thread::available_parallelism().map_or(2, std::num::NonZero::get),
                 ),
+                tokens_required: AtomicBool::new(setup.serving.is_some_and(|s| s.tokens_required)),
                 serving: setup.serving,
                 metrics: Metrics::default(),
                 report: Arc::new(Report::new(setup.serving.is_none())),
@@ -276,6 +280,12 @@ impl Engine {
     #[must_use]
     pub fn upstreams(&self) -> &Upstreams {
         &self.inner.upstreams
+    }
+
+    /// Says whether clients have to show a token from now on. Answers that say so, and were given
+    /// before, hold until the grounds are replaced ([`Engine::replace_grounds`]).
+    pub fn set_tokens_required(&self, required: bool) {
+        self.inner.tokens_required.store(required, Ordering::Relaxed);
     }
 
     /// Sets the credentials that the gate shows to an upstream from now on.

@@ -129,7 +129,9 @@ impl Committer {
     async fn commit(&mut self, entries: &[&Entry]) -> Result<Appended, StoreError> {
         let writer = Arc::clone(&self.writer);
         let mut guard = writer.lock().await;
-        let conn = &mut guard.as_mut().ok_or(StoreError::Closed)?.durable;
+        let writer = guard.as_mut().ok_or(StoreError::Closed)?;
+        writer.heal(&self.database).await?;
+        let conn = &mut writer.durable;
         let (plan, checkpoint) = self.transaction(conn, entries).await?;
         self.seen = (plan.new_size, plan.root);
         let durable = Durable::new(plan.new_size, checkpoint.into());

@@ -242,7 +242,10 @@ impl Store {
     pub(crate) async fn writer(&self) -> Result<MappedMutexGuard<'_, Writer>, StoreError> {
         self.check_writable()?;
         let guard = self.inner.writer.lock().await;
-        MutexGuard::try_map(guard, Option::as_mut).map_err(|_| StoreError::Closed)
+        let mut writer =
+            MutexGuard::try_map(guard, Option::as_mut).map_err(|_| StoreError::Closed)?;
+        writer.heal(&self.paths().database()).await?;
+        Ok(writer)
     }
 }
 
@@ -261,11 +264,35 @@ fn options(database: &Path) -> SqliteConnectOptions {
 }
 
 async fn connect_writer(database: &Path) -> Result<Writer, StoreError> {
-    let err = |e| StoreError::sql(database, e);
-    let wal = options(database).create_if_missing(true).journal_mode(SqliteJournalMode::Wal);
-    let durable = wal.clone().synchronous(SqliteSynchronous::Full).connect().await.map_err(err)?;
-    let relaxed = wal.synchronous(SqliteSynchronous::Normal).connect().await.map_err(err)?;
+    let connect = async |synchronous| {
+        let wal = options(database).create_if_missing(true).journal_mode(SqliteJournalMode::Wal);
+        let connected = wal.synchronous(synchronous).connect().await;
+        connected.map_err(|e| StoreError::sql(database, e))
+    };
+    let durable = connect(SqliteSynchronous::Full).await?;
+    let relaxed = connect(SqliteSynchronous::Normal).await?;
     Ok(Writer { durable, relaxed })
+}
+
+impl Writer {
+    /// Makes sure that both connections can begin a transaction.
+    ///
+    /// SQLite ends a transaction by itself when the disk is full (sqlite.org/lang_transaction.html,
+    /// "Response To Errors Within A Transaction"). Rolling it back then fails, and the library goes
+    /// on to count it as open: it would never begin another. Such a connection is replaced.
+    pub(crate) async fn heal(&mut self, database: &Path) -> Result<(), StoreError> {
+        if is_stuck(&mut self.durable).await || is_stuck(&mut self.relaxed).await {
+            tracing::warn!("the database's connections are opened again");
+            *self = connect_writer(database).await?;
+        }
+        Ok(())
+    }
+}
+
+/// Whether a connection that nobody uses counts as being in a transaction.
+async fn is_stuck(conn: &mut SqliteConnection) -> bool {
+    // A roll-back may still be under way; the answer to a ping comes after it.
+    conn.is_in_transaction() && (conn.ping().await.is_err() || conn.is_in_transaction())
 }
 
 fn connect_readers(database: &Path) -> SqlitePool {
@@ -273,4 +300,49 @@ fn connect_readers(database: &Path) -> SqlitePool {
         .max_connections(4)
         .test_before_acquire(false)
         .connect_lazy_with(options(database).read_only(true))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Has both connections lose their transaction, as SQLite does on a full disk.
+    async fn lose_transactions(store: &Store) {
+        let mut guard = store.inner.writer.lock().await;
+        let writer = guard.as_mut().unwrap();
+        for conn in [&mut writer.durable, &mut writer.relaxed] {
+            let mut tx = conn.begin_with("BEGIN IMMEDIATE").await.unwrap();
+            sqlx::raw_sql("ROLLBACK").execute(&mut *tx).await.unwrap();
+            drop(tx);
+            conn.ping().await.unwrap();
+            assert!(conn.begin_with("BEGIN IMMEDIATE").await.is_err(), "nothing to heal");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_transaction_that_sqlite_ended_does_not_end_the_store() {
+        let dir = tempfile::tempdir().unwrap();
+        crate::init_key(dir.path(), "gate.example/ledger").await.unwrap();
+        let store = Store::open(dir.path(), OpenMode::Create).await.unwrap();
+        let scan = async |text: &str| {
+            let digest = countersign_core::Sha256Digest::of(text.as_bytes());
+            store.put_scan(&digest, "k", "1", &serde_json::json!({}), b"").await
+        };
+        lose_transactions(&store).await;
+        scan("a").await.unwrap();
+        lose_transactions(&store).await;
+        let waiver = crate::Waiver {
+            id: "W-1".into(),
+            target: "pkg:pypi/a@1".parse().unwrap(),
+            rule: "r".into(),
+            reason: "x".into(),
+            owner: "me".into(),
+            created: countersign_core::Timestamp(1),
+            until: countersign_core::Timestamp(2),
+        };
+        store.add_waiver(waiver).await.unwrap();
+        assert_eq!(store.ledger_size().await.unwrap(), 1);
+        let mut writer = store.writer().await.unwrap();
+        drop(writer.durable.begin_with("BEGIN IMMEDIATE").await.unwrap());
+    }
 }

@@ -13,7 +13,9 @@ use countersign_core::{Ecosystem, ReasonCode, Sha256Digest, Verdict, normalize_p
 use countersign_ecosystem::{cargo, npm, pypi};
 use http::{HeaderMap, Method, StatusCode, header};
 use serde_json::{Value, json};
+use std::borrow::Cow;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 use url::Url;
 
@@ -65,8 +67,9 @@ impl Engine {
             Route::NpmTarball { view, name, file_name } => {
                 self.file_of(Ecosystem::Npm, view, name, file_name, generation).await
             }
-            Route::NpmApi { view, api } => {
-                self.npm_question(view, api, method, headers, body, asker, generation).await
+            Route::NpmApi { view, api, query } => {
+                let query = query.as_deref();
+                self.npm_question(view, api, query, method, headers, body, asker, generation).await
             }
             Route::CargoConfig { .. } => self.own_cargo_config(generation),
             Route::CargoIndex { view, path } => match cargo::name_from_index_path(path) {
@@ -203,7 +206,7 @@ impl Engine {
             },
             Outcome::Refused(refusal) => {
                 let passing = refusal.reason().is_upstream()
-                    || refusal.reason() == ReasonCode::Internal
+                    || refusal.reason().is_gate()
                     || refusal.decision.verdict == Verdict::Admit;
                 let until = until.min(Instant::now() + REFUSED_FOR);
                 let keep = (!passing).then_some(Keep { until, generation });
@@ -327,10 +330,13 @@ impl Engine {
 
     async fn npm_document(&self, view: &View, name: &str) -> Result<(Value, Instant), Failure> {
         let (_, index, until) = self.owned(Ecosystem::Npm, view, name).await?;
-        let internal = |e: String| Failure::new(ReasonCode::Internal, e);
+        let size = index.documents.len();
         let document = self.in_form(name, index, Form::Plain).await?;
-        let value = serde_json::from_slice(&document.body).map_err(|e| internal(e.to_string()))?;
-        Ok((value, until))
+        let read = move |_: &Self| {
+            serde_json::from_slice(&document.body)
+                .map_err(|e| Failure::new(ReasonCode::Internal, e.to_string()))
+        };
+        Ok((self.parsing(size, read).await?, until))
     }
 
     #[expect(clippy::too_many_arguments, reason = "a question has that many parts")]
@@ -338,6 +344,7 @@ impl Engine {
         &self,
         view: &View,
         api: &str,
+        query: Option<&str>,
         method: &Method,
         headers: &HeaderMap,
         body: Bytes,
@@ -367,9 +374,10 @@ impl Engine {
         let Some(upstream) = self.upstreams_in(Ecosystem::Npm, view).into_iter().next() else {
             return nothing("no npm upstream is configured");
         };
-        let Ok(url) = upstream.base.join(&format!("-/{api}")) else {
+        let Ok(mut url) = upstream.base.join(&format!("-/{}", asked_of_npm(api))) else {
             return nothing("the question is malformed");
         };
+        url.set_query(query);
         let mut sent = self.upstream_credentials(&upstream, &url);
         for name in [header::CONTENT_TYPE, header::CONTENT_ENCODING, header::ACCEPT] {
             if let Some(value) = headers.get(&name) {
@@ -382,7 +390,7 @@ impl Engine {
 
     fn own_cargo_config(&self, generation: u64) -> Served {
         let mut config = json!({"dl": format!("{STAND_IN}/dl/{{crate}}/{{version}}/download")});
-        if self.inner.serving.is_some_and(|s| s.tokens_required) {
+        if self.inner.tokens_required.load(Ordering::Relaxed) {
             config["auth-required"] = true.into();
         }
         own_json("application/json", &config, Instant::now() + OWN_WORD, generation)
@@ -398,6 +406,16 @@ impl Engine {
             _ => Answer::Refused(self.unrecorded_refusal(what, &failure)),
         };
         Served { answer, keep: None }
+    }
+}
+
+/// A question as npm's registry wants it: a scope's slash is encoded in what is asked of attestations.
+fn asked_of_npm(api: &str) -> Cow<'_, str> {
+    match api.split_once("npm/v1/attestations/@") {
+        Some(("", of)) => {
+            Cow::Owned(format!("npm/v1/attestations/@{}", of.replacen('/', "%2f", 1)))
+        }
+        _ => Cow::Borrowed(api),
     }
 }
 

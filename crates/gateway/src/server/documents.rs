@@ -237,7 +237,10 @@ mod tests {
             (project(View::All), "https://gate.example/pypi"),
             (project(View::Named("own py".into())), "https://gate.example/u/own%20py"),
             (Route::CargoConfig { view: View::All }, "https://gate.example/cargo"),
-            (Route::NpmApi { view: View::All, api: "ping".into() }, "https://gate.example/npm"),
+            (
+                Route::NpmApi { view: View::All, api: "ping".into(), query: None },
+                "https://gate.example/npm",
+            ),
             (
                 Route::Debian { upstream: "b/d".into(), path: "x".into() },
                 "https://gate.example/debian/b%2Fd",

@@ -152,7 +152,7 @@ fn land(
 }
 
 fn is_failure(reason: ReasonCode) -> bool {
-    reason.is_upstream() || reason == ReasonCode::Internal
+    reason.is_upstream() || reason.is_gate()
 }
 
 fn is_gone(status: StatusCode) -> bool {
@@ -317,7 +317,7 @@ async fn document(
     r
 }
 
-/// A refusal. Where the upstream is at fault, a client may come back.
+/// A refusal. Where the upstream is at fault or the disk is full, a client may come back.
 fn refused(refusal: &Refusal, wants: &Wants<'_>) -> Response<Body> {
     let unreachable = matches!(
         refusal.reason(),
@@ -325,7 +325,7 @@ fn refused(refusal: &Refusal, wants: &Wants<'_>) -> Response<Body> {
     );
     let status = if unreachable { StatusCode::SERVICE_UNAVAILABLE } else { refusal.status() };
     let mut r = respond::refusal(refusal, status, wants);
-    if unreachable {
+    if unreachable || refusal.reason() == ReasonCode::StorageFull {
         r.headers_mut().insert(header::RETRY_AFTER, RETRY_AFTER);
     }
     r
