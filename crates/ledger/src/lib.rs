@@ -28,6 +28,7 @@ mod key;
 mod leaf;
 mod note;
 mod proof;
+mod prover;
 mod receipt;
 pub mod statement;
 mod tile;
@@ -48,6 +49,7 @@ pub use proof::{
     ProofError, consistency_proof, consistency_tiles, inclusion_proof, inclusion_tiles, root,
     root_tiles, verify_consistency, verify_inclusion,
 };
+pub use prover::Prover;
 pub use receipt::{RECEIPT_FORMAT, Receipt, ReceiptError, VerifiedReceipt, verify_receipt};
 pub use tile::{MAX_TREE_SIZE, TILE_WIDTH, TileError, TileId, TileKind, TileSource};
 pub use witness::{AddCheckpoint, Observed, WitnessRefusal, read_size_body, witness};

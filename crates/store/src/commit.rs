@@ -14,18 +14,21 @@
 //! 5. **Commit.** SQLite appends the commit record and syncs (`synchronous=FULL`). From here the
 //!    entries are in the ledger for good. A crash now means that callers never heard of it: the
 //!    entries stay, nothing was released on their account, and the caller decides anew.
-//! 6. **Publish.** Tiles by write and rename, the checkpoint last, so that a checkpoint is never
-//!    visible before the tiles it needs. A crash leaves files behind the database, and a temporary
-//!    one; the next commit or open publishes from the database again (`publish`).
+//! 6. **Publish.** The publisher, a task of its own, copies what is new to files: tiles by write and
+//!    rename, the checkpoint last, so that a checkpoint is never visible before the tiles it needs. A
+//!    crash leaves files behind the database, and a temporary one; the next commit or open publishes
+//!    from the database again (`publish`).
 //! 7. **Resolve.** Callers get their [`Durable`]. A failure of step 6 does not withhold it: the
-//!    database is the truth, and the files are its copy.
+//!    database is the truth, and the files are its copy. When few wait, they wait for step 6 too, so
+//!    that what a person sees recorded is published; when many do, step 6 runs beside the next
+//!    commits and takes several of them at once.
 //!
 //! An error in step 5 may, rarely, hide a commit that did happen. The callers are told it failed,
 //! and refuse: an entry without an admission harms nobody, an admission without an entry must not be.
 
 use crate::entry::{Durable, Entry};
 use crate::error::StoreError;
-use crate::publish::publish;
+use crate::publish::Publisher;
 use crate::rows;
 use crate::store::{Paths, Writer};
 use crate::tiles::{LedgerState, ledger_state, load_edge, root_at, save, to_i64};
@@ -42,6 +45,10 @@ const MAX_BATCH: usize = 1024;
 /// Callers that may wait in line before the next one waits for a place.
 const QUEUE: usize = 4096;
 
+/// Jobs in one commit up to which their callers also wait for the publication. More of them are a
+/// load under which waiting for files would only make the next commit larger and later.
+const FEW: usize = 4;
+
 /// Entries that are to be appended together, and who waits for them.
 pub(crate) struct Job {
     pub(crate) entries: Vec<Entry>,
@@ -57,9 +64,9 @@ pub(crate) struct Appended {
 
 /// The writer task's state.
 pub(crate) struct Committer {
-    paths: Paths,
     database: PathBuf,
     key: Arc<SigningKey>,
+    publisher: Publisher,
     writer: Arc<Mutex<Option<Writer>>>,
     /// The edge after the last commit that this process knows to have happened.
     edge: Option<Edge>,
@@ -70,15 +77,16 @@ pub(crate) struct Committer {
 impl Committer {
     /// Starts the writer task. It ends when the last sender is gone.
     pub(crate) fn spawn(
-        paths: Paths,
+        paths: &Paths,
         key: Arc<SigningKey>,
+        publisher: Publisher,
         writer: Arc<Mutex<Option<Writer>>>,
         state: &LedgerState,
     ) -> mpsc::Sender<Job> {
         let (sender, jobs) = mpsc::channel(QUEUE);
         let seen = (state.size, state.root);
         let database = paths.database();
-        let committer = Self { paths, database, key, writer, edge: None, seen };
+        let committer = Self { database, key, publisher, writer, edge: None, seen };
         tokio::spawn(committer.run(jobs));
         sender
     }
@@ -114,7 +122,13 @@ impl Committer {
                 let outcome = self.commit(&entries).await;
                 drop(job.done.send(outcome));
             }
-            return;
+            return self.publisher.publish(self.seen.0);
+        }
+        if outcome.is_ok() {
+            self.publisher.publish(self.seen.0);
+            if batch.len() <= FEW {
+                self.publisher.reached(self.seen.0).await;
+            }
         }
         let mut first = outcome.as_ref().map_or(0, |a| a.first);
         for job in batch {
@@ -135,9 +149,6 @@ impl Committer {
         let durable = Durable::new(plan.new_size, checkpoint.into());
         let appended = Appended { first: plan.old_size, durable };
         self.edge = Some(plan.edge);
-        if let Err(e) = publish(&self.paths, conn).await {
-            tracing::warn!(error = %e, "ledger files are behind the database, will publish again");
-        }
         Ok(appended)
     }
 

@@ -1,7 +1,8 @@
 //! Publishing: the database's ledger copied to files that anyone may read (C2SP tlog-tiles).
 //!
 //! One path serves the commit, the next commit after a failed one, and start-up after a crash: write
-//! whatever lies between the published checkpoint and the database, then the checkpoint.
+//! whatever lies between the published checkpoint and the database, then the checkpoint. While a
+//! store is open a task of its own does it, so that writing files and writing the database overlap.
 
 use crate::error::StoreError;
 use crate::keys::sync;
@@ -9,15 +10,69 @@ use crate::lock;
 use crate::store::{Paths, blocking, private_dir};
 use crate::tiles::{LedgerState, Tiles, ledger_state, load};
 use countersign_ledger::{Checkpoint, TileId, TileKind};
-use sqlx::sqlite::SqliteConnection;
+use sqlx::sqlite::{SqliteConnection, SqlitePool};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use tokio::sync::watch;
 
 /// Tiles that are loaded and written at a time, against memory on a first publication.
 const PAGE: usize = 256;
 
 /// Temporary names begin so; they are only ever made under the lock.
 const TEMPORARY: &str = ".tmp-";
+
+/// The way to the task that publishes. It ends when the last of these is gone.
+#[derive(Clone)]
+pub(crate) struct Publisher {
+    /// The largest size that is to be published.
+    wanted: watch::Sender<u64>,
+    /// The size up to which publication was tried; whether it succeeded is in the log.
+    tried: watch::Receiver<u64>,
+}
+
+impl Publisher {
+    /// Starts the task, which reads through `readers`.
+    pub(crate) fn spawn(paths: Paths, readers: SqlitePool, size: u64) -> Self {
+        let (wanted, mut sizes) = watch::channel(size);
+        let (done, tried) = watch::channel(size);
+        tokio::spawn(async move {
+            while sizes.changed().await.is_ok() {
+                let size = *sizes.borrow_and_update();
+                if let Err(e) = publish_from_pool(&paths, &readers).await {
+                    tracing::warn!(error = %e, "ledger files are behind the database, will publish again");
+                }
+                done.send_replace(size);
+            }
+        });
+        Self { wanted, tried }
+    }
+
+    /// Asks for everything up to `size` to be published, and does not wait.
+    pub(crate) fn publish(&self, size: u64) {
+        self.wanted.send_if_modified(|wanted| {
+            let more = size > *wanted;
+            *wanted = size.max(*wanted);
+            more
+        });
+    }
+
+    /// Waits until publication up to `size` was tried.
+    pub(crate) async fn reached(&self, size: u64) {
+        drop(self.tried.clone().wait_for(|tried| *tried >= size).await);
+    }
+
+    /// Waits until nothing is left to be tried.
+    pub(crate) async fn settle(&self) {
+        let wanted = *self.wanted.borrow();
+        self.reached(wanted).await;
+    }
+}
+
+async fn publish_from_pool(paths: &Paths, readers: &SqlitePool) -> Result<(), StoreError> {
+    let conn = readers.acquire().await;
+    let mut conn = conn.map_err(|e| StoreError::sql(&paths.database(), e))?;
+    publish(paths, &mut conn).await
+}
 
 /// Publishes what the database has and the files lack, under the store's lock: of two processes that
 /// committed at once, either may come first, and the second finds its work done.

@@ -2,6 +2,7 @@
 
 use crate::commit::{Committer, Job};
 use crate::error::StoreError;
+use crate::publish::Publisher;
 use crate::{blobs, keys, lock, recover, schema};
 use countersign_ledger::{SigningKey, VerifierKey};
 use sqlx::pool::PoolConnection;
@@ -48,6 +49,7 @@ struct Inner {
 pub(crate) struct Ledger {
     pub(crate) key: Arc<SigningKey>,
     pub(crate) jobs: mpsc::Sender<Job>,
+    publisher: Publisher,
 }
 
 /// The connections that write. One lock for both: SQLite has one writer, and waiting for a mutex is
@@ -145,13 +147,19 @@ impl Store {
 
         let writer = Arc::new(Mutex::new(Some(writer)));
         let verifier = state.as_ref().map(|s| s.verifier.clone());
+        let readers = connect_readers(&database);
         let ledger = key.zip(state).map(|(key, state)| {
             let key = Arc::new(key);
-            let jobs =
-                Committer::spawn(paths.clone(), Arc::clone(&key), Arc::clone(&writer), &state);
-            Ledger { key, jobs }
+            let publisher = Publisher::spawn(paths.clone(), readers.clone(), state.size);
+            let jobs = Committer::spawn(
+                &paths,
+                Arc::clone(&key),
+                publisher.clone(),
+                Arc::clone(&writer),
+                &state,
+            );
+            Ledger { key, jobs, publisher }
         });
-        let readers = connect_readers(&database);
         Ok(Self { inner: Arc::new(Inner { paths, mode, readers, writer, verifier, ledger }) })
     }
 
@@ -175,6 +183,9 @@ impl Store {
     /// Closes the database; calls that are under way, on any clone, fail with
     /// [`StoreError::Closed`]. Dropping the store without this loses nothing that was recorded.
     pub async fn close(self) -> Result<(), StoreError> {
+        if let Some(ledger) = &self.inner.ledger {
+            ledger.publisher.settle().await;
+        }
         self.inner.readers.close().await;
         let writer = self.inner.writer.lock().await.take();
         if let Some(writer) = writer {
@@ -188,6 +199,13 @@ impl Store {
     #[must_use]
     pub fn dir(&self) -> &Path {
         &self.inner.paths.dir
+    }
+
+    /// Waits until the published files were brought up to everything that was recorded before.
+    pub async fn published(&self) {
+        if let Some(ledger) = &self.inner.ledger {
+            ledger.publisher.settle().await;
+        }
     }
 
     /// The folder of the published ledger: `checkpoint` and `tile/…`, to be served as they are.
@@ -263,7 +281,10 @@ fn options(database: &Path) -> SqliteConnectOptions {
 async fn connect_writer(database: &Path) -> Result<Writer, StoreError> {
     let err = |e| StoreError::sql(database, e);
     let wal = options(database).create_if_missing(true).journal_mode(SqliteJournalMode::Wal);
-    let durable = wal.clone().synchronous(SqliteSynchronous::Full).connect().await.map_err(err)?;
+    // The log that SQLite keeps beside the database is folded into it every 4096 pages (16 MiB): a
+    // fold syncs twice, and the more it takes at once the fewer of its pages are written again.
+    let durable = wal.clone().pragma("wal_autocheckpoint", "4096");
+    let durable = durable.synchronous(SqliteSynchronous::Full).connect().await.map_err(err)?;
     let relaxed = wal.synchronous(SqliteSynchronous::Normal).connect().await.map_err(err)?;
     Ok(Writer { durable, relaxed })
 }
