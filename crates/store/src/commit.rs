@@ -30,6 +30,7 @@ use crate::entry::{Durable, Entry};
 use crate::error::StoreError;
 use crate::publish::Publisher;
 use crate::rows;
+use crate::steps::{Step, Steps};
 use crate::store::{Paths, Writer};
 use crate::tiles::{LedgerState, ledger_state, load_edge, root_at, save, to_i64};
 use countersign_ledger::{Edge, Hash, Plan, SigningKey};
@@ -65,6 +66,7 @@ pub(crate) struct Appended {
 /// The writer task's state.
 pub(crate) struct Committer {
     database: PathBuf,
+    steps: Steps,
     key: Arc<SigningKey>,
     publisher: Publisher,
     writer: Arc<Mutex<Option<Writer>>>,
@@ -86,7 +88,8 @@ impl Committer {
         let (sender, jobs) = mpsc::channel(QUEUE);
         let seen = (state.size, state.root);
         let database = paths.database();
-        let committer = Self { database, key, publisher, writer, edge: None, seen };
+        let steps = paths.steps.clone();
+        let committer = Self { database, steps, key, publisher, writer, edge: None, seen };
         tokio::spawn(committer.run(jobs));
         sender
     }
@@ -130,6 +133,7 @@ impl Committer {
                 self.publisher.reached(self.seen.0).await;
             }
         }
+        drop(self.steps.at(Step::Resolve, &self.database));
         let mut first = outcome.as_ref().map_or(0, |a| a.first);
         for job in batch {
             let places = u64::try_from(job.entries.len()).unwrap_or(u64::MAX);
@@ -145,7 +149,11 @@ impl Committer {
         let mut guard = writer.lock().await;
         let conn = &mut guard.as_mut().ok_or(StoreError::Closed)?.durable;
         let (plan, checkpoint) = self.transaction(conn, entries).await?;
+        // From here on the entries are in the ledger, whatever fails: an error must not say otherwise.
         self.seen = (plan.new_size, plan.root);
+        if let Err(e) = self.steps.at(Step::Committed, &self.database) {
+            tracing::warn!(error = %e, "a step after the commit failed");
+        }
         let durable = Durable::new(plan.new_size, checkpoint.into());
         let appended = Appended { first: plan.old_size, durable };
         self.edge = Some(plan.edge);
@@ -159,13 +167,18 @@ impl Committer {
         entries: &[&Entry],
     ) -> Result<(Plan, String), StoreError> {
         let err = |e| StoreError::sql(&self.database, e);
+        let step = |step| self.steps.at(step, &self.database);
+        step(Step::Begin)?;
         let mut tx = conn.begin_with("BEGIN IMMEDIATE").await.map_err(err)?;
         let edge = self.compare(&mut tx).await?;
+        step(Step::Compared)?;
         let commitments: Vec<_> = entries.iter().map(|e| e.commitment).collect();
         let plan = edge.plan(&commitments, self.key.name()).map_err(StoreError::ledger)?;
         let checkpoint = plan.checkpoint.sign(&self.key).map_err(StoreError::ledger)?;
         rows::insert(&mut tx, &self.database, plan.old_size, entries).await?;
+        step(Step::Rows)?;
         save(&mut tx, &self.database, &plan.tiles).await?;
+        step(Step::Tiles)?;
         let swapped = sqlx::query(
             "UPDATE ledger_state SET size = ?, root = ?, checkpoint = ? WHERE size = ? AND root = ?",
         )
@@ -180,6 +193,7 @@ impl Committer {
         if swapped.rows_affected() != 1 {
             return Err(StoreError::Forked { size: plan.old_size });
         }
+        step(Step::Swapped)?;
         tx.commit().await.map_err(err)?;
         Ok((plan, checkpoint))
     }

@@ -46,6 +46,7 @@ mod receipts;
 mod recover;
 mod rows;
 mod schema;
+mod steps;
 mod store;
 mod tiles;
 mod waivers;
@@ -65,5 +66,7 @@ pub use pins::PinOutcome;
 pub use recalls::{
     AdmittedRow, NewRecall, RecallCounts, RecallLock, RecallState, RecalledRow, StoredRecall,
 };
+#[doc(hidden)]
+pub use steps::{OnStep, Step};
 pub use store::{OpenMode, Store};
 pub use waivers::{StoredWaiver, Waiver, WaiverTarget};

@@ -2,7 +2,9 @@
 
 use crate::commit::{Committer, Job};
 use crate::error::StoreError;
-use crate::publish::Publisher;
+use crate::publish::{Publisher, publish_range};
+use crate::steps::Steps;
+use crate::tiles::ledger_state;
 use crate::{blobs, keys, lock, recover, schema};
 use countersign_ledger::{SigningKey, VerifierKey};
 use sqlx::pool::PoolConnection;
@@ -65,9 +67,13 @@ pub(crate) struct Writer {
 #[derive(Debug, Clone)]
 pub(crate) struct Paths {
     pub(crate) dir: PathBuf,
+    pub(crate) steps: Steps,
 }
 
 impl Paths {
+    pub(crate) fn new(dir: &Path) -> Self {
+        Self { dir: dir.to_owned(), steps: Steps::default() }
+    }
     pub(crate) fn database(&self) -> PathBuf {
         self.dir.join("store.sqlite")
     }
@@ -115,11 +121,43 @@ impl Store {
     /// When there is no store (and `mode` does not create), it is of a later version, damaged,
     /// rolled back, or its ledger's key is missing or another.
     pub async fn open(dir: impl AsRef<Path>, mode: OpenMode) -> Result<Self, StoreError> {
-        let paths = Paths { dir: dir.as_ref().to_owned() };
+        let paths = Paths::new(dir.as_ref());
         match mode {
             OpenMode::ReadOnly => Self::open_read_only(paths).await,
             _ => Self::open_writable(paths, mode).await,
         }
+    }
+
+    /// As [`Store::open`] for an existing store, with `on_step` called at each step of a commit and a
+    /// publication: for tests that crash there, or let the step fail. It can delay and fail, and
+    /// nothing else.
+    ///
+    /// # Errors
+    /// As [`Store::open`].
+    #[doc(hidden)]
+    pub async fn open_watched(
+        dir: impl AsRef<Path>,
+        on_step: Arc<crate::steps::OnStep>,
+    ) -> Result<Self, StoreError> {
+        let paths = Paths { steps: Steps::watched(on_step), ..Paths::new(dir.as_ref()) };
+        Self::open_writable(paths, OpenMode::Existing).await
+    }
+
+    /// Writes every published file again from the database, whether it is there or not: the remedy
+    /// for lost or damaged ones.
+    ///
+    /// # Errors
+    /// When the store is read-only, no ledger was begun, or the disk fails.
+    pub async fn republish(&self) -> Result<(), StoreError> {
+        self.ledger()?;
+        let held = lock::exclusive(self.inner.paths.lock()).await?;
+        let mut conn = self.reader().await?;
+        let state = ledger_state(&mut conn, &self.inner.paths.database()).await?;
+        if let Some(state) = state {
+            publish_range(&self.inner.paths, &mut conn, 0, &state).await?;
+        }
+        drop(held);
+        Ok(())
     }
 
     async fn open_writable(paths: Paths, mode: OpenMode) -> Result<Self, StoreError> {
