@@ -18,6 +18,7 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr))]
 
+mod batch;
 mod checkpoint;
 mod cosignature;
 mod dsse;
@@ -34,6 +35,7 @@ pub mod statement;
 mod tile;
 mod witness;
 
+pub use batch::{BatchAbout, ReceiptBatch, VerifiedBatch, verify_batch};
 pub use checkpoint::{Checkpoint, CheckpointError, VerifiedCheckpoint, verify_checkpoint};
 pub use cosignature::{Cosigned, Quorum, QuorumError, cosign, cosignatures, merge_cosignatures};
 pub use dsse::{
@@ -50,6 +52,8 @@ pub use proof::{
     root_tiles, verify_consistency, verify_inclusion,
 };
 pub use prover::Prover;
-pub use receipt::{RECEIPT_FORMAT, Receipt, ReceiptError, VerifiedReceipt, verify_receipt};
+pub use receipt::{
+    BATCH_FORMAT, RECEIPT_FORMAT, Receipt, ReceiptError, VerifiedReceipt, verify_receipt,
+};
 pub use tile::{MAX_TREE_SIZE, TILE_WIDTH, TileError, TileId, TileKind, TileSource};
 pub use witness::{AddCheckpoint, Observed, WitnessRefusal, read_size_body, witness};

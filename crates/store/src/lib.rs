@@ -29,6 +29,7 @@
 mod blobs;
 mod caches;
 mod commit;
+mod cosigned;
 mod decisions;
 mod entry;
 mod error;
@@ -46,6 +47,7 @@ mod receipts;
 mod recover;
 mod rows;
 mod schema;
+mod search;
 mod steps;
 mod store;
 mod tiles;
@@ -66,6 +68,7 @@ pub use pins::PinOutcome;
 pub use recalls::{
     AdmittedRow, NewRecall, RecallCounts, RecallLock, RecallState, RecalledRow, StoredRecall,
 };
+pub use search::{EntryLine, Search, StoredEntry};
 #[doc(hidden)]
 pub use steps::{OnStep, Step};
 pub use store::{OpenMode, Store};

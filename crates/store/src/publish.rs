@@ -155,7 +155,12 @@ fn file_name(path: &Path) -> String {
 
 /// Writes a file by rename, so that a reader sees all of it or none. The caller holds the lock, so
 /// one temporary name in each folder is enough.
-fn write_file(steps: &Steps, path: &Path, data: &[u8], synced: bool) -> Result<(), StoreError> {
+pub(crate) fn write_file(
+    steps: &Steps,
+    path: &Path,
+    data: &[u8],
+    synced: bool,
+) -> Result<(), StoreError> {
     let dir = path.parent().unwrap_or(path);
     private_dir(dir)?;
     let temporary = dir.join(format!("{TEMPORARY}{}", file_name(path)));

@@ -86,6 +86,9 @@ impl Paths {
     pub(crate) fn checkpoint(&self) -> PathBuf {
         self.dir.join("ledger/checkpoint")
     }
+    pub(crate) fn cosigned(&self) -> PathBuf {
+        self.dir.join("ledger/checkpoint.cosigned")
+    }
     pub(crate) fn keys(&self) -> PathBuf {
         self.dir.join("keys")
     }

@@ -368,3 +368,53 @@ async fn a_torn_log_of_the_database_is_an_earlier_ledger_or_a_refusal() {
 fn len(dir: &Path, name: &str) -> u64 {
     std::fs::metadata(dir.join(name)).unwrap().len()
 }
+
+#[tokio::test]
+async fn a_store_that_was_set_back_as_a_whole_is_told_by_its_tiles() {
+    let old = image().await;
+    for more in [1, 55, 56, 57, 400] {
+        let new = fresh(old.path());
+        let store = reopen(new.path()).await;
+        store.record((BEFORE..BEFORE + more).map(admission).collect()).await.unwrap();
+        store.close().await.unwrap();
+        for file in ["store.sqlite", "ledger/checkpoint"] {
+            std::fs::copy(old.path().join(file), new.path().join(file)).unwrap();
+        }
+        let Err(e) = Store::open(new.path(), OpenMode::Existing).await else {
+            panic!("{more} entries were forgotten")
+        };
+        assert!(matches!(e, StoreError::RolledBack { database: BEFORE, .. }), "{more}: {e}");
+    }
+}
+
+#[tokio::test]
+async fn what_witnesses_have_cosigned_cannot_be_forgotten() {
+    let old = image().await;
+    let new = fresh(old.path());
+    let store = reopen(new.path()).await;
+    store.record((BEFORE..300).map(admission).collect()).await.unwrap();
+    let note = store.checkpoint().await.unwrap().unwrap();
+    store.keep_cosigned(&note).await.unwrap();
+    let (kept, head) = store.cosigned().await.unwrap().unwrap();
+    assert_eq!((kept, head.size()), (note, 300));
+    store.record(vec![admission(400)]).await.unwrap();
+    // Receipts are under what witnesses have signed, as soon as that covers them.
+    let receipts = store.receipts_for(&[3, 299]).await.unwrap();
+    let key = store.verifier_key().unwrap();
+    for receipt in &receipts {
+        let verified = countersign_ledger::verify_receipt(receipt, key, None).unwrap();
+        assert_eq!(verified.checkpoint().size(), 300);
+    }
+    let newest = store.receipt_for(300).await.unwrap();
+    let verified = countersign_ledger::verify_receipt(&newest, key, None).unwrap();
+    assert_eq!(verified.checkpoint().size(), 301);
+    store.close().await.unwrap();
+    // The whole store from a backup, with nothing left but what the witnesses signed.
+    let cosigned = std::fs::read(new.path().join("ledger/checkpoint.cosigned")).unwrap();
+    let back = fresh(old.path());
+    std::fs::write(back.path().join("ledger/checkpoint.cosigned"), cosigned).unwrap();
+    let Err(e) = Store::open(back.path(), OpenMode::Existing).await else {
+        panic!("100 entries were forgotten")
+    };
+    assert!(matches!(e, StoreError::RolledBack { published: 300, database: BEFORE }), "{e}");
+}
