@@ -10,6 +10,7 @@
 pub mod account;
 mod answer;
 pub mod audit;
+pub mod auditor;
 mod cargo;
 pub mod config;
 mod credential;

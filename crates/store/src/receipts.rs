@@ -92,4 +92,26 @@ impl Store {
         let proof = consistency_proof(old, state.size, &tiles).map_err(|e| self.corrupt(e))?;
         Ok((state.checkpoint, proof))
     }
+
+    /// The proof that the ledger of `new` entries continues the one of `old`.
+    ///
+    /// # Errors
+    /// When the ledger has fewer entries, `old` is above `new`, or the database fails.
+    pub async fn consistency_between(
+        &self,
+        old: u64,
+        new: u64,
+    ) -> Result<Vec<countersign_ledger::Hash>, StoreError> {
+        let path = self.paths().database();
+        let mut conn = self.reader().await?;
+        let mut tx = conn.begin().await.map_err(|e| self.sql_error(e))?;
+        let missing = || StoreError::NotFound { what: format!("a ledger of {new} entries") };
+        let state = ledger_state(&mut tx, &path).await?.ok_or_else(missing)?;
+        if new > state.size {
+            return Err(missing());
+        }
+        let ids = consistency_tiles(old, new).map_err(|_| missing())?;
+        let tiles = load(&mut tx, &path, ids).await?;
+        consistency_proof(old, new, &tiles).map_err(|e| self.corrupt(e))
+    }
 }

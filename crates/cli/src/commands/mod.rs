@@ -9,6 +9,7 @@ pub mod ledger;
 pub mod policy;
 pub mod recall;
 pub mod receipt;
+pub mod receipts;
 pub mod serve;
 pub mod setup;
 pub mod token;
