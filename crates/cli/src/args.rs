@@ -63,6 +63,8 @@ pub enum Command {
     /// Look into the ledger
     #[command(subcommand)]
     Ledger(crate::commands::ledger::LedgerCommand),
+    /// Cosign the ledgers of others, as a witness
+    Witness(crate::commands::witness::WitnessArgs),
     /// Run the gateway for a team: the same gate, long-lived, for any number of clients
     Serve(crate::commands::serve::ServeArgs),
     /// Judge what is already there: lock files, environments, SBOMs
@@ -215,6 +217,8 @@ pub enum PolicyCommand {
         #[arg(long, default_value = "baseline")]
         policy: String,
     },
+    /// Judge what was decided again by another policy: what would have been refused or admitted
+    Replay(crate::commands::replay::ReplayArgs),
     /// Run a policy's tests: files of facts and expected verdicts
     Test {
         /// The policy.

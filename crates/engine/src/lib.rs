@@ -43,6 +43,7 @@ mod scanning;
 pub mod serving;
 mod shelf;
 pub mod upstream;
+pub mod witnessing;
 
 pub use credential::check_credential;
 pub use download::{Downloaded, Poster, download};

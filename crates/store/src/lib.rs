@@ -66,7 +66,8 @@ pub use keys::init_key;
 pub use known::{Known, Pin};
 pub use pins::PinOutcome;
 pub use recalls::{
-    AdmittedRow, NewRecall, RecallCounts, RecallLock, RecallState, RecalledRow, StoredRecall,
+    AdmittedRow, FactsRow, NewRecall, RecallCounts, RecallLock, RecallState, RecalledRow,
+    StoredRecall,
 };
 pub use search::{EntryLine, Search, StoredEntry};
 #[doc(hidden)]

@@ -6,6 +6,8 @@ mod history;
 mod monitor;
 mod prove;
 
+pub use history::time;
+
 use crate::context::{Context, Failed};
 use crate::print;
 use clap::Subcommand;
