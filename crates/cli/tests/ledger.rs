@@ -17,7 +17,7 @@ mod support;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use support::archives::wheel_name;
-use support::registries::{OLD, Pypi};
+use support::registries::{OLD, Pypi, advisory};
 use support::server::{Reply, Upstream};
 use support::{Run, Sandbox, Venv, files_below, pip_sandbox as start};
 
@@ -125,7 +125,7 @@ fn proofs_and_exports_are_what_the_specifications_say() {
 }
 
 #[test]
-fn fsck_names_a_lost_tile_and_writes_it_again() {
+fn fsck_counts_missing_blobs_and_names_strangers() {
     let up = Upstream::start();
     let index = Pypi::new(&up);
     let Some((s, _venv)) = two_wheels(&index) else { return };
@@ -279,4 +279,125 @@ fn a_monitor_alarms_when_a_ledger_is_set_back_or_forked() {
         fork.countersign(&words).expect(0);
     }
     watch(&fork.state().join("ledger").display().to_string()).expect(1).says("forked");
+}
+
+/// A witness of this ledger, and its address and key.
+struct Watching {
+    child: std::process::Child,
+    url: String,
+    key: String,
+}
+
+impl Drop for Watching {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn witness(s: &Sandbox, log: &str) -> Watching {
+    use std::io::BufRead as _;
+    let folder = s.at("witness").display().to_string();
+    let words = ["--listen", "127.0.0.1:0", "--name", "witness.example/w1", "--log", log];
+    let words = [&["witness", "--folder", &folder][..], &words].concat();
+    let mut command = s.countersign_command(&words);
+    let mut child = command.stdout(std::process::Stdio::piped()).spawn().unwrap();
+    let mut out = std::io::BufReader::new(child.stdout.take().unwrap()).lines();
+    let mut next = |before: &str| {
+        let line = out.next().unwrap().unwrap();
+        line.strip_prefix(before).unwrap_or_else(|| panic!("{line}")).to_owned()
+    };
+    let key = next("key ");
+    let url = next("listening on ");
+    Watching { child, url, key }
+}
+
+#[test]
+fn a_witness_cosigns_what_grows_and_notices_what_was_set_back() {
+    let up = Upstream::start();
+    let index = Pypi::new(&up);
+    let Some((s, _venv)) = two_wheels(&index) else { return };
+    let key = key(&s);
+    let watching = witness(&s, &key);
+    let named = format!("{}={}", watching.url, watching.key);
+    let cosign = |s: &Sandbox| s.countersign(&["ledger", "cosign", "--witness", &named]);
+    cosign(&s).expect(0).says("witness.example/w1 cosigned 2 entries");
+    cosign(&s).expect(0);
+    let old = s.at("old-state");
+    copy(&s.state(), &old);
+    s.gate(&["pip", "download", "-d", "out", "third"]).expect(0);
+    cosign(&s).expect(0).says("3 entries");
+
+    // Receipts carry it, and whoever wants the witness is told where it is not.
+    let receipt = s.at("third.receipt.json").display().to_string();
+    let third = file(&s, "third").display().to_string();
+    s.countersign(&["receipt", &third, "-o", &receipt]).expect(0);
+    let stranger = Sandbox::new();
+    let verify = |witness: &str| {
+        stranger.countersign(&["verify", "receipt", &receipt, "--key", &key, "--witness", witness])
+    };
+    verify(&watching.key).expect(0).says("cosigned:   witness.example/w1");
+    let other = witness(&stranger, &key);
+    verify(&other.key).expect(1).says("0 of the 1 witnesses");
+    let place = s.state().join("ledger").display().to_string();
+    let words = ["ledger", "monitor", &place, "--key", &key, "--seen"];
+    let seen = s.at("seen").display().to_string();
+    let watch = |witness: &str| {
+        s.countersign(&[&words[..], &[seen.as_str(), "--witness", witness]].concat())
+    };
+    watch(&watching.key).expect(0).says("cosigned by witness.example/w1");
+    watch(&other.key).expect(1).says("ALARM");
+
+    // Everything from a backup, files and all: only the witness remembers.
+    std::fs::remove_dir_all(s.state()).unwrap();
+    copy(&old, &s.state());
+    let back = cosign(&s);
+    back.expect(94).says("rolled back");
+    // One that cannot be reached.
+    let nowhere = format!("http://127.0.0.1:9={}", watching.key);
+    let dead = s.countersign(&["ledger", "cosign", "--witness", &nowhere]);
+    dead.expect(93).says("did not cosign");
+}
+
+#[test]
+fn decisions_are_judged_again_by_another_policy_without_a_network() {
+    let up = Upstream::start();
+    let index = Pypi::new(&up);
+    let Some((mut s, _venv)) = two_wheels(&index) else { return };
+    let replay = |s: &Sandbox, words: &[&str]| {
+        let run = s.countersign(&[&["policy", "replay", "--json"][..], words].concat());
+        serde_json::from_str::<Value>(&run.expect(0).stdout).unwrap()
+    };
+    let asked = up.seen().len();
+    let same = replay(&s, &["baseline", "--since", "1d"]);
+    assert_eq!((&same["looked"], &same["same"]), (&2.into(), &2.into()));
+    assert_eq!(replay(&s, &["baseline", "--since", "2100-01-01"])["looked"], 0);
+    // An advisory that came since, and lists that changed: what would have been refused.
+    s.advisory(&advisory("MAL-1", "PyPI", "lib", &["1.0.0"], "CRITICAL"));
+    s.config("deny = [\"pkg:pypi/other*\"]\n");
+    let feed = s.at("feed").display().to_string();
+    let other = replay(&s, &["baseline", "--feed", &feed]);
+    assert_eq!((&other["looked"], &other["same"]), (&2.into(), &0.into()), "{other}");
+    let groups = other["groups"].as_array().unwrap();
+    assert!(groups.iter().all(|g| g["was"] == "admit" && g["now"] == "refuse"), "{other}");
+    assert_eq!(up.seen().len(), asked, "nothing was fetched");
+    assert_eq!(lines(&s.countersign(&["ledger", "export"])).len(), 3, "nothing was written");
+    let words = s.countersign(&["policy", "replay", "baseline", "--feed", &feed]);
+    words.expect(0).says("2 different").says("admit → refuse");
+}
+
+#[test]
+fn a_change_of_policy_leaves_its_trace() {
+    let up = Upstream::start();
+    let index = Pypi::new(&up);
+    let Some((s, _venv)) = two_wheels(&index) else { return };
+    let changes = |s: &Sandbox| s.countersign(&["ledger", "search", "--kind", "grounds", "--json"]);
+    assert_eq!(changes(&s).code, 1, "nothing changed yet");
+    let audit = ["--policy", "audit"];
+    s.gate_with(&audit, &["pip", "download", "-d", "out", "third"], b"").expect(0);
+    let found = lines(&changes(&s));
+    assert_eq!((found.len(), &found[0]["subject"]), (1, &"grounds".into()));
+    let place = found[0]["index"].to_string();
+    s.countersign(&["ledger", "show", &place]).expect(0).says("the policy changed");
+    s.fsck();
 }

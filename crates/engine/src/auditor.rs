@@ -93,8 +93,14 @@ impl RemoteLog {
         }
     }
 
-    async fn checkpoint(&self) -> Result<String, FollowError> {
-        let bytes = self.file("checkpoint").await?;
+    /// The checkpoint; where witnesses are wanted the one that they signed, which this gate keeps
+    /// apart, since it may be of a smaller tree.
+    async fn checkpoint(&self, cosigned: bool) -> Result<String, FollowError> {
+        let apart = if cosigned { self.file("checkpoint.cosigned").await? } else { None };
+        let bytes = match apart {
+            Some(bytes) => Some(bytes),
+            None => self.file("checkpoint").await?,
+        };
         let bytes = bytes.ok_or(FollowError::Unreadable("the log has no checkpoint".into()))?;
         String::from_utf8(bytes).map_err(|_| alarm("the checkpoint is not text"))
     }
@@ -141,7 +147,7 @@ pub async fn follow(
     let old = old.map_err(|e| {
         FollowError::Unreadable(format!("what was kept from last time is not trusted: {e}"))
     })?;
-    let note = log.checkpoint().await?;
+    let note = log.checkpoint(quorum.needed() > 0).await?;
     let head = verify_checkpoint(&note, key)
         .map_err(|e| alarm(format!("the checkpoint is not trusted: {e}")))?;
     let cosigned = quorum.check(&note).map_err(|e| alarm(e.to_string()))?;

@@ -184,6 +184,24 @@ async fn idle(store: &Store, from: u64) {
     );
 }
 
+/// Bytes of an entry's envelope and of a decision's record and facts, on average over a sample: what
+/// the ledger is given to keep.
+async fn content(store: &Store, size: u64) -> f64 {
+    let (mut bytes, mut seen) = (0, 0);
+    for part in 0..40 {
+        for entry in store.entries(part * size / 40, 50).await.unwrap() {
+            bytes += entry.envelope.to_bytes().unwrap().len();
+            seen += 1;
+            if let Some(d) = store.decision_at(entry.index).await.unwrap() {
+                let decision = serde_json::to_vec(&d.decision).unwrap().len();
+                bytes += decision + d.facts.to_string().len() + d.purl.to_string().len();
+                bytes += d.file_name.len() + 64;
+            }
+        }
+    }
+    bytes as f64 / seen as f64
+}
+
 /// Inclusion proofs from the published files, on all processors: of places all over the tree, and of
 /// places beside each other.
 async fn proofs(store: &Store, size: u64) {
@@ -250,8 +268,11 @@ fn main() {
             "{}",
             json!({"what": "fsck", "entries": report.entries, "per_s": (report.entries as f64 / at.elapsed().as_secs_f64()).round(), "kib": memory()})
         );
+        let content = content(&store, size).await;
         store.close().await.unwrap();
+        let each = bytes_below(&folder) as f64 / size as f64;
         println!("{}", json!({"what": "disk", "entries": size, "bytes": bytes_below(&folder),
+            "content": content.round(), "beside": (each - content).round(),
             "database": std::fs::metadata(folder.join("store.sqlite")).unwrap().len()}));
         let at = Instant::now();
         let store = Store::open(&folder, OpenMode::Existing).await.unwrap();
