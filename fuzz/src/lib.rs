@@ -66,6 +66,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("trusted_root", trusted_root),
     ("uv_lock", uv_lock),
     ("version_order", version_order),
+    ("witness_request", witness_request),
     ("yarn_lock", yarn_lock),
 ];
 

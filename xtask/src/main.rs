@@ -8,6 +8,7 @@ use xtask::{bench, soak, tidy};
 const USAGE: &str = "usage: cargo xtask tidy [FOLDER]
        cargo xtask bench [OPTION…]
        cargo xtask soak [OPTION…]
+       cargo xtask bench ledger [OPTION…]
 
 tidy   checks the walls between the crates and the rules of the house, in this project or a copy of
        it in FOLDER; every finding names its remedy
@@ -26,6 +27,7 @@ fn main() -> ExitCode {
         ["bench", "help" | "--help" | "-h"] => {
             io::stdout().write_all(bench::USAGE.as_bytes()).map(|()| 0)
         }
+        ["bench", "ledger", options @ ..] => run_bench_ledger(options),
         ["bench", options @ ..] => run_bench(options),
         ["soak", "help" | "--help" | "-h"] => {
             io::stdout().write_all(soak::USAGE.as_bytes()).map(|()| 0)
@@ -61,6 +63,12 @@ fn run_tidy(root: &Path) -> io::Result<u8> {
         n => writeln!(out, "tidy: {files} files, {n} findings")?,
     }
     Ok(u8::from(!findings.is_empty()))
+}
+
+fn run_bench_ledger(options: &[&str]) -> io::Result<u8> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize()?;
+    let said = bench::ledger::run(options, &root).map_err(io::Error::other)?;
+    io::stdout().write_all(said.as_bytes()).map(|()| 0)
 }
 
 fn run_bench(options: &[&str]) -> io::Result<u8> {

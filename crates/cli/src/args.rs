@@ -59,11 +59,12 @@ pub enum Command {
     /// Give out the receipt of a decision: statement, proof and checkpoint in one file
     Receipt(ReceiptArgs),
     /// Check evidence offline
-    #[command(subcommand)]
-    Verify(VerifyCommand),
+    Verify(VerifyArgs),
     /// Look into the ledger
     #[command(subcommand)]
-    Ledger(LedgerCommand),
+    Ledger(crate::commands::ledger::LedgerCommand),
+    /// Cosign the ledgers of others, as a witness
+    Witness(crate::commands::witness::WitnessArgs),
     /// Run the gateway for a team: the same gate, long-lived, for any number of clients
     Serve(crate::commands::serve::ServeArgs),
     /// Judge what is already there: lock files, environments, SBOMs
@@ -216,6 +217,8 @@ pub enum PolicyCommand {
         #[arg(long, default_value = "baseline")]
         policy: String,
     },
+    /// Judge what was decided again by another policy: what would have been refused or admitted
+    Replay(crate::commands::replay::ReplayArgs),
     /// Run a policy's tests: files of facts and expected verdicts
     Test {
         /// The policy.
@@ -259,46 +262,43 @@ pub struct WaiveArgs {
 
 /// `receipt`.
 #[derive(Args)]
+#[command(
+    after_help = "Examples:\n  countersign receipt flask-3.1.3-py3-none-any.whl -o flask.receipt.json\n  countersign receipt pkg:npm/lodash@4.17.21\n  countersign receipt --lockfile uv.lock -o uv.lock.receipts.json"
+)]
 pub struct ReceiptArgs {
-    /// A file whose decision is wanted, or a purl
-    pub subject: String,
+    /// A file whose decision is wanted, a purl, or sha256:…
+    #[arg(required_unless_present = "lockfile", conflicts_with = "lockfile")]
+    pub subject: Option<String>,
+    /// A lock file or SBOM: one file of receipts that proves that all of it was admitted
+    #[arg(long, value_name = "FILE")]
+    pub lockfile: Option<PathBuf>,
     /// Where to write it [default: standard output]
     #[arg(long, short)]
     pub output: Option<PathBuf>,
 }
 
 /// `verify …`.
-#[derive(Subcommand)]
-pub enum VerifyCommand {
-    /// Check a receipt with the ledger's public key alone
-    Receipt {
-        /// The receipt.
-        receipt: PathBuf,
-        /// The ledger's public key: the text, or a file that holds it
-        #[arg(long, value_name = "KEY|FILE")]
-        key: String,
-        /// The artifact that it should be for
-        #[arg(long)]
-        artifact: Option<PathBuf>,
-    },
+#[derive(Args)]
+#[command(
+    args_conflicts_with_subcommands = true,
+    arg_required_else_help = true,
+    after_help = "Examples:\n  countersign verify receipt flask.receipt.json --key gate.vkey --artifact flask-3.1.3-py3-none-any.whl\n  countersign verify --receipts ./image --policy deploy.toml"
+)]
+pub struct VerifyArgs {
+    /// What is checked.
+    #[command(subcommand)]
+    pub command: Option<VerifyCommand>,
+    /// The gate at deployment: every file of this folder needs a receipt that the policy accepts
+    #[arg(long, value_name = "DIR", requires = "policy")]
+    pub receipts: Option<PathBuf>,
+    /// Whose receipts are accepted: the ledger's key, witnesses, ages, policies (a TOML file)
+    #[arg(long, value_name = "FILE", requires = "receipts")]
+    pub policy: Option<PathBuf>,
 }
 
-/// `ledger …`.
+/// `verify …`.
 #[derive(Subcommand)]
-pub enum LedgerCommand {
-    /// Show the newest decisions, or the history of one package
-    Log {
-        /// A purl, with or without a version.
-        purl: Option<String>,
-        /// How many.
-        #[arg(long, default_value_t = 20)]
-        limit: u32,
-        /// Print JSON
-        #[arg(long)]
-        json: bool,
-    },
-    /// Check every entry, signature and tile against each other
-    Fsck,
-    /// Print the ledger's public key
-    Key,
+pub enum VerifyCommand {
+    /// Check a receipt, or a file of many, with the ledger's public key alone
+    Receipt(crate::commands::receipts::VerifyReceiptArgs),
 }

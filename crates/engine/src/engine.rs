@@ -102,6 +102,8 @@ pub(crate) struct Inner {
     pub(crate) store: Store,
     pub(crate) config: Config,
     pub(crate) grounds: RwLock<Arc<Grounds>>,
+    /// The generation whose grounds are in the ledger.
+    pub(crate) noted: tokio::sync::Mutex<Option<u64>>,
     pub(crate) http: Http,
     pub(crate) upstreams: Upstreams,
     pub(crate) credentials: Mutex<HashMap<String, HeaderValue>>,
@@ -206,6 +208,7 @@ impl Engine {
                 store: setup.store,
                 config: setup.config,
                 grounds: RwLock::new(Arc::new(grounds)),
+                noted: tokio::sync::Mutex::new(None),
                 http,
                 upstreams,
                 credentials: Mutex::new(credentials),

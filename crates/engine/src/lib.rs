@@ -10,6 +10,7 @@
 pub mod account;
 mod answer;
 pub mod audit;
+pub mod auditor;
 mod cargo;
 pub mod config;
 mod credential;
@@ -42,6 +43,7 @@ mod scanning;
 pub mod serving;
 mod shelf;
 pub mod upstream;
+pub mod witnessing;
 
 pub use credential::check_credential;
 pub use download::{Downloaded, Poster, download};

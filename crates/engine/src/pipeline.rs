@@ -491,6 +491,7 @@ impl Engine {
             Failure::new(ReasonCode::Internal, format!("facts cannot be written: {e}"))
         })?;
         let new = NewDecision { record, facts };
+        self.note_grounds().await.map_err(store_failure)?;
         let recorded = match pin {
             Pin::WithIt => store.record_pinned(new).await,
             Pin::No => match store.record(vec![new]).await {

@@ -20,6 +20,7 @@ pub fn of(target: &str) -> Vec<Vec<u8>> {
         "receipt" => vec![signed::receipt()],
         "dsse" => signed::envelopes(),
         "checkpoint" => signed::checkpoints(),
+        "witness_request" => signed::witness_requests(),
         "proofs" => vec![signed::proofs()],
         "npm_attestations" => [vec![documents::npm_attestations()], real_npm()].concat(),
         "pep740" => [vec![documents::pep740()], real_pep740()].concat(),

@@ -10,6 +10,7 @@ mod client;
 mod gate;
 mod http;
 mod inside;
+pub mod ledger;
 mod load;
 mod machine;
 mod options;
