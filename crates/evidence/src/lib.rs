@@ -9,10 +9,12 @@
 //! | [`sigstore`] | Sigstore bundles (v0.1 to v0.3) that hold an in-toto attestation |
 //! | [`npm`] | npm's publish attestation and provenance, as a registry serves them |
 //! | [`pep740`] | Python's index-hosted attestations (PEP 740) |
+//! | [`algorithm`] | which algorithms and keys still prove something |
 //! | [`openpgp`] | Debian's `InRelease` and `Release.gpg` |
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr))]
 
+pub mod algorithm;
 mod error;
 mod json;
 pub mod npm;
@@ -23,7 +25,7 @@ pub mod sigstore;
 mod statement;
 mod verified;
 
-pub use error::EvidenceError;
+pub use error::{EvidenceError, Fault};
 pub use statement::{Expected, Statement, SubjectName};
 pub use verified::Verified;
 

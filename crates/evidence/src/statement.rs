@@ -86,10 +86,7 @@ impl Statement {
     /// Reads the payload of an attestation.
     pub(crate) fn parse(payload: &[u8]) -> Result<Self, EvidenceError> {
         let mut value = json::parse(WHAT, payload)?;
-        let kind = json::need_text(WHAT, &value, "/_type")?;
-        if !STATEMENT_TYPES.contains(&kind) {
-            return Err(EvidenceError::malformed(WHAT, format!("its type is `{kind}`")));
-        }
+        check_type(&value)?;
         let [subject] = json::need_array(WHAT, &value, "/subject", usize::MAX)? else {
             return Err(EvidenceError::malformed(WHAT, "it does not have exactly one subject"));
         };
@@ -129,6 +126,15 @@ impl Statement {
         }
         if compared { Ok(()) } else { Err(EvidenceError::NoCommonDigest) }
     }
+}
+
+/// Checks that a value is an in-toto statement of a version that is read.
+pub(crate) fn check_type(value: &Value) -> Result<(), EvidenceError> {
+    let kind = json::need_text(WHAT, value, "/_type")?;
+    if STATEMENT_TYPES.contains(&kind) {
+        return Ok(());
+    }
+    Err(EvidenceError::malformed(WHAT, format!("its type is `{kind}`")))
 }
 
 impl<'a> Expected<'a> {
