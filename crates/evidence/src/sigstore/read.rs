@@ -3,6 +3,7 @@
 use super::{TrustRoots, WHAT, entries, leaf};
 use crate::algorithm;
 use crate::error::{EvidenceError, Fault};
+use crate::json;
 use serde_json::{Map, Value};
 use sigstore_types::Bundle;
 use sigstore_types::bundle::VerificationMaterialContent;
@@ -13,6 +14,8 @@ const MAX_MATERIAL: usize = 8;
 
 /// Reads a bundle and checks its form, its certificate's and its log entries'.
 pub(super) fn bundle(value: Value, roots: &TrustRoots) -> Result<Bundle, EvidenceError> {
+    // Without a media type the parser would take it for a bundle of the third version.
+    json::need_text(WHAT, &value, "/mediaType")?;
     // Readers choose differently among several; so there is exactly one.
     exactly_one(&value, "", &["messageSignature", "dsseEnvelope"])?;
     let material = "/verificationMaterial";

@@ -10,17 +10,29 @@ pub(super) fn rejected(error: &Error) -> EvidenceError {
         Error::SignatureInvalid(_) => Fault::Signature,
         Error::IdentityMismatch { .. } => Fault::Identity,
         Error::IssuerMismatch { .. } => Fault::Issuer,
+        // The artifact itself was compared before its entry.
+        Error::ArtifactMismatch(because) if because.contains("hashedrekord") => Fault::LogEntry,
         Error::ArtifactMismatch(_) | Error::UnsupportedArtifact(_) => Fault::Artifact,
         Error::Certificate(e) => certificate(e),
         Error::TransparencyLog(e) => log(e),
         Error::Timestamp(TimestampError::NoVerifiedTimestamp(_)) => return EvidenceError::NoTime,
         Error::Timestamp(_) => Fault::TimeStamp,
-        Error::Bundle(_) | Error::InvalidBundle(_) | Error::UnsupportedBundle(_) => Fault::Bundle,
+        Error::Bundle(e) => bundle(e),
+        Error::InvalidBundle(_) | Error::UnsupportedBundle(_) => Fault::Bundle,
         Error::Types(e) => return EvidenceError::malformed(super::WHAT, e.to_string()),
         Error::InvalidTrustRoot(e) => return EvidenceError::material(super::ROOT, e),
         _ => Fault::Signature,
     };
     EvidenceError::fault(fault, error.to_string())
+}
+
+fn bundle(error: &sigstore_verify::bundle::Error) -> Fault {
+    use sigstore_verify::bundle::Error;
+    match error {
+        Error::MissingCheckpoint | Error::CheckpointRootMismatch => Fault::Checkpoint,
+        Error::LogIndexOutOfRange { .. } => Fault::InclusionProof,
+        _ => Fault::Bundle,
+    }
 }
 
 /// The certificate's fault. Several are told apart by the path builder's words alone; where these
