@@ -8,7 +8,7 @@
 //!
 //! | module | what it checks |
 //! |---|---|
-//! | `read` | one reading of the JSON, one kind of content, one of material, bounded |
+//! | `read`, `fields` | one reading of the JSON, one kind of content, one of material, no unknown field, bounded |
 //! | `leaf` | the certificate's algorithms, key usage, one name, no repeated extension |
 //! | `entries` | each log entry carries a proof or a promise, of one generation of the log; the checkpoint is the entry's log's, of the proof's tree, signed within its key's window |
 //! | [`crate::Statement`] | one subject, the right name, and no digest that differs |
@@ -21,6 +21,7 @@
 
 mod artifact;
 mod entries;
+mod fields;
 mod identity;
 mod leaf;
 mod read;

@@ -1,6 +1,6 @@
 //! A bundle's JSON in one reading, bounded, with what can be checked before any signature is.
 
-use super::{TrustRoots, WHAT, entries, leaf};
+use super::{TrustRoots, WHAT, entries, fields, leaf};
 use crate::algorithm;
 use crate::error::{EvidenceError, Fault};
 use crate::json;
@@ -16,6 +16,7 @@ const MAX_MATERIAL: usize = 8;
 pub(super) fn bundle(value: Value, roots: &TrustRoots) -> Result<Bundle, EvidenceError> {
     // Without a media type the parser would take it for a bundle of the third version.
     json::need_text(WHAT, &value, "/mediaType")?;
+    fields::check(&value)?;
     // Readers choose differently among several; so there is exactly one.
     exactly_one(&value, "", &["messageSignature", "dsseEnvelope"])?;
     let material = "/verificationMaterial";

@@ -35,6 +35,11 @@ broken! {
     });
     the_second_log_in_the_first_version: message2(), "bundle",
         |c| c.recipe.version = Version::V01;
+    an_unknown_field: message(), "malformed", |c| c.on_bundle(|b| b["note"] = "x".into());
+    a_misspelt_field: message2(), "malformed", |c| c.on_bundle(|b| {
+        let stamps = b["verificationMaterial"]["timestampVerificationData"].take();
+        b["verificationMaterial"]["tymestampVerificationData"] = stamps;
+    });
     no_material: message(), "malformed",
         |c| c.on_bundle(|b| { b.as_object_mut().unwrap().remove("verificationMaterial"); });
     no_content: message(), "malformed",

@@ -4,7 +4,7 @@
 //! then asks for the reason by its stable name. Signatures, logs and stamps of a changed bundle are
 //! made anew around the change, unless the change is in them.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr)]
+#![allow(unreachable_pub, clippy::unwrap_used, clippy::expect_used, clippy::print_stderr)]
 
 #[path = "../mint/mod.rs"]
 mod mint;
