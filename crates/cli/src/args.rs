@@ -61,6 +61,8 @@ pub enum Command {
     /// Check evidence offline
     #[command(subcommand)]
     Verify(VerifyCommand),
+    /// Check a Sigstore bundle against a file, as the client protocol of sigstore-conformance asks
+    VerifyBundle(crate::commands::verify_bundle::VerifyBundleArgs),
     /// Look into the ledger
     #[command(subcommand)]
     Ledger(LedgerCommand),

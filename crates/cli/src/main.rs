@@ -32,6 +32,10 @@ fn main() -> ExitCode {
         // apt waits for this answer before dpkg sees a package: no runtime, no store.
         return ExitCode::from(commands::apt_account::ask(socket));
     }
+    if let Command::VerifyBundle(args) = &cli.command {
+        // Nothing of it needs a runtime, a store or a configuration.
+        return ExitCode::from(commands::verify_bundle::verify_bundle(args));
+    }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(e) => return fail(&Failed::internal(format!("cannot start: {e}"))),
@@ -72,6 +76,7 @@ async fn dispatch(cli: Cli) -> Result<u8, Failed> {
             );
             Ok(0)
         }
+        Command::VerifyBundle(args) => Ok(commands::verify_bundle::verify_bundle(&args)),
         Command::AptAccount { socket } => Ok(commands::apt_account::ask(&socket)),
     }
 }

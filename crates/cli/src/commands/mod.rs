@@ -13,4 +13,5 @@ pub mod serve;
 pub mod setup;
 pub mod token;
 pub mod verify;
+pub mod verify_bundle;
 pub mod waive;
