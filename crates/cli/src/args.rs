@@ -1,6 +1,8 @@
 //! The command line, with help texts that teach.
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use countersign_core::Purl;
+use countersign_engine::EvidenceSource;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
@@ -58,9 +60,10 @@ pub enum Command {
     Waive(WaiveArgs),
     /// Give out the receipt of a decision: statement, proof and checkpoint in one file
     Receipt(ReceiptArgs),
-    /// Check evidence offline
-    #[command(subcommand)]
-    Verify(VerifyCommand),
+    /// Check the evidence of a file, a version or a folder, or a receipt, offline
+    Verify(VerifyArgs),
+    /// Show where a package's artifacts come from: who signed, which repository, commit and build
+    Provenance(crate::commands::provenance::ProvenanceArgs),
     /// Check a Sigstore bundle against a file, as the client protocol of sigstore-conformance asks
     VerifyBundle(crate::commands::verify_bundle::VerifyBundleArgs),
     /// Look into the ledger
@@ -125,9 +128,9 @@ pub struct RunArgs {
     /// One more advisory feed for this run: an OSV zip, a record, or a folder of them
     #[arg(long, value_name = "PATH")]
     pub feed: Vec<PathBuf>,
-    /// Folder of evidence keyed by digest (<sha256>/*.json)
-    #[arg(long, value_name = "DIR")]
-    pub evidence: Vec<PathBuf>,
+    /// Folder or http tree of evidence keyed by digest (<sha256>/*.json)
+    #[arg(long, value_name = "DIR|ADDRESS")]
+    pub evidence: Vec<EvidenceSource>,
     /// Take the publish times of this upstream (part of its address) for its own: ages are unknown
     #[arg(long, value_name = "ADDRESS")]
     pub mirror: Vec<String>,
@@ -267,6 +270,33 @@ pub struct ReceiptArgs {
     /// Where to write it [default: standard output]
     #[arg(long, short)]
     pub output: Option<PathBuf>,
+}
+
+/// `verify`.
+#[derive(Args)]
+#[command(
+    args_conflicts_with_subcommands = true,
+    after_help = "Exit codes:\n  0  every artifact has evidence that holds, and none that does not\n  1  evidence was found that does not hold\n  3  of an artifact, nothing could be verified\n\nExamples:\n  countersign verify --evidence ./evidence dist/pkg-1.0-py3-none-any.whl\n  countersign verify --evidence ./evidence pkg:npm/sigstore@2.3.1\n  countersign verify receipt r.json --key ledger.pub"
+)]
+pub struct VerifyArgs {
+    /// A file, a version in the store (pkg:npm/sigstore@2.3.1), or a folder of packages
+    #[arg(required = true)]
+    pub subject: Option<String>,
+    /// The file's version, where the ledger does not know it; npm's attestations are about one
+    #[arg(long, value_name = "PURL")]
+    pub purl: Option<Purl>,
+    /// Folder of evidence keyed by digest (<sha256>/*.json)
+    #[arg(long, value_name = "DIR")]
+    pub evidence: Vec<PathBuf>,
+    /// Trust roots of your own (a trusted_root.json) [default: Sigstore's, as of the build]
+    #[arg(long, value_name = "FILE")]
+    pub trusted_root: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+    /// What else can be checked
+    #[command(subcommand)]
+    pub command: Option<VerifyCommand>,
 }
 
 /// `verify …`.

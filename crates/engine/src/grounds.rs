@@ -6,11 +6,11 @@
 use crate::config::Lists;
 use crate::engine::{Engine, EngineError};
 use crate::feeds::Feeds;
+use crate::sources::EvidenceSource;
 use countersign_core::Timestamp;
 use countersign_evidence::sigstore::TrustRoots;
 use countersign_policy::{ActiveWaiver, PolicySet};
 use countersign_store::Store;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 /// Everything beside an artifact itself that a decision about it rests on.
@@ -24,8 +24,8 @@ pub struct Grounds {
     pub feeds: Option<Arc<Feeds>>,
     /// The roots that attestations are verified against.
     pub roots: Arc<TrustRoots>,
-    /// Folders of evidence keyed by digest.
-    pub evidence: Arc<Vec<PathBuf>>,
+    /// Where evidence is kept by digest.
+    pub evidence: Arc<Vec<EvidenceSource>>,
     /// The waivers in force.
     pub waivers: Arc<Vec<ActiveWaiver>>,
     /// Counts the replacements since the engine was opened.

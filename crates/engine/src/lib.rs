@@ -12,6 +12,7 @@ mod answer;
 pub mod audit;
 mod cargo;
 pub mod config;
+mod continuity;
 mod credential;
 pub mod debian;
 mod download;
@@ -41,7 +42,9 @@ mod request;
 mod scanning;
 pub mod serving;
 mod shelf;
+mod sources;
 pub mod upstream;
+pub mod verify;
 
 pub use credential::check_credential;
 pub use download::{Downloaded, Poster, download};
@@ -52,6 +55,7 @@ pub use index::FileRef;
 pub use pipeline::{Admitted, Outcome, evidence_words};
 pub use refusal::Refusal;
 pub use request::{Answer, ByteStream, ClientRequest, Document, PassedOn};
+pub use sources::EvidenceSource;
 pub use upstream::{Upstream, Upstreams};
 
 /// The crates below that a command line needs to name.

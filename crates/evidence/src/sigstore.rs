@@ -57,6 +57,8 @@ pub struct Attestation {
     pub signed_at: Timestamp,
     /// What stands behind the publication.
     pub proof: ProofClass,
+    /// Where it is published: the log's address and the index of the entry there.
+    pub log: Option<String>,
 }
 
 /// Who signed an attestation.
@@ -104,8 +106,9 @@ pub(crate) fn verify_bundle_value(
     let info = info.ok_or_else(|| EvidenceError::signature("bundle has no certificate"))?;
     let signer = Signer::Certificate(Box::new(CertificateIdentity::read(info)?));
     let (signed_at, _) = times(&result, &read.bundle, roots, now)?.ok_or(EvidenceError::NoTime)?;
-    let (statement, proof) = (read.statement, proof_class(&read.bundle));
-    Ok(Verified::mint(Attestation { statement, signer, signed_at, proof }))
+    let (proof, log) = (proof_class(&read.bundle), entries::place(&read.bundle, roots));
+    let statement = read.statement;
+    Ok(Verified::mint(Attestation { statement, signer, signed_at, proof, log }))
 }
 
 /// Verifies a bundle that one of `keys` signed, valid at the log's time.
@@ -145,9 +148,11 @@ pub(crate) fn verify_keyed_bundle_value(
         match verify_with_key(&read, key, roots, now) {
             Ok(signed_at) => {
                 let proof = proof_class(&read.bundle);
+                let log = entries::place(&read.bundle, roots);
                 let signer = Signer::Key { id: key_id };
                 let statement = read.statement;
-                return Ok(Verified::mint(Attestation { statement, signer, signed_at, proof }));
+                let attestation = Attestation { statement, signer, signed_at, proof, log };
+                return Ok(Verified::mint(attestation));
             }
             Err(e) => last = e,
         }

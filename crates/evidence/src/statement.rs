@@ -44,12 +44,15 @@ pub enum SubjectName<'a> {
     /// It is the file name of a Python distribution, whose project name may be spelled in any
     /// way that PEP 503 holds to be the same; all else is equal, byte for byte.
     Distribution(&'a str),
+    /// It is equal to one of these, byte for byte.
+    OneOf(&'a [&'a str]),
 }
 
 impl SubjectName<'_> {
     fn text(&self) -> &str {
         match self {
             Self::Exact(name) | Self::Distribution(name) => name,
+            Self::OneOf(names) => names.first().copied().unwrap_or_default(),
         }
     }
 
@@ -57,6 +60,7 @@ impl SubjectName<'_> {
         match self {
             Self::Exact(name) => *name == found,
             Self::Distribution(name) => *name == found || same_distribution(name, found),
+            Self::OneOf(names) => names.contains(&found),
         }
     }
 }

@@ -7,6 +7,7 @@ pub mod feed;
 pub mod init;
 pub mod ledger;
 pub mod policy;
+pub mod provenance;
 pub mod recall;
 pub mod receipt;
 pub mod serve;

@@ -147,6 +147,7 @@ fn describe(signed: &Signed) -> Vec<String> {
         Some(at) => format!("  at {at}"),
         None => "  at a time that nobody vouches for".to_owned(),
     });
+    out.extend(signed.log.as_ref().map(|l| format!("  published in {l}")));
     out.extend(signed.predicate_type.as_ref().map(|t| format!("  an attestation of type {t}")));
     out
 }

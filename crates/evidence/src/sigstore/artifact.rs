@@ -1,6 +1,6 @@
 //! A bundle held against a file and the one who should have signed it, as `verify-bundle` does.
 
-use super::{Signer, TrustRoots, WHAT, proof_class, read, rejected, times};
+use super::{Signer, TrustRoots, WHAT, entries, proof_class, read, rejected, times};
 use crate::algorithm;
 use crate::error::{EvidenceError, Fault, shown};
 use crate::json;
@@ -47,6 +47,8 @@ pub struct Signed {
     pub signed_at: Option<Timestamp>,
     /// What stands behind the publication.
     pub proof: ProofClass,
+    /// Where it is published: the log's address and the index of the entry there.
+    pub log: Option<String>,
     /// The predicate type, when an attestation was signed and not the file itself.
     pub predicate_type: Option<String>,
 }
@@ -74,8 +76,8 @@ pub fn verify_artifact(
         }
         Signatory::Key { pem } => by_key(&bundle, artifact, pem, roots, now)?,
     };
-    let proof = proof_class(&bundle);
-    Ok(Verified::mint(Signed { signer, signed_at, proof, predicate_type }))
+    let (proof, log) = (proof_class(&bundle), entries::place(&bundle, roots));
+    Ok(Verified::mint(Signed { signer, signed_at, proof, log, predicate_type }))
 }
 
 fn by_identity(

@@ -17,6 +17,8 @@ const WHAT: &str = "log entry";
 pub(super) struct Log {
     /// Its id; the first four bytes are the hint in its checkpoints' signatures.
     pub(super) id: Vec<u8>,
+    /// Its address.
+    pub(super) address: String,
     /// When its key may have signed.
     pub(super) window: Option<TimeRange>,
 }
@@ -153,4 +155,11 @@ pub(super) fn check_windows(
         }
     }
     Ok(())
+}
+
+/// Where the first entry stands: the log's address and the index there.
+pub(super) fn place(bundle: &Bundle, roots: &TrustRoots) -> Option<String> {
+    let entry = bundle.verification_material.tlog_entries.first()?;
+    let log = roots.logs.iter().find(|l| l.id == entry.log_id.key_id.as_bytes())?;
+    Some(format!("{} index {}", log.address, entry.log_index.get()))
 }

@@ -82,6 +82,7 @@ impl TrustRoots {
 fn logs(root: &TrustedRoot) -> Vec<Log> {
     let log = |l: &sigstore_trust_root::TransparencyLog| Log {
         id: l.log_id.key_id.as_bytes().to_vec(),
+        address: crate::error::shown(&l.base_url),
         window: l.public_key.valid_for,
     };
     root.tlogs.iter().map(log).collect()
