@@ -140,6 +140,95 @@ async fn prior_knowledge_is_enough() {
     assert_eq!(body.len(), 9000);
 }
 
+/// Sends a request that asks for HTTP/2, and gives what comes back before anything else.
+async fn ask_for_change(stream: &mut TcpStream, request: &str) -> String {
+    let asking = "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\n\
+                  HTTP2-Settings: AAMAAABkAAQAAQAAAAIAAAAA\r\n\r\n";
+    stream.write_all(format!("{request}\r\n{asking}").as_bytes()).await.unwrap();
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(stream.read_u8().await.unwrap());
+    }
+    String::from_utf8(head).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_changes_to_http2_when_the_client_asks() {
+    let double = Double::default();
+    double.document(project("flask"), "text/html", "x".repeat(90_000));
+    double.document(project("rich"), "text/html", "y".repeat(70_000));
+    let (_server, address) = start(&double, ServerOptions::default()).await;
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let request = format!("GET /pypi/simple/flask/ HTTP/1.1\r\nHost: {address}\r\nX-A: b");
+    let head = ask_for_change(&mut stream, &request).await;
+    assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
+    assert!(head.to_ascii_lowercase().contains("\r\nupgrade: h2c\r\n"), "{head}");
+    stream.write_all(PREFACE).await.unwrap();
+    // A window wide enough for both bodies.
+    stream.write_all(&frame(SETTINGS, 0, 0, &[0, 4, 0, 1, 0, 0])).await.unwrap();
+    let _ = stream.set_nodelay(true);
+    let mut client = Client { stream, buffer: Vec::new() };
+    client.send(&frame(WINDOW_UPDATE, 0, 0, &(1u32 << 20).to_be_bytes())).await;
+    client.send(&frame(HEADERS, 5, 3, &get_fields(address, "/pypi/simple/rich/"))).await;
+    let mut bodies: [Vec<u8>; 2] = [Vec::new(), Vec::new()];
+    let mut ended = 0;
+    while ended < 2 {
+        let f = client.next().await.expect("the connection stays");
+        assert!(![RST_STREAM, GOAWAY].contains(&f.kind), "{} {:?}", f.kind, f.payload);
+        if f.kind == DATA {
+            let body = &mut bodies[usize::from(f.stream == 3)];
+            body.extend(&f.payload);
+            ended += usize::from(f.flags & 1);
+            let more = u32::try_from(f.payload.len()).unwrap().to_be_bytes();
+            if !f.payload.is_empty() {
+                client.send(&frame(WINDOW_UPDATE, 0, f.stream, &more)).await;
+            }
+        }
+    }
+    assert_eq!(bodies, [vec![b'x'; 90_000], vec![b'y'; 70_000]]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_change_is_answered_as_it_came() {
+    let double = Double::default();
+    let (_server, address) = start(&double, ServerOptions::default()).await;
+    for (request, status) in [
+        (format!("POST /healthz HTTP/1.1\r\nHost: {address}\r\nContent-Length: 0"), "405"),
+        (format!("GET /healthz HTTP/1.1\r\nHost: {address}\r\nContent-Length: 5"), "400"),
+        (format!("GET /healthz HTTP/1.1\r\nHost: {address}\r\nHTTP2-Settings: AA"), "200"),
+    ] {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        let head = ask_for_change(&mut stream, &request).await;
+        assert!(head.starts_with(&format!("HTTP/1.1 {status} ")), "{request}: {head}");
+    }
+    // From a proxy, the change would open a way past it.
+    let behind = ServerOptions {
+        trusted_proxies: vec!["127.0.0.1".parse().unwrap()],
+        ..ServerOptions::default()
+    };
+    let (_server, address) = start(&double, behind).await;
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let request = format!("GET /healthz HTTP/1.1\r\nHost: {address}");
+    let head = ask_for_change(&mut stream, &request).await;
+    assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_that_is_never_finished_ends() {
+    let limits = Limits { read_timeout: Duration::from_millis(300), ..Limits::default() };
+    let double = Double::default();
+    let (_server, address) =
+        start(&double, ServerOptions { limits, ..ServerOptions::default() }).await;
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let request = format!("GET /healthz HTTP/1.1\r\nHost: {address}");
+    let head = ask_for_change(&mut stream, &request).await;
+    assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
+    stream.write_all(&PREFACE[..10]).await.unwrap();
+    let mut rest = Vec::new();
+    let ended = tokio::time::timeout(Duration::from_secs(10), stream.read_to_end(&mut rest)).await;
+    assert!(ended.is_ok(), "the connection stays open");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn streams_on_one_connection_are_bounded() {
     let double = Double::default();

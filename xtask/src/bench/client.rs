@@ -38,9 +38,12 @@ pub(super) struct Door {
 }
 
 /// What all commands share.
+#[derive(Debug, Clone)]
 pub(super) struct Tools {
     /// The interpreter whose pip is measured.
     pub(super) python: String,
+    /// The Python that wheels are chosen for; `None` for the interpreter's own.
+    pub(super) python_version: Option<String>,
     /// The folder of apt's lists; see [`apt_update`].
     pub(super) apt: PathBuf,
 }
@@ -142,26 +145,23 @@ impl Client {
             None => None,
         };
         let mut job = match self {
-            Self::PipDownload => Job::new(
-                [&tools.python, "-m", "pip", "download", "-q", "-d", "out", "-r", self.marker()],
-                &at,
-            ),
-            Self::PipInstall => Job::new(
-                [
-                    &tools.python,
-                    "-m",
-                    "pip",
-                    "install",
-                    "-q",
-                    "--target",
-                    "out",
-                    "-r",
-                    self.marker(),
-                ],
-                &at,
-            ),
+            Self::PipDownload | Self::PipInstall => {
+                let into: &[&str] = match self {
+                    Self::PipDownload => &["download", "-q", "-d", "out"],
+                    _ => &["install", "-q", "--target", "out"],
+                };
+                let mut job = Job::new([&tools.python, "-m", "pip"], &at);
+                job.words.extend(into.iter().map(Into::into));
+                for_python(&mut job, tools);
+                job.words.extend(["-r", self.marker()].map(Into::into));
+                job
+            }
             Self::Uv => {
-                Job::new(["uv", "pip", "install", "-q", "--no-cache", "-r", self.marker()], &at)
+                let words = ["uv", "pip", "install", "-q", "--no-cache", "--target", "out"];
+                let mut job = Job::new(words, &at);
+                for_python(&mut job, tools);
+                job.words.extend(["-r", self.marker()].map(Into::into));
+                job
             }
             Self::NpmInstall => {
                 let _ = fs::remove_file(at.join("package-lock.json"));
@@ -187,7 +187,7 @@ impl Client {
                     job.set("PIP_INDEX_URL", index).unset("PIP_EXTRA_INDEX_URL");
                 }
             }
-            Self::Uv => lead_uv(&mut job, tools, folder, entry)?,
+            Self::Uv => lead_uv(&mut job, tools, entry),
             Self::NpmInstall | Self::NpmCi => {
                 job.set("npm_config_cache", folder.join("cache"));
                 job.set("npm_config_update_notifier", "false");
@@ -211,12 +211,7 @@ impl Client {
         let at = folder.join("project");
         match self {
             Self::PipDownload => entries(&at.join("out"), ""),
-            Self::PipInstall => entries(&at.join("out"), ".dist-info"),
-            Self::Uv => {
-                let lib = folder.join("venv/lib");
-                let pythons = fs::read_dir(lib).into_iter().flatten().flatten();
-                pythons.map(|p| entries(&p.path().join("site-packages"), ".dist-info")).sum()
-            }
+            Self::PipInstall | Self::Uv => entries(&at.join("out"), ".dist-info"),
             Self::NpmInstall | Self::NpmCi => {
                 let lock = at.join("node_modules/.package-lock.json");
                 let text = fs::read_to_string(lock).unwrap_or_default();
@@ -252,16 +247,18 @@ fn without_the_benchs_own(job: &mut Job) {
     }
 }
 
-fn lead_uv(job: &mut Job, tools: &Tools, folder: &Path, entry: Option<&str>) -> Result<(), String> {
-    let venv = folder.join("venv");
-    let mut make = Job::new(["uv", "venv", "-q", "--no-cache", "--python", &tools.python], folder);
-    make.words.push(venv.clone().into());
-    make.set("UV_PYTHON_DOWNLOADS", "never").output()?;
-    job.set("VIRTUAL_ENV", venv).set("UV_PYTHON_DOWNLOADS", "never");
+/// Lets pip or uv choose the wheels of another Python than the one that runs.
+fn for_python(job: &mut Job, tools: &Tools) {
+    if let Some(version) = &tools.python_version {
+        job.words.extend(["--only-binary=:all:", "--python-version", version].map(Into::into));
+    }
+}
+
+fn lead_uv(job: &mut Job, tools: &Tools, entry: Option<&str>) {
+    job.set("UV_PYTHON_DOWNLOADS", "never").set("UV_PYTHON", &tools.python);
     if let Some(index) = entry {
         job.set("UV_DEFAULT_INDEX", index).unset("UV_INDEX").unset("UV_EXTRA_INDEX_URL");
     }
-    Ok(())
 }
 
 fn lead_cargo(job: &mut Job, folder: &Path, entry: Option<&str>) -> std::io::Result<()> {

@@ -13,6 +13,8 @@ use std::time::Instant;
 const TURNS: usize = 11;
 /// How many packages the lock file of the audit has.
 const PACKAGES: usize = 1000;
+/// How an audit may end: nothing found, refused, held, not all could be checked.
+const AUDITED: [i32; 4] = [0, 90, 91, 95];
 /// How many decisions the gate starts with.
 const DECISIONS: u32 = 100_000;
 
@@ -35,7 +37,7 @@ pub(super) fn audit(gate: &Gate, lock: Option<&Path>, states: &Scratch) -> Resul
     let mut values = Vec::new();
     for turn in 0..=TURNS {
         let start = Instant::now();
-        job.output()?;
+        job.ends_with(&AUDITED)?;
         // The first is what makes it warm.
         if turn > 0 {
             values.push(start.elapsed().as_secs_f64() * 1000.0);

@@ -94,7 +94,11 @@ fn measure(options: &Options, root: &Path) -> Result<Results, String> {
         say(&note);
         results.notes.push(note);
     }
-    let tools = Tools { python: options.python.clone(), apt: scratch.fresh("apt-lists") };
+    let tools = Tools {
+        python: options.python.clone(),
+        python_version: options.python_version.clone(),
+        apt: scratch.fresh("apt-lists"),
+    };
     let (upstreams, missing) = upstreams(options, &tools, &scratch);
     results.notes.extend(missing);
     let gate = Gate::new(&program, &options.feeds, &states, upstreams.clone())?;
@@ -262,6 +266,7 @@ fn versions(gate: &Gate, tools: &Tools, peers: &[Peer], root: &Path) -> Vec<(Str
         add(name, machine::first_line(&words, root));
     }
     add("python", machine::first_line(&[&tools.python, "--version"], root));
+    add("python that wheels are for", tools.python_version.clone());
     add("node", machine::first_line(&["node", "--version"], root));
     for peer in peers {
         add(peer.name(), Some(peer.version.clone()));

@@ -15,6 +15,8 @@ pub const USAGE: &str = "usage: cargo xtask bench [OPTION…]
   --quick           one round, no peers, short loads
   --program FILE    the countersign to measure          [default: a release build, made first]
   --python PROGRAM  the interpreter whose pip is measured       [default: python3]
+  --python-version V  the Python whose wheels pip and uv choose, where the set wants
+                    another than the interpreter's (wheels alone, then)
   --scratch DIR     the clients' fresh folders    [default: the shared memory, if it is there]
   --states DIR      the gates' and peers' folders    [default: the system's temporary folder]
   --page FILE       where the document goes; without it a part of the bench writes none
@@ -53,6 +55,8 @@ pub struct Options {
     pub program: Option<PathBuf>,
     /// The interpreter whose pip is measured.
     pub python: String,
+    /// The Python that wheels are chosen for; `None` for the interpreter's own.
+    pub python_version: Option<String>,
     /// The clients' folders.
     pub scratch: Option<PathBuf>,
     /// The servers' folders.
@@ -82,6 +86,7 @@ impl Options {
             quick: false,
             program: None,
             python: "python3".to_owned(),
+            python_version: None,
             scratch: None,
             states: None,
             page: None,
@@ -105,6 +110,7 @@ impl Options {
                 "--rounds" => rounds = Some(number(value?)?),
                 "--program" => out.program = Some(absolute(value?)?),
                 "--python" => out.python = value?.to_string(),
+                "--python-version" => out.python_version = Some(value?.to_string()),
                 "--scratch" => out.scratch = Some(absolute(value?)?),
                 "--states" => out.states = Some(absolute(value?)?),
                 "--page" => out.page = Some(absolute(value?)?),

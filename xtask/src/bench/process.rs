@@ -75,6 +75,22 @@ impl Job {
         Err(format!("`{name}` failed ({}): {}", out.status, last_lines(&said)))
     }
 
+    /// Runs the command without measuring it; its exit code must be one of these.
+    ///
+    /// # Errors
+    ///
+    /// Says why it could not be started, or the last that it said when it ended otherwise.
+    pub(super) fn ends_with(&self, codes: &[i32]) -> Result<(), String> {
+        let name = self.name();
+        let out =
+            self.command()?.output().map_err(|e| format!("`{name}` cannot be started: {e}"))?;
+        if out.status.code().is_some_and(|c| codes.contains(&c)) {
+            return Ok(());
+        }
+        let said = String::from_utf8_lossy(&out.stderr).into_owned();
+        Err(format!("`{name}` failed ({}): {}", out.status, last_lines(&said)))
+    }
+
     /// Runs the command and measures it; what it prints goes to a file beside its folder.
     ///
     /// # Errors

@@ -188,7 +188,7 @@ impl<'a> Course<'a> {
         let mut out = Vec::new();
         for phase in [Phase::Cold, Phase::Warm] {
             server.forget_peak();
-            let tools = Tools { python: self.rounds.tools.python.clone(), apt: lists.clone() };
+            let tools = Tools { apt: lists.clone(), ..self.rounds.tools.clone() };
             out.push((phase, self.sample(None, Some((server, door)), Some(&tools))?));
         }
         self.rounds.scratch.done_with(&lists);

@@ -3,7 +3,9 @@
 use super::Shared;
 use super::handle::handle;
 use super::options::Limits;
+use super::upgrade::{Change, Slot, WithFirst};
 use super::wire::{Finding, Pulse, Socket, Wire};
+use crate::body::Body;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
@@ -177,19 +179,53 @@ async fn connection(
     serve(socket, &shared, &conn, phase).await;
 }
 
-/// Serves one connection to its end, looking after it in between.
+/// Serves one connection to its end, by HTTP/2 from where the client asks for it.
 async fn serve(
     socket: Socket,
     shared: &Arc<Shared>,
     conn: &Arc<Conn>,
-    mut phase: watch::Receiver<Phase>,
+    phase: watch::Receiver<Phase>,
 ) {
-    let service = service_fn(|request| {
-        let (shared, conn) = (shared.clone(), conn.clone());
-        async move { Ok::<_, Infallible>(handle(shared, conn, request).await) }
-    });
+    let slot = Slot::default();
     let io = TokioIo::new(Wire::new(socket, conn.pulse.clone()));
-    let mut served = pin!(shared.http.serve_connection(io, service));
+    if !attend(io, shared, conn, &slot, phase.clone()).await {
+        return;
+    }
+    let Some(Change { connection, first }) = slot.take() else { return };
+    if let Ok(connection) = connection.await {
+        let io = TokioIo::new(WithFirst::new(TokioIo::new(connection), first));
+        // In a box, since few change, and each connection would carry the room for it.
+        Box::pin(attend(io, shared, conn, &slot, phase)).await;
+    }
+}
+
+/// Serves until the connection ends or changes to HTTP/2, looking after it in between. Whether it
+/// ended by itself.
+async fn attend<I>(
+    io: I,
+    shared: &Arc<Shared>,
+    conn: &Arc<Conn>,
+    slot: &Slot,
+    mut phase: watch::Receiver<Phase>,
+) -> bool
+where
+    I: hyper::rt::Read + hyper::rt::Write + Unpin + Send + 'static,
+{
+    let service = service_fn(|mut request| {
+        let (shared, conn, slot) = (shared.clone(), conn.clone(), slot.clone());
+        async move {
+            // A proxy would hand on whatever comes after the change, without a look at it.
+            let proxies = shared.origins.trusted();
+            if !conn.tls
+                && !proxies.iter().any(|n| n.contains(conn.peer.ip()))
+                && let Some(changing) = slot.offer(&mut request)
+            {
+                return Ok(changing.map(|()| Body::empty()));
+            }
+            Ok::<_, Infallible>(handle(shared, conn, request).await)
+        }
+    });
+    let mut served = pin!(shared.http.serve_connection_with_upgrades(io, service));
     let limits = &shared.limits;
     let mut look = conn.pulse.first_look();
     let mut tick = tokio::time::interval(look_every(limits));
@@ -201,8 +237,9 @@ async fn serve(
             ended = served.as_mut() => {
                 if let Err(error) = ended {
                     tracing::debug!(%error, peer = %conn.peer, "a connection ended early");
+                    return false;
                 }
-                return;
+                return true;
             }
             () = ending(&mut phase), if asked_to_end == 0 => {
                 served.as_mut().graceful_shutdown();
@@ -210,12 +247,12 @@ async fn serve(
             }
             _ = tick.tick() => {
                 if *phase.borrow() == Phase::Over {
-                    return;
+                    return false;
                 }
                 match conn.pulse.look(&mut look, limits, Instant::now()) {
                     Finding::Well if asked_to_end == 0 => {}
                     // Asked to end, it lies quiet all the same: half a request, or nothing at all.
-                    Finding::Well | Finding::Idle if asked_to_end > 1 && conn.pulse.is_quiet() => return,
+                    Finding::Well | Finding::Idle if asked_to_end > 1 && conn.pulse.is_quiet() => return false,
                     Finding::Well => asked_to_end += 1,
                     Finding::Idle => {
                         served.as_mut().graceful_shutdown();
@@ -224,7 +261,7 @@ async fn serve(
                     Finding::SlowToAsk | Finding::SlowToTake => {
                         shared.counters.too_slow.fetch_add(1, Ordering::Relaxed);
                         tracing::debug!(peer = %conn.peer, "a client was too slow");
-                        return;
+                        return false;
                     }
                 }
             }

@@ -22,6 +22,7 @@ mod segments;
 mod story;
 mod tls;
 mod tokens;
+mod upgrade;
 mod wire;
 
 pub use answers::{Answers, Ask, FeedAge};
