@@ -17,9 +17,9 @@
 mod mint;
 mod support;
 
+use mint::key::KeyPair;
 use mint::{ARTIFACT, ISSUER, Kind, Mint, Recipe, Rekor, SUBJECT, Version, b64};
 use serde_json::{Value, json};
-use sigstore_verify::crypto::KeyPair;
 use std::path::{Path, PathBuf};
 use support::archives::{integrity, npm_tarball, sha256, wheel, wheel_name};
 use support::registries::{Npm, NpmVersion, OLD, PyFile, Pypi};
@@ -196,8 +196,8 @@ struct Signing<'u> {
 
 impl<'u> Signing<'u> {
     fn new(up: &'u Upstream) -> Self {
-        let key = KeyPair::generate_ecdsa_p256().unwrap();
-        let spki = b64(key.public_key_der().unwrap().as_bytes());
+        let key = KeyPair::generate();
+        let spki = b64(&key.spki());
         let keys = json!({"keys": [{"keyid": "k", "key": spki, "expires": null}]});
         let registry = Npm::new(up);
         up.put("/-/npm/v1/keys", Reply::ok("application/json", keys.to_string()));
@@ -212,8 +212,8 @@ impl<'u> Signing<'u> {
             "tarball": self.registry.tarball_url(name, version), "integrity": integrity,
         });
         if sign {
-            let signature = self.key.sign(message.as_bytes()).unwrap();
-            dist["signatures"] = json!([{"keyid": "k", "sig": b64(signature.as_bytes())}]);
+            let signature = self.key.sign(message.as_bytes());
+            dist["signatures"] = json!([{"keyid": "k", "sig": b64(&signature)}]);
         }
         let more = json!({"dist": dist});
         let version = version.to_owned();
@@ -274,7 +274,7 @@ fn a_signature_over_another_version_is_refused() {
     let up = Upstream::start();
     let signing = Signing::new(&up);
     signing.add("lib", "1.0.0", true);
-    let other = Signing { registry: Npm::new(&up), key: KeyPair::generate_ecdsa_p256().unwrap() };
+    let other = Signing { registry: Npm::new(&up), key: KeyPair::generate() };
     other.add("lib", "1.0.0", true);
     let Some(s) = start(&signing.registry) else { return };
     let run = s.gate(&["npm", "install", "lib@1.0.0"]);

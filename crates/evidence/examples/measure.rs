@@ -11,9 +11,9 @@ use countersign_core::{EvidenceState, Sha256Digest, Timestamp};
 use countersign_evidence::npm::{NpmArtifact, RegistrySignature, verify_signatures};
 use countersign_evidence::sigstore::{Artifact, Signatory, TrustRoots, verify_artifact};
 use countersign_evidence::{Context, npm, openpgp, pep740};
+use mint::key::KeyPair;
 use mint::{ARTIFACT, AT, DAY, ISSUER, Kind, Mint, Recipe, Rekor, SUBJECT, Version, b64};
 use serde_json::json;
-use sigstore_verify::crypto::KeyPair;
 use std::path::PathBuf;
 use std::time::Instant;
 
@@ -62,12 +62,12 @@ fn minted() {
 }
 
 fn signature() {
-    let key = KeyPair::generate_ecdsa_p256().unwrap();
-    let spki = b64(key.public_key_der().unwrap().as_bytes());
+    let key = KeyPair::generate();
+    let spki = b64(&key.spki());
     let keys = json!({"keys": [{"keyid": "k", "key": spki, "expires": null}]}).to_string();
     let sha512 = [7; 64];
     let message = format!("lib@1.0.0:sha512-{}", b64(&sha512));
-    let signature = b64(key.sign(message.as_bytes()).unwrap().as_bytes());
+    let signature = b64(&key.sign(message.as_bytes()));
     let list = [RegistrySignature { key_id: "k".into(), signature }];
     let artifact = NpmArtifact {
         name: "lib",

@@ -155,7 +155,7 @@ broken! {
     second_version_before_the_log_s_key: attestation2(), "log-window",
         |c| c.on_roots(starts(1, "2025-07-01T00:00:00Z"));
     entry_of_another_signature: message(), "log-entry", |c| {
-        let other = b64(c.mint.signer.sign(b"an artifact").unwrap().as_bytes());
+        let other = b64(&c.mint.signer.sign(b"an artifact"));
         c.on_body(move |b| b["spec"]["signature"]["content"] = other.clone().into());
     };
     entry_of_another_certificate: message(), "log-entry", |c| {

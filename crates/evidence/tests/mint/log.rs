@@ -1,10 +1,10 @@
 //! Transparency logs: trees, checkpoints, promises, and certificate time stamps.
 
 use super::der::octets;
+use super::key::KeyPair;
 use super::{b64, x509};
 use ed25519_dalek::{Signer as _, SigningKey};
 use sha2::{Digest as _, Sha256};
-use sigstore_verify::crypto::KeyPair;
 
 pub fn sha256(bytes: &[u8]) -> [u8; 32] {
     Sha256::digest(bytes).into()
@@ -62,12 +62,11 @@ pub enum LogKey {
 
 impl LogKey {
     pub fn first() -> Self {
-        Self::Ecdsa(KeyPair::generate_ecdsa_p256().unwrap())
+        Self::Ecdsa(KeyPair::generate())
     }
 
     pub fn second(name: &str) -> Self {
-        let seed: [u8; 32] =
-            sha256(super::x509::spki(&KeyPair::generate_ecdsa_p256().unwrap()).as_slice());
+        let seed: [u8; 32] = sha256(super::x509::spki(&KeyPair::generate()).as_slice());
         Self::Ed25519 { name: name.into(), key: Box::new(SigningKey::from_bytes(&seed)) }
     }
 
@@ -94,7 +93,7 @@ impl LogKey {
 
     pub fn sign(&self, message: &[u8]) -> Vec<u8> {
         match self {
-            Self::Ecdsa(key) => key.sign(message).unwrap().as_bytes().to_vec(),
+            Self::Ecdsa(key) => key.sign(message),
             Self::Ed25519 { key, .. } => key.sign(message).to_bytes().to_vec(),
         }
     }
@@ -122,13 +121,13 @@ pub fn sct(log: &KeyPair, issuer_spki: &[u8], tbs: &[u8], at: i64, hash: u8) -> 
     signed.extend(&length[1..]);
     signed.extend(tbs);
     signed.extend([0, 0]);
-    let signature = log.sign(&signed).unwrap();
+    let signature = log.sign(&signed);
     let mut out = vec![0];
     out.extend(sha256(&x509::spki(log)));
     out.extend(millis);
     out.extend([0, 0, hash, 3]);
-    out.extend(u16::try_from(signature.as_bytes().len()).unwrap().to_be_bytes());
-    out.extend(signature.as_bytes());
+    out.extend(u16::try_from(signature.len()).unwrap().to_be_bytes());
+    out.extend(signature);
     out
 }
 

@@ -11,15 +11,16 @@
 )]
 
 pub mod der;
+pub mod key;
 pub mod log;
 pub mod tsa;
 pub mod x509;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use key::KeyPair;
 use log::{LogKey, Tree, sha256};
 use serde_json::{Value, json};
-use sigstore_verify::crypto::KeyPair;
 use tsa::{Stamp, Tsa};
 use x509::{Certificate, San};
 
@@ -240,7 +241,7 @@ pub struct Mint {
 }
 
 fn key() -> KeyPair {
-    KeyPair::generate_ecdsa_p256().unwrap()
+    KeyPair::generate()
 }
 
 const LOG_NAME: &str = "log2.example";
@@ -387,7 +388,7 @@ impl Mint {
             Kind::Statement | Kind::Intoto => pae(kind, &payload),
         };
         let signed = if recipe.sign_other { b"something else".to_vec() } else { message.clone() };
-        let signature = self.signer.sign(&signed).unwrap().as_bytes().to_vec();
+        let signature = self.signer.sign(&signed);
         let verifier = if recipe.managed { self.signer_pem() } else { pem("CERTIFICATE", &leaf) };
         let mut body = entry_body(recipe, &payload, &message, &signature, &verifier);
         if let Some(edit) = &recipe.body {

@@ -1,11 +1,11 @@
 //! A time stamp authority (RFC 3161, with RFC 5652 around it).
 
 use super::der::{context, int, name, octets, oid, seq, set, time};
+use super::key::KeyPair;
 use super::log::sha256;
 use super::x509::{self, Certificate};
 use super::{AT, DAY, YEAR};
 use sha2::Digest as _;
-use sigstore_verify::crypto::KeyPair;
 
 const TST_INFO: &str = "1.2.840.113549.1.9.16.1.4";
 const SHA256: &str = "2.16.840.1.101.3.4.2.1";
@@ -53,7 +53,7 @@ pub struct Tsa {
 
 impl Tsa {
     pub fn new() -> Self {
-        let key = KeyPair::generate_ecdsa_p256().unwrap();
+        let key = KeyPair::generate();
         let leaf = Certificate {
             serial: 77,
             subject: "tsa".into(),
@@ -68,7 +68,7 @@ impl Tsa {
             ],
             algorithm: x509::ECDSA_SHA256.into(),
         };
-        Self { root: KeyPair::generate_ecdsa_p256().unwrap(), key, leaf }
+        Self { root: KeyPair::generate(), key, leaf }
     }
 
     /// The chain, the authority's own certificate first.
@@ -99,7 +99,7 @@ impl Tsa {
             seq(&[oid("1.2.840.113549.1.9.4"), set(&[octets(&digest)])]),
         ];
         let signed = set(&attributes);
-        let foreign = KeyPair::generate_ecdsa_p256().unwrap();
+        let foreign = KeyPair::generate();
         let key = if how.foreign { &foreign } else { &self.key };
         let mut implicit = signed.clone();
         implicit[0] = 0xa0;
@@ -109,7 +109,7 @@ impl Tsa {
             seq(&[oid(SHA256)]),
             implicit,
             seq(&[oid(x509::ECDSA_SHA256)]),
-            octets(key.sign(&signed).unwrap().as_bytes()),
+            octets(&key.sign(&signed)),
         ]);
         let data = seq(&[
             int(3),

@@ -1,7 +1,7 @@
 //! Certificates of every form, good and bad.
 
 use super::der::{bits, boolean, context, implicit, int, name, octets, oid, seq, utc_time};
-use sigstore_verify::crypto::KeyPair;
+use super::key::KeyPair;
 
 pub const ECDSA_SHA256: &str = "1.2.840.10045.4.3.2";
 pub const CODE_SIGNING: &str = "1.3.6.1.5.5.7.3.3";
@@ -39,8 +39,8 @@ impl Certificate {
 
     pub fn sign(&self, key: &KeyPair) -> Vec<u8> {
         let tbs = self.tbs();
-        let signature = key.sign(&tbs).unwrap();
-        seq(&[tbs, seq(&[oid(&self.algorithm)]), bits(0, signature.as_bytes())])
+        let signature = key.sign(&tbs);
+        seq(&[tbs, seq(&[oid(&self.algorithm)]), bits(0, &signature)])
     }
 }
 
@@ -89,7 +89,7 @@ pub fn alternative_names(names: &[San]) -> Vec<u8> {
 }
 
 pub fn spki(key: &KeyPair) -> Vec<u8> {
-    key.public_key_der().unwrap().as_bytes().to_vec()
+    key.spki()
 }
 
 /// An authority's certificate.
