@@ -2,7 +2,7 @@
 
 use crate::{SEPARATOR, split};
 use countersign_core::{Evidence, EvidenceState, Sha256Digest, Timestamp};
-use countersign_evidence::sigstore::TrustRoots;
+use countersign_evidence::sigstore::{Artifact, Signatory, TrustRoots, verify_artifact};
 use countersign_evidence::{Context, npm, openpgp, pep740};
 use std::sync::LazyLock;
 
@@ -42,6 +42,30 @@ fn none_verified(evidence: &[Evidence]) {
     for e in evidence {
         assert!(!matches!(e.state, EvidenceState::Verified { .. }), "forged: {e:?}");
     }
+}
+
+/// A Sigstore bundle, as `verify-bundle` takes it: with its certificate, log entries and stamps.
+pub fn sigstore_bundle(data: &[u8]) {
+    let artifact = Artifact::Bytes(b"artifact");
+    let who = Signatory::Identity { subject: "https://a.example", issuer: "https://b.example" };
+    assert!(verify_artifact(data, &artifact, &who, &ROOTS, NOW).is_err(), "forged");
+    let digest = Artifact::Digest(Sha256Digest([7; 32]));
+    assert!(verify_artifact(data, &digest, &who, &ROOTS, NOW).is_err(), "forged");
+}
+
+/// A version's registry signatures, and behind [`SEPARATOR`] the registry's keys.
+pub fn npm_signatures(data: &[u8]) {
+    let (document, keys) = split(data);
+    let Ok(list) = npm::read_signatures(document) else { return };
+    let artifact = npm::NpmArtifact {
+        name: "@scope/example",
+        version: "1.0.0",
+        sha512: &[7; 64],
+        sha256: None,
+        registry: None,
+    };
+    // Nobody but the fuzzer holds a key that it brings along, so that only panics are looked for.
+    let _ = npm::verify_signatures(&list, &artifact, None, Some(keys), &context());
 }
 
 /// A `trusted_root.json`.

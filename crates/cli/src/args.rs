@@ -1,6 +1,8 @@
 //! The command line, with help texts that teach.
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use countersign_core::Purl;
+use countersign_engine::EvidenceSource;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
@@ -58,8 +60,12 @@ pub enum Command {
     Waive(WaiveArgs),
     /// Give out the receipt of a decision: statement, proof and checkpoint in one file
     Receipt(ReceiptArgs),
-    /// Check evidence offline
+    /// Check the evidence of a file, a version or a folder, or a receipt, offline
     Verify(VerifyArgs),
+    /// Show where a package's artifacts come from: who signed, which repository, commit and build
+    Provenance(crate::commands::provenance::ProvenanceArgs),
+    /// Check a Sigstore bundle against a file, as the client protocol of sigstore-conformance asks
+    VerifyBundle(crate::commands::verify_bundle::VerifyBundleArgs),
     /// Look into the ledger
     #[command(subcommand)]
     Ledger(crate::commands::ledger::LedgerCommand),
@@ -124,9 +130,9 @@ pub struct RunArgs {
     /// One more advisory feed for this run: an OSV zip, a record, or a folder of them
     #[arg(long, value_name = "PATH")]
     pub feed: Vec<PathBuf>,
-    /// Folder of evidence keyed by digest (<sha256>/*.json)
-    #[arg(long, value_name = "DIR")]
-    pub evidence: Vec<PathBuf>,
+    /// Folder or http tree of evidence keyed by digest (<sha256>/*.json)
+    #[arg(long, value_name = "DIR|ADDRESS")]
+    pub evidence: Vec<EvidenceSource>,
     /// Take the publish times of this upstream (part of its address) for its own: ages are unknown
     #[arg(long, value_name = "ADDRESS")]
     pub mirror: Vec<String>,
@@ -277,23 +283,37 @@ pub struct ReceiptArgs {
     pub output: Option<PathBuf>,
 }
 
-/// `verify …`.
+/// `verify`.
 #[derive(Args)]
 #[command(
     args_conflicts_with_subcommands = true,
-    arg_required_else_help = true,
-    after_help = "Examples:\n  countersign verify receipt flask.receipt.json --key gate.vkey --artifact flask-3.1.3-py3-none-any.whl\n  countersign verify --receipts ./image --policy deploy.toml"
+    after_help = "Exit codes:\n  0  every artifact has evidence that holds, and none that does not\n  1  evidence was found that does not hold\n  3  of an artifact, nothing could be verified\n\nExamples:\n  countersign verify --evidence ./evidence dist/pkg-1.0-py3-none-any.whl\n  countersign verify --evidence ./evidence pkg:npm/sigstore@2.3.1\n  countersign verify receipt r.json --key ledger.pub\n  countersign verify --receipts ./image --policy deploy.toml"
 )]
 pub struct VerifyArgs {
-    /// What is checked.
-    #[command(subcommand)]
-    pub command: Option<VerifyCommand>,
+    /// A file, a version in the store (pkg:npm/sigstore@2.3.1), or a folder of packages
+    #[arg(required_unless_present = "receipts")]
+    pub subject: Option<String>,
+    /// The file's version, where the ledger does not know it; npm's attestations are about one
+    #[arg(long, value_name = "PURL")]
+    pub purl: Option<Purl>,
+    /// Folder of evidence keyed by digest (<sha256>/*.json)
+    #[arg(long, value_name = "DIR")]
+    pub evidence: Vec<PathBuf>,
+    /// Trust roots of your own (a trusted_root.json) [default: Sigstore's, as of the build]
+    #[arg(long, value_name = "FILE")]
+    pub trusted_root: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
     /// The gate at deployment: every file of this folder needs a receipt that the policy accepts
-    #[arg(long, value_name = "DIR", requires = "policy")]
+    #[arg(long, value_name = "DIR", requires = "policy", conflicts_with = "subject")]
     pub receipts: Option<PathBuf>,
     /// Whose receipts are accepted: the ledger's key, witnesses, ages, policies (a TOML file)
     #[arg(long, value_name = "FILE", requires = "receipts")]
     pub policy: Option<PathBuf>,
+    /// What else can be checked
+    #[command(subcommand)]
+    pub command: Option<VerifyCommand>,
 }
 
 /// `verify …`.

@@ -37,6 +37,10 @@ fn main() -> ExitCode {
         // apt waits for this answer before dpkg sees a package: no runtime, no store.
         return ExitCode::from(commands::apt_account::ask(socket));
     }
+    if let Command::VerifyBundle(args) = &cli.command {
+        // Nothing of it needs a runtime, a store or a configuration.
+        return ExitCode::from(commands::verify_bundle::verify_bundle(args));
+    }
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
     // Work with files, scans and packing: more threads than this only take memory while they wait for
     // processors, of which a gateway with hundreds of clients would have hundreds.
@@ -65,7 +69,8 @@ async fn dispatch(cli: Cli) -> Result<u8, Failed> {
         Command::Policy(command) => commands::policy::policy(&context, command).await,
         Command::Waive(args) => commands::waive::waive(&context, args).await,
         Command::Receipt(args) => commands::receipt::receipt(&context, args).await,
-        Command::Verify(command) => commands::verify::verify(command),
+        Command::Verify(args) => commands::verify::verify(&context, args).await,
+        Command::Provenance(args) => commands::provenance::provenance(&context, args).await,
         Command::Ledger(command) => commands::ledger::ledger(&context, command).await,
         Command::Witness(args) => commands::witness::witness(&context, args).await,
         Command::Serve(args) => commands::serve::serve(context, args).await,
@@ -83,6 +88,7 @@ async fn dispatch(cli: Cli) -> Result<u8, Failed> {
             );
             Ok(0)
         }
+        Command::VerifyBundle(args) => Ok(commands::verify_bundle::verify_bundle(&args)),
         Command::AptAccount { socket } => Ok(commands::apt_account::ask(&socket)),
     }
 }

@@ -10,7 +10,7 @@ use countersign_core::{ReasonCode, Verdict};
 use countersign_engine::account::{Account, Plan};
 use countersign_engine::evidence_kinds::sigstore::TrustRoots;
 use countersign_engine::store::Store;
-use countersign_engine::{Engine, Setup, Upstream};
+use countersign_engine::{Engine, EvidenceSource, Setup, Upstream};
 use countersign_gateway::Gateway;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -37,13 +37,8 @@ pub async fn run(context: &Context, args: RunArgs) -> Result<u8, Failed> {
     let asked = ask(&command, &store).await?;
     let mut evidence = config.evidence.clone();
     evidence.extend(args.evidence.iter().cloned());
-    for folder in &evidence {
-        if !folder.is_dir() {
-            return Err(Failed::usage(format!(
-                "evidence folder `{}` is not there",
-                folder.display()
-            )));
-        }
+    if let Some(folder) = evidence.iter().find_map(EvidenceSource::missing) {
+        return Err(Failed::usage(format!("evidence folder `{folder}` is not there")));
     }
     let engine = Engine::open(Setup {
         store: store.clone(),

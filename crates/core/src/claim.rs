@@ -2,6 +2,7 @@
 
 use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// What verified evidence says: who, from where, by what, when. Unset means "it does not say".
 ///
@@ -39,6 +40,65 @@ pub struct Claim {
     pub signed_at: Option<Timestamp>,
     /// What proves the time and the publication.
     pub proof: ProofClass,
+    /// Where it is published: the log's address and the index of the entry there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log: Option<String>,
+    /// How it was built, where provenance says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub build: Option<Box<Build>>,
+}
+
+/// How an artifact was built. What the certificate says is certified; the rest is the build's own
+/// word, held against the certificate wherever both speak. Unset means "it does not say".
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct Build {
+    /// The SLSA build level that the builder is known for; certified.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub level: Option<u8>,
+    /// The owner of the repository, as a URL; certified.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub owner: Option<String>,
+    /// The owner's numeric id at the repository's host; certified.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub owner_id: Option<String>,
+    /// Where it ran: `github-hosted`, `self-hosted`; certified.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub runner: Option<String>,
+    /// What started it: `push`, `release`, `workflow_dispatch`; certified.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trigger: Option<String>,
+    /// The run, as a URL; certified.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub invocation: Option<String>,
+    /// Whether the repository was public then; certified.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub visibility: Option<String>,
+    /// The deployment environment; certified.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub environment: Option<String>,
+    /// The kind of build, as a URL.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub build_type: Option<String>,
+    /// When it started, by its own clock.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub started: Option<Timestamp>,
+    /// When it ended, by its own clock.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub finished: Option<Timestamp>,
+    /// What it was given: names as paths, and their values, both shortened.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub parameters: BTreeMap<String, String>,
+}
+
+/// What is different from an earlier version of the same release line.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Change {
+    /// The stable name: `lost`, `other-repository`, `other-repository-id`, `other-workflow`,
+    /// `other-builder`, `other-publisher`, `ref-not-a-tag`, `commit-not-newer`.
+    pub kind: String,
+    /// In words for people.
+    pub detail: String,
 }
 
 /// What stands behind the time of a signature.

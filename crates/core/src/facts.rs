@@ -1,7 +1,7 @@
 //! Facts: everything that policy may judge by, as values that can be stored and replayed.
 
 use crate::check::{Check, Outcome};
-use crate::claim::{Evidence, EvidenceState};
+use crate::claim::{Change, Evidence, EvidenceState};
 use crate::digest::Sha256Digest;
 use crate::finding::Finding;
 use crate::purl::Purl;
@@ -110,6 +110,9 @@ pub struct ArtifactFacts {
     pub findings: Vec<Finding>,
     /// Every check and how it ended.
     pub checks: Vec<Check>,
+    /// What differs from the nearest earlier version that was admitted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub changes: Vec<Change>,
 }
 
 impl ArtifactFacts {

@@ -55,6 +55,10 @@ reasons! {
     EvidenceInvalid = "evidence-invalid", "evidence does not verify";
     /// Policy asks for evidence and there is none.
     EvidenceMissing = "evidence-missing", "required evidence is missing";
+    /// Earlier versions had evidence that this one lacks, or came from another repository.
+    ProvenanceLost = "provenance-lost", "evidence of earlier versions is gone or elsewhere";
+    /// It was built or published otherwise than the versions before it.
+    ProvenanceChanged = "provenance-changed", "built or published otherwise than before";
     /// The archive attacks whoever unpacks it, or is none.
     ArchiveUnsafe = "archive-unsafe", "unsafe or malformed archive";
     /// A scan that policy asks for could not be done.

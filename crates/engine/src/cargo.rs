@@ -177,6 +177,7 @@ impl Engine {
                     .collect(),
                 size: None,
                 attestations: None,
+                signatures: Vec::new(),
                 evidence: Vec::new(),
                 upstream: upstream.clone(),
                 next_admissible: versions.next_admissible(Ecosystem::Cargo, &l.version),

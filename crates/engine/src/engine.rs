@@ -11,6 +11,7 @@ use crate::pipeline::Flight;
 use crate::report::{Report, SharedReport};
 use crate::serving::admitted::{REMEMBERED, Remembered};
 use crate::shelf::Shelf;
+use crate::sources::EvidenceSource;
 use crate::upstream::{Upstream, Upstreams};
 use countersign_core::{Ecosystem, ExpectedDigest, Purl};
 use countersign_ecosystem::IndexLimits;
@@ -21,7 +22,6 @@ use countersign_store::Store;
 use http::HeaderValue;
 use parking_lot::{Mutex, RwLock};
 use std::collections::{HashMap, HashSet};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -42,8 +42,8 @@ pub struct Setup {
     pub feeds: Option<Feeds>,
     /// The roots that attestations are verified against.
     pub roots: TrustRoots,
-    /// Folders of evidence keyed by digest.
-    pub evidence: Vec<PathBuf>,
+    /// Where evidence is kept by digest.
+    pub evidence: Vec<EvidenceSource>,
     /// Certificates that the client trusts beyond the system's, in PEM.
     pub extra_roots: Vec<Vec<u8>>,
     /// The upstreams that the client names, with their credentials.

@@ -5,6 +5,7 @@ use crate::index::FileRef;
 use crate::packed::Packed;
 use crate::upstream::Upstream;
 use countersign_core::{Evidence, ExpectedDigest, VersionFacts};
+use countersign_evidence::npm::RegistrySignature;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -36,6 +37,8 @@ struct Record {
     expected: Vec<ExpectedDigest>,
     size: Option<u64>,
     attestations: Option<Url>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    signatures: Vec<(String, String)>,
     evidence: Vec<Evidence>,
     next_admissible: Option<String>,
 }
@@ -124,6 +127,11 @@ fn record(file: &FileRef) -> Record {
         expected: file.expected.clone(),
         size: file.size,
         attestations: file.attestations.clone(),
+        signatures: file
+            .signatures
+            .iter()
+            .map(|s| (s.key_id.clone(), s.signature.clone()))
+            .collect(),
         evidence: file.evidence.clone(),
         next_admissible: file.next_admissible.clone(),
     }
@@ -138,6 +146,11 @@ impl Record {
             expected: self.expected,
             size: self.size,
             attestations: self.attestations,
+            signatures: self
+                .signatures
+                .into_iter()
+                .map(|(key_id, signature)| RegistrySignature { key_id, signature })
+                .collect(),
             evidence: self.evidence,
             upstream: upstream.clone(),
             next_admissible: self.next_admissible,
@@ -173,6 +186,7 @@ mod tests {
             expected: vec![digest],
             size: Some(i as u64),
             attestations: None,
+            signatures: Vec::new(),
             evidence: Vec::new(),
             upstream: upstream.clone(),
             next_admissible: Some("2.0.0".to_owned()),

@@ -7,13 +7,13 @@ use crate::config::Lists;
 use crate::engine::{Engine, EngineError};
 use crate::feeds::Feeds;
 use crate::recall::GroundsId;
+use crate::sources::EvidenceSource;
 use countersign_core::Timestamp;
 use countersign_evidence::sigstore::TrustRoots;
 use countersign_ledger::statement::{GROUNDS_TYPE, event};
 use countersign_policy::{ActiveWaiver, PolicySet};
 use countersign_store::{Store, StoreError};
 use serde_json::json;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 /// Under which the store remembers the grounds of the last decision.
@@ -30,8 +30,8 @@ pub struct Grounds {
     pub feeds: Option<Arc<Feeds>>,
     /// The roots that attestations are verified against.
     pub roots: Arc<TrustRoots>,
-    /// Folders of evidence keyed by digest.
-    pub evidence: Arc<Vec<PathBuf>>,
+    /// Where evidence is kept by digest.
+    pub evidence: Arc<Vec<EvidenceSource>>,
     /// The waivers in force.
     pub waivers: Arc<Vec<ActiveWaiver>>,
     /// Counts the replacements since the engine was opened.

@@ -13,6 +13,7 @@ use countersign_core::{
     Verdict, VersionFacts,
 };
 use countersign_ecosystem::version;
+use countersign_evidence::npm::RegistrySignature;
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -34,6 +35,8 @@ pub struct FileRef {
     pub size: Option<u64>,
     /// Where the upstream says that its attestations lie.
     pub attestations: Option<Url>,
+    /// The registry's signatures, where the index carries them (npm).
+    pub signatures: Vec<RegistrySignature>,
     /// Evidence that came with the index itself (Debian's signed lists).
     pub evidence: Vec<Evidence>,
     /// The upstream.

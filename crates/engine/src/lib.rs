@@ -13,6 +13,7 @@ pub mod audit;
 pub mod auditor;
 mod cargo;
 pub mod config;
+mod continuity;
 mod credential;
 pub mod debian;
 mod download;
@@ -42,7 +43,9 @@ mod request;
 mod scanning;
 pub mod serving;
 mod shelf;
+mod sources;
 pub mod upstream;
+pub mod verify;
 pub mod witnessing;
 
 pub use credential::check_credential;
@@ -54,6 +57,7 @@ pub use index::FileRef;
 pub use pipeline::{Admitted, Outcome, evidence_words};
 pub use refusal::Refusal;
 pub use request::{Answer, ByteStream, ClientRequest, Document, PassedOn};
+pub use sources::EvidenceSource;
 pub use upstream::{Upstream, Upstreams};
 
 /// The crates below that a command line needs to name.

@@ -134,6 +134,7 @@ impl Engine {
             expected,
             size: None,
             attestations: None,
+            signatures: Vec::new(),
             evidence: Vec::new(),
             upstream,
             next_admissible: None,

@@ -13,6 +13,7 @@ use countersign_core::{Age, Ecosystem, ReasonCode, Sha256Digest};
 use countersign_ecosystem::error::IndexLimits;
 use countersign_ecosystem::npm::{self, Packument};
 use countersign_ecosystem::version;
+use countersign_evidence::npm::RegistrySignature;
 use http::{HeaderMap, HeaderValue, Method, header};
 use std::cmp::Ordering;
 use std::collections::HashMap;
@@ -239,6 +240,7 @@ fn npm_files(
             expected,
             size: None,
             attestations: v.attestations_url.as_deref().and_then(|a| document.join(a).ok()),
+            signatures: registry_signatures(v),
             evidence: Vec::new(),
             upstream: upstream.clone(),
             next_admissible: versions.next_admissible(Ecosystem::Npm, &v.version),
@@ -246,4 +248,13 @@ fn npm_files(
         files.insert(file_name, Arc::new(file));
     }
     files
+}
+
+/// The registry's signatures over a version.
+fn registry_signatures(v: &npm::NpmVersion) -> Vec<RegistrySignature> {
+    let read = |(key_id, signature): &(String, String)| RegistrySignature {
+        key_id: key_id.clone(),
+        signature: signature.clone(),
+    };
+    v.signatures.iter().map(read).collect()
 }

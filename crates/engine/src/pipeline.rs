@@ -346,6 +346,7 @@ impl Engine {
         let span = tracing::debug_span!(target: "countersign::pipeline", "evidence");
         let evidence = self.gather_evidence(file, &staged.digests).instrument(span).await;
         checks.push(evidence_check(&evidence));
+        let changes = self.changes(file, &evidence).await?;
         Ok(ArtifactFacts {
             version: file.facts.clone(),
             file_name: file.file_name.clone(),
@@ -355,6 +356,7 @@ impl Engine {
             evidence,
             findings: structure.findings,
             checks,
+            changes,
         })
     }
 

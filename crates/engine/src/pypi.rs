@@ -183,6 +183,7 @@ impl Engine {
                     expected: f.digests.clone(),
                     size: f.size,
                     attestations: f.provenance.clone(),
+                    signatures: Vec::new(),
                     evidence: Vec::new(),
                     upstream: upstream.clone(),
                     next_admissible: next.clone(),

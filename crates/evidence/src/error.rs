@@ -25,8 +25,18 @@ pub enum EvidenceError {
     /// The signature, the certificate or the log's proof does not verify.
     #[error("signature does not verify: {because}")]
     Signature {
+        /// Which part of it.
+        fault: Fault,
         /// What does not verify.
         because: String,
+    },
+    /// Something in it was made with an algorithm or a key that is too weak to prove anything.
+    #[error("{what} uses {algorithm}, which is too weak or unknown")]
+    Weak {
+        /// What uses it.
+        what: &'static str,
+        /// The algorithm, with the size of the key where that is the fault.
+        algorithm: String,
     },
     /// The attestation is about something else.
     #[error("attestation is about `{found}`, not about `{expected}`")]
@@ -126,13 +136,99 @@ impl EvidenceError {
         Self::Malformed { what, because: shown(because.as_ref()) }
     }
 
+    /// The stable name of the kind of error, for machines: `sct`, `other-digest`, `key-window`.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::TooLarge { .. } => "too-large",
+            Self::Malformed { .. } => "malformed",
+            Self::Signature { fault, .. } => fault.name(),
+            Self::Weak { .. } => "weak-algorithm",
+            Self::OtherSubject { .. } => "other-subject",
+            Self::OtherDigest { .. } => "other-digest",
+            Self::NoCommonDigest => "no-common-digest",
+            Self::OtherPredicate { .. } => "other-predicate",
+            Self::Disagreement { .. } => "disagreement",
+            Self::UnknownKey { .. } => "unknown-key",
+            Self::KeyWindow { .. } => "key-window",
+            Self::NoTime => "no-time",
+            Self::Future { .. } => "future",
+            Self::TrustMaterial { .. } => "trust-material",
+            Self::Unsupported { .. } => "unsupported",
+        }
+    }
+
     pub(crate) fn signature(because: impl AsRef<str>) -> Self {
-        Self::Signature { because: shown(because.as_ref()) }
+        Self::fault(Fault::Signature, because)
+    }
+
+    pub(crate) fn fault(fault: Fault, because: impl AsRef<str>) -> Self {
+        Self::Signature { fault, because: shown(because.as_ref()) }
     }
 
     pub(crate) fn material(what: &'static str, because: impl AsRef<str>) -> Self {
         Self::TrustMaterial { what, because: shown(because.as_ref()) }
     }
+}
+
+macro_rules! faults {
+    ($($(#[doc = $doc:literal])+ $variant:ident = $name:literal;)+) => {
+        /// Which part of a signature does not hold.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        #[non_exhaustive]
+        pub enum Fault {
+            $($(#[doc = $doc])+ $variant,)+
+        }
+
+        impl Fault {
+            /// The stable name.
+            #[must_use]
+            pub fn name(self) -> &'static str {
+                match self { $(Self::$variant => $name,)+ }
+            }
+        }
+    };
+}
+
+faults! {
+    /// The signature is not one over these bytes by this key.
+    Signature = "signature";
+    /// The certificate cannot be read, or has not the form of a signer's.
+    Certificate = "certificate";
+    /// The certificate may not be used to sign artifacts.
+    CertificateUsage = "certificate-usage";
+    /// The certificate was not valid yet when the signature was made.
+    CertificateNotYetValid = "certificate-not-yet-valid";
+    /// The certificate had expired when the signature was made.
+    CertificateExpired = "certificate-expired";
+    /// No authority of the roots issued the certificate, or not at that time.
+    CertificateIssuer = "certificate-issuer";
+    /// The certificate's signed certificate time stamp is missing or does not hold (RFC 6962).
+    Sct = "sct";
+    /// The log is none of the roots'.
+    UnknownLog = "unknown-log";
+    /// The log's key was not valid when the entry was made.
+    LogWindow = "log-window";
+    /// The log's inclusion proof does not lead to its root.
+    InclusionProof = "inclusion-proof";
+    /// The log's checkpoint does not hold, or is another tree's.
+    Checkpoint = "checkpoint";
+    /// The log's promise (signed entry time stamp) is missing or does not hold.
+    InclusionPromise = "inclusion-promise";
+    /// The log's entry is about another signature.
+    LogEntry = "log-entry";
+    /// The log's time contradicts the certificate or the clock.
+    IntegratedTime = "integrated-time";
+    /// An RFC 3161 time stamp does not hold.
+    TimeStamp = "time-stamp";
+    /// The signature is about other bytes.
+    Artifact = "artifact";
+    /// Signed by somebody else.
+    Identity = "identity";
+    /// Vouched for by another identity provider.
+    Issuer = "issuer";
+    /// The bundle lacks what its version demands, or holds what it does not know.
+    Bundle = "bundle";
 }
 
 /// Characters of hostile text that are shown to a person.

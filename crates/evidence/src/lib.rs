@@ -9,10 +9,16 @@
 //! | [`sigstore`] | Sigstore bundles (v0.1 to v0.3) that hold an in-toto attestation |
 //! | [`npm`] | npm's publish attestation and provenance, as a registry serves them |
 //! | [`pep740`] | Python's index-hosted attestations (PEP 740) |
+//! | [`attested`] | an attestation about an artifact of any ecosystem |
+//! | [`continuity`] | what changed since an earlier version |
+//! | [`algorithm`] | which algorithms and keys still prove something |
 //! | [`openpgp`] | Debian's `InRelease` and `Release.gpg` |
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr))]
 
+pub mod algorithm;
+pub mod attested;
+pub mod continuity;
 mod error;
 mod json;
 pub mod npm;
@@ -23,7 +29,7 @@ pub mod sigstore;
 mod statement;
 mod verified;
 
-pub use error::EvidenceError;
+pub use error::{EvidenceError, Fault};
 pub use statement::{Expected, Statement, SubjectName};
 pub use verified::Verified;
 

@@ -6,6 +6,9 @@
 //! *provenance*, which the build signs with a Fulcio certificate (these bytes were built there).
 
 mod keys;
+mod signatures;
+
+pub use signatures::{RegistrySignature, read_signatures, verify_signatures};
 
 use crate::error::{EvidenceError, shown};
 use crate::provenance::{self, SLSA_V0_2, SLSA_V1};
@@ -19,6 +22,8 @@ use serde_json::Value;
 pub const PUBLISH: &str = "npm-publish";
 /// [`Evidence::kind`] of the build's provenance.
 pub const PROVENANCE: &str = "npm-provenance";
+/// [`Evidence::kind`] of the registry's signature over name, version and digest.
+pub const SIGNATURE: &str = "npm-signature";
 /// [`Evidence::kind`] of an attestation of another predicate type.
 pub const OTHER: &str = "npm-attestation";
 

@@ -21,7 +21,7 @@ use openpgp::parse::stream::{
     DetachedVerifierBuilder, GoodChecksum, MessageLayer, MessageStructure, VerificationHelper,
     VerifierBuilder,
 };
-use openpgp::policy::StandardPolicy;
+use openpgp::policy::{AsymmetricAlgorithm, StandardPolicy};
 use openpgp::types::RevocationStatus;
 use openpgp::{KeyHandle, anyhow};
 use std::io::Read as _;
@@ -97,7 +97,7 @@ pub fn verify_inrelease(
     let text = cleartext::read(bytes)?;
     let certs = read_keyring(keyring)?;
     let time = system_time(now)?;
-    let policy = StandardPolicy::at(time);
+    let policy = policy(time);
     let helper = Helper::new(&certs, &policy, time);
     let mut verifier = VerifierBuilder::from_bytes(bytes)
         .and_then(|b| b.with_policy(&policy, time, helper))
@@ -130,7 +130,7 @@ pub fn verify_detached(
     check_detached(signature)?;
     let certs = read_keyring(keyring)?;
     let time = system_time(now)?;
-    let policy = StandardPolicy::at(time);
+    let policy = policy(time);
     let helper = Helper::new(&certs, &policy, time);
     let mut verifier = DetachedVerifierBuilder::from_bytes(signature)
         .and_then(|b| b.with_policy(&policy, time, helper))
@@ -147,6 +147,17 @@ fn check_detached(signature: &[u8]) -> Result<(), EvidenceError> {
         return Ok(());
     }
     Err(EvidenceError::malformed("detached signature", "it is no signature"))
+}
+
+/// Sequoia's standard policy, and what the project's [table](crate::algorithm) holds to be weak beyond
+/// it: DSA of any size, which the standard for it has left.
+fn policy(time: SystemTime) -> StandardPolicy<'static> {
+    use AsymmetricAlgorithm::{DSA1024, DSA2048, DSA3072, DSA4096};
+    let mut policy = StandardPolicy::at(time);
+    for weak in [DSA1024, DSA2048, DSA3072, DSA4096] {
+        policy.reject_asymmetric_algo(weak);
+    }
+    policy
 }
 
 fn mint(
@@ -281,5 +292,27 @@ impl VerificationHelper for Helper<'_> {
             anyhow::bail!("no signature by the keyring holds ({})", failures.join("; "));
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Sequoia lets larger DSA keys pass until 2030; the standard for DSA left them in 2023. To make
+    /// such a key takes half a minute, so that the policy is asked instead.
+    #[test]
+    fn dsa_is_refused_whatever_its_size() {
+        let policy = policy(UNIX_EPOCH + Duration::from_secs(1_760_000_000));
+        use AsymmetricAlgorithm::{DSA1024, DSA2048, DSA3072, DSA4096, RSA1024, RSA2048};
+        for weak in [DSA1024, DSA2048, DSA3072, DSA4096] {
+            assert_eq!(policy.asymmetric_algo_cutoff(weak), Some(UNIX_EPOCH), "{weak:?}");
+        }
+        assert!(policy.asymmetric_algo_cutoff(RSA1024).is_some());
+        assert!(
+            policy
+                .asymmetric_algo_cutoff(RSA2048)
+                .is_none_or(|t| t > UNIX_EPOCH + Duration::from_secs(1_760_000_000))
+        );
     }
 }

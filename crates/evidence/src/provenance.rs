@@ -1,6 +1,8 @@
 //! From a verified attestation to a claim: what the certificate says, which is authoritative,
 //! held against what the SLSA provenance says, which the build itself wrote.
 
+mod build;
+
 use crate::error::{EvidenceError, shown};
 use crate::json::text;
 use crate::sigstore::{Attestation, CertificateIdentity, Signer};
@@ -25,6 +27,7 @@ pub(crate) fn claim(attestation: &Verified<Attestation>) -> Result<Claim, Eviden
         kind: a.statement.predicate_type.clone(),
         signed_at: Some(a.signed_at),
         proof: a.proof,
+        log: a.log.clone(),
         ..Claim::default()
     };
     let identity = match &a.signer {
@@ -36,6 +39,7 @@ pub(crate) fn claim(attestation: &Verified<Attestation>) -> Result<Claim, Eviden
         None => identity.build_signer_uri.clone(),
     };
     Ok(Claim {
+        build: build::read(&a.statement, identity, builder.as_deref()),
         signer: identity.subject.clone(),
         issuer: identity.issuer.clone(),
         repository: identity.source_repository_uri.clone(),

@@ -44,12 +44,15 @@ pub enum SubjectName<'a> {
     /// It is the file name of a Python distribution, whose project name may be spelled in any
     /// way that PEP 503 holds to be the same; all else is equal, byte for byte.
     Distribution(&'a str),
+    /// It is equal to one of these, byte for byte.
+    OneOf(&'a [&'a str]),
 }
 
 impl SubjectName<'_> {
     fn text(&self) -> &str {
         match self {
             Self::Exact(name) | Self::Distribution(name) => name,
+            Self::OneOf(names) => names.first().copied().unwrap_or_default(),
         }
     }
 
@@ -57,6 +60,7 @@ impl SubjectName<'_> {
         match self {
             Self::Exact(name) => *name == found,
             Self::Distribution(name) => *name == found || same_distribution(name, found),
+            Self::OneOf(names) => names.contains(&found),
         }
     }
 }
@@ -86,10 +90,7 @@ impl Statement {
     /// Reads the payload of an attestation.
     pub(crate) fn parse(payload: &[u8]) -> Result<Self, EvidenceError> {
         let mut value = json::parse(WHAT, payload)?;
-        let kind = json::need_text(WHAT, &value, "/_type")?;
-        if !STATEMENT_TYPES.contains(&kind) {
-            return Err(EvidenceError::malformed(WHAT, format!("its type is `{kind}`")));
-        }
+        check_type(&value)?;
         let [subject] = json::need_array(WHAT, &value, "/subject", usize::MAX)? else {
             return Err(EvidenceError::malformed(WHAT, "it does not have exactly one subject"));
         };
@@ -129,6 +130,15 @@ impl Statement {
         }
         if compared { Ok(()) } else { Err(EvidenceError::NoCommonDigest) }
     }
+}
+
+/// Checks that a value is an in-toto statement of a version that is read.
+pub(crate) fn check_type(value: &Value) -> Result<(), EvidenceError> {
+    let kind = json::need_text(WHAT, value, "/_type")?;
+    if STATEMENT_TYPES.contains(&kind) {
+        return Ok(());
+    }
+    Err(EvidenceError::malformed(WHAT, format!("its type is `{kind}`")))
 }
 
 impl<'a> Expected<'a> {

@@ -6,7 +6,10 @@ mod common;
 
 use common::{Mint, NOW, because, context, flipped, shared, staging, states, unb64};
 use countersign_core::{Evidence, ProofClass, Timestamp};
-use countersign_evidence::npm::{NpmArtifact, OTHER, PROVENANCE, PUBLISH, verify_attestations};
+use countersign_evidence::npm::{
+    NpmArtifact, OTHER, PROVENANCE, PUBLISH, RegistrySignature, SIGNATURE, read_signatures,
+    verify_attestations, verify_signatures,
+};
 use countersign_evidence::sigstore::{
     Signer, TrustRoots, TrustedKey, verify_bundle, verify_keyed_bundle,
 };
@@ -467,4 +470,122 @@ fn a_minted_attestation_needs_its_key_its_log_and_its_time() {
     borrowed["verificationMaterial"]["tlogEntries"] =
         donor["verificationMaterial"]["tlogEntries"].clone();
     assert_eq!(publish(&borrowed, &keys), ["invalid"]);
+}
+
+/// A registry that signs versions with a key of its own.
+struct Registry {
+    mint: Mint,
+    digest: [u8; 64],
+}
+
+impl Registry {
+    fn new() -> Self {
+        Self { mint: Mint::new(), digest: [7; 64] }
+    }
+
+    fn sign(&self, message: &str) -> RegistrySignature {
+        let signature = self.mint.registry.sign(message.as_bytes()).unwrap();
+        RegistrySignature { key_id: "k".into(), signature: common::b64(signature.as_bytes()) }
+    }
+
+    fn good(&self) -> RegistrySignature {
+        self.sign(&format!("@s/n@1.0.0:sha512-{}", common::b64(&self.digest)))
+    }
+
+    fn state(
+        &self,
+        signatures: &[RegistrySignature],
+        version: &str,
+        published: Option<i64>,
+        keys: Option<&[u8]>,
+    ) -> (&'static str, String) {
+        let roots = TrustRoots::embedded().unwrap();
+        let artifact = NpmArtifact {
+            name: "@s/n",
+            version,
+            sha512: &self.digest,
+            sha256: None,
+            registry: None,
+        };
+        let published = published.map(Timestamp);
+        let got = verify_signatures(signatures, &artifact, published, keys, &context(&roots));
+        let all = [got];
+        let why = match &all[0].state {
+            countersign_core::EvidenceState::Verified { claim } => claim.signer.clone(),
+            countersign_core::EvidenceState::Absent => String::new(),
+            _ => because(&all, SIGNATURE),
+        };
+        (states(&all, SIGNATURE)[0], why)
+    }
+}
+
+#[test]
+fn registry_signatures_hold_over_name_version_and_digest() {
+    let r = Registry::new();
+    let keys = r.mint.keys("k", None);
+    assert_eq!(r.state(&[r.good()], "1.0.0", None, Some(&keys)), ("verified", "k".into()));
+    assert_eq!(r.state(&[], "1.0.0", None, Some(&keys)).0, "absent");
+    assert_eq!(r.state(&[r.good()], "1.0.1", None, Some(&keys)).0, "invalid");
+    let other = Registry { digest: [8; 64], mint: Mint::new() };
+    assert_eq!(r.state(&[other.good()], "1.0.0", None, Some(&keys)).0, "invalid");
+    for message in ["@s/n@1.0.0:", "@s/n@1.0.0:sha512-", "", "n@1.0.0:sha512-AAAA"] {
+        assert_eq!(r.state(&[r.sign(message)], "1.0.0", None, Some(&keys)).0, "invalid");
+    }
+    let garbage =
+        |signature: &str| RegistrySignature { key_id: "k".into(), signature: signature.into() };
+    for text in ["", "AAAA", "!", "a b"] {
+        assert_eq!(r.state(&[garbage(text)], "1.0.0", None, Some(&keys)).0, "invalid", "{text}");
+    }
+    // A bad one beside a good one is not overlooked; one by an unknown key is.
+    let both = [r.good(), garbage("AAAA")];
+    assert_eq!(r.state(&both, "1.0.0", None, Some(&keys)).0, "invalid");
+    let unknown = RegistrySignature { key_id: "new".into(), ..other.good() };
+    assert_eq!(r.state(&[unknown.clone(), r.good()], "1.0.0", None, Some(&keys)).0, "verified");
+    let (state, why) = r.state(&[unknown], "1.0.0", None, Some(&keys));
+    assert!(state == "unreachable" && why.contains("key `new` is unknown"), "{why}");
+    assert_eq!(r.state(&[r.good()], "1.0.0", None, None).0, "unreachable");
+    assert_eq!(r.state(&vec![r.good(); 9], "1.0.0", None, Some(&keys)).0, "invalid");
+}
+
+#[test]
+fn a_registry_key_s_end_is_judged_at_the_publication() {
+    let r = Registry::new();
+    let keys = r.mint.keys("k", Some("2025-01-29T00:00:00.000Z"));
+    let end = 1_738_108_800;
+    let state = |published| r.state(&[r.good()], "1.0.0", published, Some(&keys)).0;
+    assert_eq!(state(Some(end - 1)), "verified");
+    assert_eq!(state(Some(end)), "invalid");
+    assert_eq!(state(None), "unreachable", "the key has ended by now");
+}
+
+#[test]
+fn keys_are_used_for_what_they_are_for() {
+    let r = Registry::new();
+    let key = common::b64(r.mint.registry.public_key_der().unwrap().as_bytes());
+    let document = |usage: &str, start: &str| {
+        json!({"keys": [{"keyId": "k", "keyUsage": usage, "publicKey": {
+            "rawBytes": key, "keyDetails": "PKIX_ECDSA_P256_SHA_256",
+            "validFor": {"start": start}}}]})
+        .to_string()
+        .into_bytes()
+    };
+    let state = |keys: Vec<u8>| r.state(&[r.good()], "1.0.0", Some(0), Some(&keys)).0;
+    assert_eq!(state(document("npm:signatures", "2020-01-01T00:00:00Z")), "verified");
+    assert_eq!(state(document("npm:attestations", "2020-01-01T00:00:00Z")), "unreachable");
+    assert_eq!(state(document("npm:signatures", "2036-01-01T00:00:00Z")), "invalid");
+}
+
+#[test]
+fn a_document_of_signatures_is_read_in_one_way() {
+    let good = br#"{"signatures":[{"keyid":"k","sig":"AAAA"}],"integrity":"x"}"#;
+    assert_eq!(read_signatures(good).unwrap()[0].key_id, "k");
+    for bad in [
+        &br#"{"signatures":[{"keyid":"k"}]}"#[..],
+        br#"{"signatures":[{"keyid":"k","keyid":"l","sig":"AAAA"}]}"#,
+        br#"{"signatures":{}}"#,
+        b"[]",
+        b"",
+    ] {
+        assert!(read_signatures(bad).is_err());
+    }
 }

@@ -237,17 +237,16 @@ fn weak_digests_and_small_keys_are_refused() {
         assert_eq!(verify_inrelease(&file, &keyring(&[&cert]), NOW).is_ok(), good, "{hash}");
     }
     for (bits, good) in [(2048, true), (1024, false)] {
-        let (cert, key) = rsa(bits);
+        let (cert, key) = of_one_key(Key4::generate_rsa(bits).unwrap());
         let file = clearsign(key, TEXT, at, HashAlgorithm::SHA512);
         let got = verify_inrelease(&file, &keyring(&[&cert]), NOW);
         assert_eq!(got.is_ok(), good, "{bits}: {got:?}");
     }
 }
 
-/// A certificate whose one RSA key certifies and signs.
-fn rsa(bits: usize) -> (Cert, SigningKey) {
+/// A certificate whose one key certifies and signs.
+fn of_one_key(mut key: Key4<SecretParts, PrimaryRole>) -> (Cert, SigningKey) {
     let created = time(NOW.plus_seconds(-100 * DAY));
-    let mut key: Key4<SecretParts, PrimaryRole> = Key4::generate_rsa(bits).unwrap();
     key.set_creation_time(created).unwrap();
     let key: Key<SecretParts, PrimaryRole> = key.into();
     let mut signer = key.clone().into_keypair().unwrap();

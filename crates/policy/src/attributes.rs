@@ -157,6 +157,7 @@ pub(crate) fn artifact(
         "repositories": claims(|c| c.repository.as_deref()),
         "workflows": claims(|c| c.workflow.as_deref()),
         "builders": claims(|c| c.builder.as_deref()),
+        "changes": texts(facts.changes.iter().map(|c| c.kind.as_str())),
         "checks_failed": texts(facts.checks.iter().filter(failed).map(|c| c.name.as_str())),
     }
     a

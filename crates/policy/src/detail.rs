@@ -85,6 +85,11 @@ fn artifact_facts(reason: ReasonCode, artifact: &ArtifactFacts) -> String {
         ReasonCode::EvidenceInvalid => {
             evidence(artifact, |e| matches!(e.state, EvidenceState::Invalid { .. }))
         }
+        ReasonCode::ProvenanceLost | ReasonCode::ProvenanceChanged => {
+            let items =
+                artifact.changes.iter().map(|c| format!("{}: {}", c.kind, quoted(&c.detail)));
+            listed(items.collect(), "; ")
+        }
         ReasonCode::EvidenceMissing => {
             let wanted = |e: &Evidence| PROVENANCE_KINDS.contains(&e.kind.as_str());
             or(evidence(artifact, wanted), "no evidence was looked for")

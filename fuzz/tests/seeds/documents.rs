@@ -283,6 +283,23 @@ pub fn pep740() -> Vec<u8> {
     .into_bytes()
 }
 
+/// A bundle in shape alone.
+pub fn sigstore_bundle() -> Vec<u8> {
+    json!({"mediaType": "application/vnd.dev.sigstore.bundle.v0.3+json",
+        "verificationMaterial": {"certificate": {"rawBytes": CERTIFICATE}, "tlogEntries": [entry()],
+            "timestampVerificationData": {"rfc3161Timestamps": [{"signedTimestamp": "MAA="}]}},
+        "messageSignature": {"messageDigest": {"algorithm": "SHA2_256", "digest": "AAAA"}, "signature": "MEUCIQDx"}})
+    .to_string()
+    .into_bytes()
+}
+
+/// Signatures and keys of nobody.
+pub fn npm_signatures() -> Vec<u8> {
+    let list = json!({"signatures": [{"keyid": "SHA256:abc", "sig": "MEUCIQDx"}]});
+    let keys = json!({"keys": [{"keyid": "SHA256:abc", "key": "MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAE", "expires": null}]});
+    [list.to_string().as_bytes(), SEPARATOR, keys.to_string().as_bytes()].concat()
+}
+
 /// Roots of nobody.
 pub fn trusted_root() -> Vec<u8> {
     let log = json!({"baseUrl": "https://log.example", "hashAlgorithm": "SHA2_256",

@@ -23,6 +23,8 @@ pub fn of(target: &str) -> Vec<Vec<u8>> {
         "witness_request" => signed::witness_requests(),
         "proofs" => vec![signed::proofs()],
         "npm_attestations" => [vec![documents::npm_attestations()], real_npm()].concat(),
+        "npm_signatures" => vec![documents::npm_signatures()],
+        "sigstore_bundle" => real_bundles(),
         "pep740" => [vec![documents::pep740()], real_pep740()].concat(),
         "trusted_root" => vec![documents::trusted_root()],
         "feed_index" => documents::feed_indexes(),
@@ -43,6 +45,19 @@ fn real_npm() -> Vec<Vec<u8>> {
         [shared("vectors/npm/sigstore-2.3.1.attestations.json"), shared("vectors/npm/keys.json")];
     let [Some(document), Some(keys)] = parts else { return Vec::new() };
     vec![[document.as_slice(), countersign_fuzz::SEPARATOR, &keys].concat()]
+}
+
+/// The bundles inside of npm's attestations; without them the bare form of one.
+fn real_bundles() -> Vec<Vec<u8>> {
+    let mut out = vec![documents::sigstore_bundle()];
+    for name in ["sigstore-2.3.1", "trishankatdatadog-supreme-goggles-1.0.5"] {
+        let Some(bytes) = shared(&format!("vectors/npm/{name}.attestations.json")) else { continue };
+        let Ok(value) = serde_json::from_slice::<serde_json::Value>(&bytes) else { continue };
+        for attestation in value["attestations"].as_array().into_iter().flatten() {
+            out.push(attestation["bundle"].to_string().into_bytes());
+        }
+    }
+    out
 }
 
 fn real_pep740() -> Vec<Vec<u8>> {

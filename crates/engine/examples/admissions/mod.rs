@@ -52,6 +52,7 @@ fn admission(n: u64) -> NewDecision {
             Check::passed("archive"),
             Check::not_done("evidence", "there is none"),
         ],
+        changes: Vec::new(),
     };
     let record = DecisionRecord {
         purl: facts.version.purl.clone(),

@@ -15,17 +15,17 @@ pub use serve::{
 pub use upstream::{CredentialConfig, CredentialPlace, CredentialScheme, UpstreamConfig};
 
 use crate::recall::RecallConfig;
+use crate::sources::EvidenceSource;
 use countersign_policy::PurlPattern;
 use read::{At, Reader, Table};
-use std::path::PathBuf;
 
 /// The contents of `countersign.toml`; every key is optional.
 #[derive(Debug, Clone, Default)]
 pub struct Config {
     /// The policy: `audit`, `baseline`, `strict`, or a folder.
     pub policy: Option<String>,
-    /// Folders of evidence keyed by digest.
-    pub evidence: Vec<PathBuf>,
+    /// Where evidence is kept by digest: folders, or http trees.
+    pub evidence: Vec<EvidenceSource>,
     /// Purl patterns that are always refused.
     pub deny: Vec<String>,
     /// Purl patterns that the cool-down does not apply to.
@@ -100,7 +100,7 @@ impl Config {
         let (reader, root) = Reader::new(file, text);
         let mut root = reader.root(root);
         let policy = root.text("policy").map(|p| p.value);
-        let evidence = root.texts("evidence").into_iter().map(|e| e.value.into()).collect();
+        let evidence = root.texts("evidence");
         let (deny, allow) = (root.texts("deny"), root.texts("allow"));
         let upstream = upstream::read(&mut root);
         let reserve: Vec<(At<String>, String)> =
@@ -113,6 +113,7 @@ impl Config {
         let patterns = |list: &[At<String>]| -> Vec<PurlPattern> {
             list.iter().filter_map(|p| read_pattern(&reader, p)).collect()
         };
+        let evidence = evidence.iter().filter_map(|e| read_source(&reader, e)).collect();
         let lists = Lists {
             deny: patterns(&deny),
             allow: patterns(&allow),
@@ -147,6 +148,17 @@ fn read_pattern(reader: &Reader<'_>, at: &At<String>) -> Option<PurlPattern> {
         Ok(pattern) => Some(pattern),
         Err(e) => {
             reader.problem(&at.span, format!("`{}`: {}", e.text, e.because), e.help);
+            None
+        }
+    }
+}
+
+fn read_source(reader: &Reader<'_>, at: &At<String>) -> Option<EvidenceSource> {
+    match at.value.parse() {
+        Ok(source) => Some(source),
+        Err(because) => {
+            let help = "name a folder, or an http address that ends in a path";
+            reader.problem(&at.span, because, help);
             None
         }
     }

@@ -178,6 +178,7 @@ impl Engine {
             expected,
             size: Some(r.size),
             attestations: None,
+            signatures: Vec::new(),
             evidence: vec![listed.evidence],
             upstream: upstream.clone(),
             next_admissible: None,

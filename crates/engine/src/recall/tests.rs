@@ -120,6 +120,7 @@ fn facts(name: &str) -> ArtifactFacts {
         evidence: Vec::new(),
         findings: Vec::new(),
         checks: vec![Check::passed("digest"), Check::passed("archive")],
+        changes: Vec::new(),
     }
 }
 
@@ -600,6 +601,7 @@ async fn a_file_of_an_index_that_was_judged_before_is_judged_on_the_present_grou
         expected: Vec::new(),
         size: None,
         attestations: None,
+        signatures: Vec::new(),
         evidence: Vec::new(),
         upstream: std::sync::Arc::new(upstream),
         next_admissible: None,

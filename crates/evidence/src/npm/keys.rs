@@ -13,14 +13,29 @@ const MAX_KEYS: usize = 64;
 
 /// The usage that permits a key to sign attestations. The same key may sign tarballs' names and
 /// digests (`npm:signatures`), with another window.
-const USAGE: &str = "npm:attestations";
+const ATTESTATIONS: &str = "npm:attestations";
+/// The usage that permits a key to sign versions.
+const SIGNATURES: &str = "npm:signatures";
 
 const WHAT: &str = "npm registry keys";
 
-/// The keys for attestations in a key document, which is either that of a registry's
+/// The keys for attestations in a key document.
+pub(super) fn for_attestations(document: Option<&[u8]>) -> Result<Vec<TrustedKey>, EvidenceError> {
+    for_usage(document, ATTESTATIONS)
+}
+
+/// The keys for signatures over versions in a key document.
+pub(super) fn for_signatures(document: Option<&[u8]>) -> Result<Vec<TrustedKey>, EvidenceError> {
+    for_usage(document, SIGNATURES)
+}
+
+/// The keys of one usage in a key document, which is either that of a registry's
 /// `/-/npm/v1/keys` (`keyid`, `key`, `expires`) or that of Sigstore's TUF repository (`keyId`,
 /// `keyUsage`, `publicKey`).
-pub(super) fn for_attestations(document: Option<&[u8]>) -> Result<Vec<TrustedKey>, EvidenceError> {
+fn for_usage(
+    document: Option<&[u8]>,
+    usage: &'static str,
+) -> Result<Vec<TrustedKey>, EvidenceError> {
     let bad = |e: EvidenceError| EvidenceError::material(WHAT, e.to_string());
     let document = document.ok_or_else(|| {
         EvidenceError::material(WHAT, "no npm registry keys were given; configure a key document")
@@ -29,18 +44,18 @@ pub(super) fn for_attestations(document: Option<&[u8]>) -> Result<Vec<TrustedKey
     let list = json::need_array(WHAT, &value, "/keys", MAX_KEYS).map_err(bad)?;
     let mut keys = Vec::new();
     for key in list {
-        keys.extend(read(key).map_err(bad)?);
+        keys.extend(read(key, usage).map_err(bad)?);
     }
     if keys.is_empty() {
-        return Err(EvidenceError::material(WHAT, "none of them may sign attestations"));
+        return Err(EvidenceError::material(WHAT, format!("none of them is for `{usage}`")));
     }
     Ok(keys)
 }
 
-/// A key, or nothing when it may not sign attestations.
-fn read(key: &Value) -> Result<Option<TrustedKey>, EvidenceError> {
+/// A key, or nothing when it is for another usage.
+fn read(key: &Value, usage: &str) -> Result<Option<TrustedKey>, EvidenceError> {
     if key.get("publicKey").is_some() {
-        if json::need_text(WHAT, key, "/keyUsage")? != USAGE {
+        if json::need_text(WHAT, key, "/keyUsage")? != usage {
             return Ok(None);
         }
         return Ok(Some(TrustedKey {

@@ -15,7 +15,7 @@ use clap::Args;
 use countersign_engine::config::{LogForm, TlsFiles, TokenConfig, UpstreamConfig};
 use countersign_engine::evidence_kinds::sigstore::TrustRoots;
 use countersign_engine::policy::PolicySet;
-use countersign_engine::{Engine, Serving, Setup};
+use countersign_engine::{Engine, EvidenceSource, Serving, Setup};
 use countersign_gateway::server::{self, Server, ServerOptions};
 use plan::Plan;
 use std::net::SocketAddr;
@@ -52,9 +52,9 @@ pub struct ServeArgs {
     /// One more advisory feed: an OSV zip, a record, or a folder of them
     #[arg(long, value_name = "PATH")]
     pub feed: Vec<PathBuf>,
-    /// Folder of evidence keyed by digest (<sha256>/*.json)
+    /// Folder or http tree of evidence keyed by digest (<sha256>/*.json)
     #[arg(long, value_name = "DIR")]
-    pub evidence: Vec<PathBuf>,
+    pub evidence: Vec<EvidenceSource>,
 }
 
 /// Runs the subcommand. Returns the exit code.

@@ -3,10 +3,11 @@
 use super::ServeArgs;
 use crate::context::{Context, Failed};
 use countersign_core::Ecosystem;
+use countersign_engine::EvidenceSource;
 use countersign_engine::config::{Config, Lists, ServeConfig, TokenConfig};
 use countersign_engine::policy::PolicySet;
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// All that the gateway starts with, and what of it can be read again while it runs.
 pub struct Plan {
@@ -16,8 +17,8 @@ pub struct Plan {
     pub lists: Lists,
     /// The policy's name.
     pub policy_name: String,
-    /// Folders of evidence.
-    pub evidence: Vec<PathBuf>,
+    /// Where evidence is kept by digest.
+    pub evidence: Vec<EvidenceSource>,
     /// All tokens, of the configuration and of its file.
     pub tokens: Vec<TokenConfig>,
 }
@@ -82,12 +83,17 @@ pub fn tokens(serve: &ServeConfig) -> Result<Vec<TokenConfig>, Failed> {
     Ok(tokens)
 }
 
-/// The folders of evidence, all of which must be there.
-pub fn evidence(config: &Config, args: &ServeArgs) -> Result<Vec<PathBuf>, Failed> {
-    let folders: Vec<PathBuf> = config.evidence.iter().chain(&args.evidence).cloned().collect();
-    let missing: Vec<String> = folders.iter().filter(|f| !f.is_dir()).map(|f| shown(f)).collect();
+/// Where evidence is kept by digest; folders must be there.
+pub fn evidence(config: &Config, args: &ServeArgs) -> Result<Vec<EvidenceSource>, Failed> {
+    let sources: Vec<EvidenceSource> =
+        config.evidence.iter().chain(&args.evidence).cloned().collect();
+    let missing: Vec<String> = sources
+        .iter()
+        .filter_map(EvidenceSource::missing)
+        .map(|folder| shown(Path::new(&folder)))
+        .collect();
     if missing.is_empty() {
-        return Ok(folders);
+        return Ok(sources);
     }
     Err(Failed::usage(format!("these evidence folders are not there: {}", missing.join(", "))))
 }

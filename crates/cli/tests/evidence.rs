@@ -1,0 +1,328 @@
+//! Evidence through the real command: `verify-bundle`, `verify`, `provenance`, sources and continuity.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stderr,
+    reason = "tests say why they were skipped, and fail by panicking"
+)]
+#![allow(
+    dead_code,
+    missing_docs,
+    unreachable_pub,
+    reason = "each test uses a part of the shared support"
+)]
+
+#[path = "../../evidence/tests/mint/mod.rs"]
+mod mint;
+mod support;
+
+use mint::key::KeyPair;
+use mint::{ARTIFACT, ISSUER, Kind, Mint, Recipe, Rekor, SUBJECT, Version, b64};
+use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
+use support::archives::{integrity, npm_tarball, sha256, wheel, wheel_name};
+use support::registries::{Npm, NpmVersion, OLD, PyFile, Pypi};
+use support::server::{Reply, Upstream};
+use support::{Run, Sandbox, npm, skipped};
+
+/// A shared vector, or nothing, said plainly.
+fn shared(what: &str) -> Option<PathBuf> {
+    let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared");
+    let place = std::env::var_os("COUNTERSIGN_SHARED").map_or(beside, PathBuf::from).join(what);
+    if !place.exists() {
+        eprintln!("skipped: the shared `{what}` is not there; COUNTERSIGN_SHARED names its folder");
+        return None;
+    }
+    Some(place)
+}
+
+/// A sandbox with the mint's roots and a bundle.
+fn minted(recipe: &Recipe, mint: &Mint) -> Sandbox {
+    let s = Sandbox::new();
+    s.write("root.json", mint.trusted_root().to_string());
+    s.write("bundle.json", mint.bundle(recipe).to_string());
+    s.write("key.pub", mint.signer_pem());
+    s.write("artifact", ARTIFACT);
+    s.write("other", b"another artifact");
+    s
+}
+
+fn verify_bundle(s: &Sandbox, more: &[&str]) -> i32 {
+    let base = ["verify-bundle", "--bundle", "bundle.json", "--trusted-root", "root.json"];
+    s.countersign(&[&base[..], more].concat()).code
+}
+
+const WHO: [&str; 4] = ["--certificate-identity", SUBJECT, "--certificate-oidc-issuer", ISSUER];
+
+#[test]
+fn verify_bundle_takes_the_arguments_of_the_conformance_suite() {
+    let mint = Mint::new();
+    let digest = format!("sha256:{}", sha256(ARTIFACT));
+    for (kind, rekor) in [
+        (Kind::Message, Rekor::First),
+        (Kind::Message, Rekor::Second),
+        (Kind::Statement, Rekor::First),
+        (Kind::Statement, Rekor::Second),
+    ] {
+        let s = minted(&Recipe::new(Version::V03, kind, rekor), &mint);
+        let with = |who: &[&str], artifact: &str| verify_bundle(&s, &[who, &[artifact]].concat());
+        assert_eq!(with(&WHO, "artifact"), 0, "{kind:?} {rekor:?}");
+        assert_eq!(with(&WHO, &digest), 0);
+        assert_eq!(with(&WHO, "other"), 1);
+        assert_eq!(with(&WHO, &format!("sha256:{}", "0".repeat(64))), 1);
+        assert_eq!(with(&WHO, "sha256:abc"), 1);
+        assert_eq!(with(&WHO, "missing"), 1);
+        let other = ["--certificate-identity", "x", "--certificate-oidc-issuer", ISSUER];
+        assert_eq!(with(&other, "artifact"), 1);
+        let other = ["--certificate-identity", SUBJECT, "--certificate-oidc-issuer", "x"];
+        assert_eq!(with(&other, "artifact"), 1);
+        assert_eq!(with(&["--key", "key.pub"], "artifact"), 1, "it was signed with a certificate");
+        let base = ["verify-bundle", "--bundle", "bundle.json"];
+        let of_sigstore = [&base[..], &WHO[..], &["artifact"]].concat();
+        assert_eq!(s.countersign(&of_sigstore).code, 1, "the mint is not Sigstore");
+        let staging = [&base[..], &["--staging"], &WHO[..], &["artifact"]].concat();
+        assert_eq!(s.countersign(&staging).code, 1);
+        assert_ne!(verify_bundle(&s, &["artifact"]), 0, "nobody is named");
+    }
+}
+
+#[test]
+fn verify_bundle_takes_managed_keys() {
+    let mint = Mint::new();
+    let mut recipe = Recipe::new(Version::V03, Kind::Message, Rekor::First);
+    recipe.managed = true;
+    let s = minted(&recipe, &mint);
+    assert_eq!(verify_bundle(&s, &["--key", "key.pub", "artifact"]), 0);
+    assert_eq!(verify_bundle(&s, &["--key", "key.pub", "other"]), 1);
+    s.write("other.pub", Mint::new().signer_pem());
+    assert_eq!(verify_bundle(&s, &["--key", "other.pub", "artifact"]), 1);
+    assert_eq!(verify_bundle(&s, &["--key", "artifact", "artifact"]), 1);
+    assert_eq!(verify_bundle(&s, &[&WHO[..], &["artifact"]].concat()), 1);
+}
+
+/// A PEP 740 attestation as the bundle that it stands for.
+fn as_bundle(attestation: &Path) -> Value {
+    let a: Value = serde_json::from_slice(&std::fs::read(attestation).unwrap()).unwrap();
+    json!({
+        "mediaType": "application/vnd.dev.sigstore.bundle.v0.3+json",
+        "verificationMaterial": {
+            "certificate": {"rawBytes": a["verification_material"]["certificate"]},
+            "tlogEntries": a["verification_material"]["transparency_entries"],
+        },
+        "dsseEnvelope": {
+            "payloadType": "application/vnd.in-toto+json",
+            "payload": a["envelope"]["statement"],
+            "signatures": [{"sig": a["envelope"]["signature"]}],
+        },
+    })
+}
+
+#[test]
+fn a_real_staging_bundle_fails_against_production_and_holds_against_staging() {
+    let name = "vectors/pypi/rfc8785-0.1.2-py3-none-any.whl.publish.attestation";
+    let Some(attestation) = shared(name) else { return };
+    let s = Sandbox::new();
+    s.write("bundle.json", as_bundle(&attestation).to_string());
+    let digest = "sha256:c4e92e9ecc828bef2aa7dba1de8ac983511f7532a0df11c770d39099a25cf201";
+    // Who signed is in the certificate; the error of a wrong guess names it.
+    let guess = |instance: &[&str], subject: &str, issuer: &str| {
+        let who = ["--certificate-identity", subject, "--certificate-oidc-issuer", issuer, digest];
+        s.countersign(&[&["verify-bundle", "--bundle", "bundle.json"], instance, &who[..]].concat())
+    };
+    let run = guess(&["--staging"], "nobody", "https://idp.example");
+    assert_eq!(run.code, 1);
+    let subject =
+        run.stderr.split("got ").nth(1).and_then(|t| t.split([' ', '\n']).next()).unwrap();
+    let run = guess(&["--staging"], subject, "https://idp.example");
+    let issuer = run.stderr.split("got ").nth(1).and_then(|t| t.split([' ', '\n']).next()).unwrap();
+    guess(&["--staging"], subject, issuer).expect(0);
+    assert_eq!(guess(&[], subject, issuer).code, 1);
+}
+
+#[test]
+fn verify_explains_a_file_a_folder_and_what_does_not_hold() {
+    let Some(vectors) = shared("evidence") else { return };
+    let s = Sandbox::new();
+    s.write("dist/lib-1.0.0-py3-none-any.whl", wheel("lib", "1.0.0"));
+    let run = s.countersign(&["verify", "--evidence", &vectors.display().to_string(), "dist"]);
+    assert_eq!(run.code, 3, "{}", run.transcript());
+    assert!(run.stdout.contains("there is no evidence"), "{}", run.stdout);
+    let digest = sha256(&wheel("lib", "1.0.0"));
+    let bad =
+        "{\"version\": 1, \"attestation_bundles\": [{\"publisher\": {}, \"attestations\": [{}]}]}";
+    s.write(&format!("evidence/{digest}/pep740-provenance.json"), bad);
+    let file = "dist/lib-1.0.0-py3-none-any.whl";
+    let run = s.countersign(&["verify", "--evidence", "evidence", "--json", file]);
+    assert_eq!(run.code, 1, "{}", run.transcript());
+    let out: Value = serde_json::from_str(&run.stdout).unwrap();
+    assert_eq!(out[0]["result"], "invalid");
+    assert_eq!(out[0]["sha256"].as_str(), Some(digest.as_str()));
+    assert_eq!(s.countersign(&["verify", "missing"]).code, 2);
+}
+
+#[test]
+fn a_minted_attestation_is_verified_and_explained() {
+    let mint = Mint::new();
+    let mut recipe = Recipe::new(Version::V03, Kind::Statement, Rekor::First);
+    recipe.payload["subject"][0]["name"] = "artifact".into();
+    recipe.payload["predicateType"] = "https://slsa.dev/provenance/v1".into();
+    recipe.payload["predicate"] = json!({
+        "buildDefinition": {"buildType": "https://forge.example/type", "externalParameters": {"a": "b"}},
+        "runDetails": {"builder": {"id": "https://forge.example/runner/github-hosted"}},
+    });
+    let s = minted(&recipe, &mint);
+    let place = format!("evidence/{}/sigstore-bundle.json", sha256(ARTIFACT));
+    s.write(&place, mint.bundle(&recipe).to_string());
+    let args = ["verify", "--trusted-root", "root.json", "--evidence", "evidence", "artifact"];
+    let run = s.countersign(&args);
+    run.expect(0);
+    for line in [
+        "artifact: verified",
+        "repository:       https://forge.example/o/r (id 12)",
+        "SLSA build level: 2",
+        "published in:     https://log.example index 103",
+        "parameter         a = b",
+    ] {
+        assert!(run.stdout.contains(line), "{line}\n{}", run.stdout);
+    }
+}
+
+/// An npm registry that signs what it is told to.
+struct Signing<'u> {
+    registry: Npm<'u>,
+    key: KeyPair,
+}
+
+impl<'u> Signing<'u> {
+    fn new(up: &'u Upstream) -> Self {
+        let key = KeyPair::generate();
+        let spki = b64(&key.spki());
+        let keys = json!({"keys": [{"keyid": "k", "key": spki, "expires": null}]});
+        let registry = Npm::new(up);
+        up.put("/-/npm/v1/keys", Reply::ok("application/json", keys.to_string()));
+        Self { registry, key }
+    }
+
+    fn add(&self, name: &str, version: &str, sign: bool) {
+        let tarball = npm_tarball(name, version, json!({}), &[]);
+        let integrity = integrity(&tarball);
+        let message = format!("{name}@{version}:{integrity}");
+        let mut dist = json!({
+            "tarball": self.registry.tarball_url(name, version), "integrity": integrity,
+        });
+        if sign {
+            let signature = self.key.sign(message.as_bytes());
+            dist["signatures"] = json!([{"keyid": "k", "sig": b64(&signature)}]);
+        }
+        let more = json!({"dist": dist});
+        let version = version.to_owned();
+        self.registry.add_version(name, NpmVersion { version, tarball, integrity, age: OLD, more });
+    }
+}
+
+fn start(registry: &Npm<'_>) -> Option<Sandbox> {
+    if skipped("npm with node", npm()) {
+        return None;
+    }
+    let mut s = Sandbox::new();
+    s.env("npm_config_registry", registry.url())
+        .env("npm_config_audit", "false")
+        .env("npm_config_fund", "false")
+        .env("npm_config_fetch_retries", "0");
+    s.write("package.json", json!({"name": "project", "version": "1.0.0"}).to_string());
+    Some(s)
+}
+
+fn state_of(run: &Run, label: &str, kind: &str) -> String {
+    let evidence = run.artifact(label)["evidence"].as_array().cloned().unwrap_or_default();
+    let found = evidence.iter().find(|e| e["kind"] == kind);
+    found.map_or_else(|| "none".to_owned(), |e| e["state"].as_str().unwrap().to_owned())
+}
+
+#[test]
+fn a_signature_that_earlier_versions_had_is_missed_within_a_release_line() {
+    let up = Upstream::start();
+    let signing = Signing::new(&up);
+    signing.add("lib", "1.0.0", true);
+    signing.add("lib", "1.0.1", false);
+    signing.add("lib", "1.1.0", true);
+    signing.add("lib", "2.0.0", false);
+    let Some(s) = start(&signing.registry) else { return };
+    let run = s.gate(&["npm", "install", "lib@1.0.0"]);
+    run.expect(0);
+    assert_eq!(state_of(&run, "lib 1.0.0", "npm-signature"), "verified", "{}", run.transcript());
+    let run = s.gate(&["npm", "install", "lib@1.0.1"]);
+    run.expect(90).expect_stopped(&[("lib 1.0.1", "provenance-lost")]);
+    // A line of its own starts with its own ways, and a signed version goes on.
+    s.gate(&["npm", "install", "lib@2.0.0"]).expect(0).expect_admitted(&["lib 2.0.0"]);
+    s.gate(&["npm", "install", "lib@1.1.0"]).expect(0).expect_admitted(&["lib 1.1.0"]);
+
+    let run = s.countersign(&["provenance", "pkg:npm/lib@1.0.0"]);
+    run.expect(0);
+    assert!(run.stdout.contains("npm-signature: holds"), "{}", run.stdout);
+    let run = s.countersign(&["provenance", "--json", "pkg:npm/lib"]);
+    let out: Value = serde_json::from_str(&run.stdout).unwrap();
+    let lost = out.as_array().unwrap().iter().find(|d| d["purl"] == "pkg:npm/lib@1.0.1").unwrap();
+    assert_eq!(lost["changes"][0]["kind"], "lost");
+    assert_eq!(s.countersign(&["provenance", "pkg:npm/lib@2.0.0"]).code, 1);
+    assert_eq!(s.countersign(&["provenance", "pkg:npm/other"]).code, 2);
+}
+
+#[test]
+fn a_signature_over_another_version_is_refused() {
+    let up = Upstream::start();
+    let signing = Signing::new(&up);
+    signing.add("lib", "1.0.0", true);
+    let other = Signing { registry: Npm::new(&up), key: KeyPair::generate() };
+    other.add("lib", "1.0.0", true);
+    let Some(s) = start(&signing.registry) else { return };
+    let run = s.gate(&["npm", "install", "lib@1.0.0"]);
+    run.expect(90).expect_stopped(&[("lib 1.0.0", "evidence-invalid")]);
+}
+
+#[test]
+fn a_tree_of_evidence_is_asked_by_digest_and_a_silent_one_is_said() {
+    let up = Upstream::start();
+    let index = Pypi::new(&up);
+    let bytes = wheel("lib", "1.0.0");
+    index.add("lib", PyFile::new(&wheel_name("lib", "1.0.0"), bytes.clone(), OLD));
+    let Some((s, _venv)) = support::pip_sandbox(&index) else { return };
+    let tree = Upstream::start();
+    let path = format!("/tree/{}/pep740-provenance.json", sha256(&bytes));
+    let source = tree.url("/tree");
+    let install = || {
+        let run = s.gate_with(
+            &["--evidence", &source],
+            &["pip", "install", "--force-reinstall", "lib"],
+            b"",
+        );
+        (run.code, run)
+    };
+    // Nothing there: absent, and no harm.
+    let (code, run) = install();
+    assert_eq!((code, state_of(&run, "lib 1.0.0", "pep740").as_str()), (0, "absent"));
+    assert_eq!(tree.count(&path), 1);
+    // A failing source: there may be some.
+    tree.put(&path, Reply::error(500));
+    let s2 = s.gate_with(
+        &["--evidence", &source],
+        &["pip", "download", "--no-cache-dir", "--no-deps", "lib"],
+        b"",
+    );
+    s2.expect(0);
+    assert_eq!(
+        state_of(&s2, "lib 1.0.0", "pep740-provenance"),
+        "unreachable",
+        "{}",
+        s2.transcript()
+    );
+    // What does not hold.
+    tree.put(&path, Reply::ok("application/json", "{}"));
+    let run = s.gate_with(
+        &["--evidence", &source],
+        &["pip", "download", "--no-cache-dir", "--no-deps", "-d", "again", "lib"],
+        b"",
+    );
+    run.expect(90).expect_stopped(&[("lib 1.0.0", "evidence-invalid")]);
+}
