@@ -57,6 +57,8 @@ reasons! {
     EvidenceMissing = "evidence-missing", "required evidence is missing";
     /// The archive attacks whoever unpacks it, or is none.
     ArchiveUnsafe = "archive-unsafe", "unsafe or malformed archive";
+    /// Capabilities meet in its code as they do in malicious code.
+    SuspiciousCode = "suspicious-code", "looks like malicious code";
     /// A scan that policy asks for could not be done.
     ScanIncomplete = "scan-incomplete", "a required scan was not done";
     /// The artifact is in no index that the gate knows.

@@ -198,9 +198,10 @@ fn findings_cell<'f>(findings: impl Iterator<Item = &'f Finding>, not_done: &[&s
         };
         parts.push(format!("{} {}{more}", worst.severity, worst.id));
     }
-    for f in all.iter().filter(|f| {
-        matches!(f.kind, FindingKind::Malicious | FindingKind::Structure)
-            && f.severity > Severity::Info
+    for f in all.iter().filter(|f| match f.kind {
+        FindingKind::Malicious | FindingKind::Structure => f.severity > Severity::Info,
+        FindingKind::Suspicious => f.severity > Severity::Low,
+        _ => false,
     }) {
         parts.push(f.id.clone());
     }

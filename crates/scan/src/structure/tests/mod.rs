@@ -1,7 +1,7 @@
 //! Good packages of each ecosystem pass; each thing that can be wrong is found and rated.
 
 mod ecosystems;
-mod mint;
+pub(crate) mod mint;
 mod source;
 
 use super::*;
