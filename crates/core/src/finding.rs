@@ -95,6 +95,8 @@ pub enum FindingKind {
     /// Several capabilities meet in one place as they do in malicious code. A scanner's judgement,
     /// not a feed's: it may be wrong.
     Suspicious,
+    /// What is declared about the licence, what is found, and where the two do not agree.
+    Licence,
 }
 
 impl FindingKind {
@@ -109,6 +111,7 @@ impl FindingKind {
             Self::InstallHook => "install-hook",
             Self::Capability => "capability",
             Self::Suspicious => "suspicious",
+            Self::Licence => "licence",
         }
     }
 }

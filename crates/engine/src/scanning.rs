@@ -6,14 +6,14 @@ use crate::http_client::Failure;
 use crate::index::FileRef;
 use crate::pipeline::store_failure;
 use countersign_core::{Check, Finding, ReasonCode};
-use countersign_scan::malware;
 use countersign_scan::structure::{self, Expected};
+use countersign_scan::{licence, malware};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 /// Results of another version of the scanner are not used.
 fn scanner() -> String {
-    format!("content/{}/3/{}", env!("CARGO_PKG_VERSION"), malware::VERSION)
+    format!("content/{}/4/{}", env!("CARGO_PKG_VERSION"), malware::VERSION)
 }
 
 /// What the scan of an archive found.
@@ -86,6 +86,7 @@ impl Engine {
 
 /// A scan that did not run is no result to keep: the next request tries again.
 fn not_done(because: &str) -> StructureResult {
-    let checks = [structure::CHECK, malware::CHECK].map(|name| Check::not_done(name, because));
+    let checks = [structure::CHECK, malware::CHECK, licence::CHECK]
+        .map(|name| Check::not_done(name, because));
     StructureResult { findings: Vec::new(), checks: checks.into() }
 }

@@ -16,8 +16,8 @@ const LISTED: usize = 8;
 const QUOTED: usize = 200;
 
 /// Kinds that no rule of a shipped set but the last is about.
-const OTHER_KINDS: [FindingKind; 3] =
-    [FindingKind::Notice, FindingKind::InstallHook, FindingKind::Capability];
+const OTHER_KINDS: [FindingKind; 4] =
+    [FindingKind::Notice, FindingKind::InstallHook, FindingKind::Capability, FindingKind::Licence];
 
 /// What was judged, and what of it is not tolerated.
 pub(crate) struct Judged<'a> {

@@ -13,8 +13,8 @@ mod tests;
 pub use kind::{FileKind, Native};
 pub(crate) use pass::Pass;
 
-use countersign_core::{Ecosystem, Finding};
-use countersign_ecosystem::archive::ManifestEntry;
+use countersign_core::{Ecosystem, Finding, Sha256Digest};
+use countersign_ecosystem::archive::{Entry, EntryKind, ManifestEntry};
 
 /// A file of the artifact, before its content is scanned.
 #[derive(Debug, Clone, Copy)]
@@ -70,6 +70,30 @@ pub struct Package<'a> {
     pub metadata: &'a [crate::structure::MetadataFile],
     /// What runs code when it is installed or started, as the structure scan found it.
     pub hooks: &'a [Finding],
+}
+
+/// What all scanners say of one file of a package whose manifest (`package/package.json` in an npm
+/// package, say) has this content.
+#[must_use]
+pub fn scan_file(
+    ecosystem: Ecosystem,
+    path: &str,
+    mut content: &[u8],
+    manifest: &[u8],
+) -> Vec<Finding> {
+    let entry = Entry {
+        raw_path: path.as_bytes().to_vec(),
+        path: path.to_owned(),
+        kind: EntryKind::File,
+        mode: 0o644,
+        size: content.len() as u64,
+    };
+    let listed = ManifestEntry {
+        path: path.to_owned(),
+        sha256: Sha256Digest::of(content),
+        size: entry.size,
+    };
+    crate::structure::scan_file(ecosystem, &entry, &mut content, listed, manifest)
 }
 
 /// A scanner of content.

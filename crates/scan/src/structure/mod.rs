@@ -17,12 +17,13 @@ mod source;
 pub(crate) mod tests;
 
 use crate::content::{ContentScanner, Package, Pass};
+use crate::licence::Licences;
 use crate::malware::Malware;
 pub(crate) use contents::printable;
 use contents::{Contents, Gatherer};
 use countersign_core::{Check, Ecosystem, Finding, FindingKind, Severity};
 use countersign_ecosystem::archive::{
-    ArchiveKind, Limits, ManifestEntry, Problem, ProblemCode, Summary, walk_with_manifest,
+    ArchiveKind, Entry, Limits, ManifestEntry, Problem, ProblemCode, Summary, walk_with_manifest,
 };
 use countersign_ecosystem::version;
 use std::io::{Read, Seek, SeekFrom};
@@ -133,9 +134,47 @@ fn scan<R: Read + Seek>(
     Ok(judge_all(file_name, ecosystem, kind, expected, &summary, contents, pass, notes))
 }
 
+/// One file, as if a package held it and nothing else but its manifest.
+pub(crate) fn scan_file(
+    ecosystem: Ecosystem,
+    entry: &Entry,
+    content: &mut dyn Read,
+    listed: ManifestEntry,
+    manifest: &[u8],
+) -> Vec<Finding> {
+    let (path, name) = match ecosystem {
+        Ecosystem::Npm => ("package/package.json", "file.tgz"),
+        Ecosystem::Cargo => ("file-1.0.0/Cargo.toml", "file-1.0.0.crate"),
+        Ecosystem::Pypi => ("file-1.0/PKG-INFO", "file-1.0.tar.gz"),
+        Ecosystem::Debian => ("control/control", "file_1.0_all.deb"),
+    };
+    let metadata = MetadataFile { path: path.to_owned(), content: manifest.to_vec() };
+    let contents =
+        Contents { manifest: vec![listed], metadata: vec![metadata], ..Contents::default() };
+    let mut pass = Pass::new(content_scanners());
+    if pass.file(entry, content).is_err() {
+        return Vec::new();
+    }
+    let mut notes = Notes::default();
+    match ecosystem {
+        Ecosystem::Npm => drop(npm::examine(&contents, &mut notes)),
+        Ecosystem::Cargo => drop(cargo::examine(None, &contents, &mut notes)),
+        Ecosystem::Pypi => drop(pypi::examine(name, None, &contents, &mut notes)),
+        Ecosystem::Debian => drop(debian::examine(&contents, &mut notes)),
+    }
+    let package = Package {
+        ecosystem,
+        file_name: name,
+        manifest: &contents.manifest,
+        metadata: &contents.metadata,
+        hooks: &notes.findings,
+    };
+    pass.finish(&package, None).0
+}
+
 /// The scanners that every file passes.
 fn content_scanners() -> Vec<Box<dyn ContentScanner>> {
-    vec![Box::new(Malware::default())]
+    vec![Box::new(Malware::default()), Box::new(Licences::default())]
 }
 
 /// The checks of all content scanners, of which none could be done.
