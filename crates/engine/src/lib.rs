@@ -14,6 +14,7 @@ mod cargo;
 pub mod config;
 mod credential;
 pub mod debian;
+pub mod difference;
 mod download;
 mod engine;
 mod evidence;

@@ -2,6 +2,7 @@
 
 pub mod apt_account;
 pub mod audit;
+pub mod diff;
 pub mod doctor;
 pub mod feed;
 pub mod init;
@@ -13,4 +14,5 @@ pub mod serve;
 pub mod setup;
 pub mod token;
 pub mod verify;
+pub mod version_order;
 pub mod waive;

@@ -141,8 +141,12 @@ fn write_rows(out: &mut String, entries: &[Entry], paint: &Paint, width: usize, 
 /// Whether an admitted row would tell nothing of its own.
 fn plain(e: &Entry) -> bool {
     e.facts.as_ref().is_some_and(|f| {
-        f.all_findings().all(|x| x.severity <= Severity::Info)
-            && f.evidence.iter().all(|v| v.claim().is_none())
+        let quiet = |x: &Finding| match x.kind {
+            FindingKind::Capability | FindingKind::Licence => true,
+            FindingKind::Suspicious => x.severity < Severity::Moderate,
+            _ => x.severity <= Severity::Info,
+        };
+        f.all_findings().all(quiet) && f.evidence.iter().all(|v| v.claim().is_none())
     })
 }
 
