@@ -30,6 +30,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("cargo_index", cargo_index),
     ("cargo_lock", cargo_lock),
     ("checkpoint", checkpoint),
+    ("content", content),
     ("cyclonedx", cyclonedx),
     ("deb822", deb822),
     ("dsc", dsc),

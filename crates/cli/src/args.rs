@@ -84,6 +84,10 @@ pub enum Command {
     /// Tokens that clients of the gateway show
     #[command(subcommand)]
     Token(crate::commands::token::TokenCommand),
+    /// Show what differs between two versions that were judged: hooks, capabilities, publisher, files
+    Diff(crate::commands::diff::DiffArgs),
+    /// Check a list of version pairs against the order that an ecosystem's versions have here
+    VersionOrder(crate::commands::version_order::VersionOrderArgs),
     /// Print a completion script for a shell
     Completions {
         /// The shell.

@@ -79,6 +79,8 @@ async fn dispatch(cli: Cli) -> Result<u8, Failed> {
         Command::Who(args) => commands::recall::who(&context, args).await,
         Command::Setup(args) => commands::setup::setup(&context, args).await,
         Command::Token(command) => commands::token::token(command),
+        Command::Diff(args) => commands::diff::diff(&context, &args).await,
+        Command::VersionOrder(args) => commands::version_order::version_order(&args),
         Command::Completions { shell } => {
             clap_complete::generate(
                 shell,

@@ -61,6 +61,8 @@ reasons! {
     ProvenanceChanged = "provenance-changed", "built or published otherwise than before";
     /// The archive attacks whoever unpacks it, or is none.
     ArchiveUnsafe = "archive-unsafe", "unsafe or malformed archive";
+    /// Capabilities meet in its code as they do in malicious code.
+    SuspiciousCode = "suspicious-code", "looks like malicious code";
     /// A scan that policy asks for could not be done.
     ScanIncomplete = "scan-incomplete", "a required scan was not done";
     /// The artifact is in no index that the gate knows.

@@ -342,7 +342,7 @@ impl Engine {
         }];
         let span = tracing::debug_span!(target: "countersign::pipeline", "scan");
         let structure = self.scan_structure(file, staged).instrument(span).await?;
-        checks.push(structure.check);
+        checks.extend(structure.checks);
         let span = tracing::debug_span!(target: "countersign::pipeline", "evidence");
         let evidence = self.gather_evidence(file, &staged.digests).instrument(span).await;
         checks.push(evidence_check(&evidence));

@@ -13,6 +13,7 @@ pub fn of(target: &str) -> Vec<Vec<u8>> {
     let texts = |texts: &[&str]| texts.iter().map(|t| t.as_bytes().to_vec()).collect();
     match target {
         "archive" => archives::plain(),
+        "content" => archives::contents(),
         "structure" => archives::artifacts(),
         "index_compressed" => archives::compressed(),
         "inrelease" => vec![signed::inrelease()],

@@ -2,6 +2,7 @@
 
 pub mod apt_account;
 pub mod audit;
+pub mod diff;
 pub mod doctor;
 pub mod feed;
 pub mod init;
@@ -17,5 +18,6 @@ pub mod setup;
 pub mod token;
 pub mod verify;
 pub mod verify_bundle;
+pub mod version_order;
 pub mod waive;
 pub mod witness;
