@@ -109,7 +109,9 @@ impl Clients {
                 .redirect(reqwest::redirect::Policy::none())
                 .connect_timeout(patience.connect)
                 .tcp_nodelay(true)
-                .pool_max_idle_per_host(16)
+                // An idle connection with TLS keeps tens of kilobytes.
+                .pool_max_idle_per_host(12)
+                .pool_idle_timeout(Duration::from_secs(30))
                 .user_agent(concat!("countersign/", env!("CARGO_PKG_VERSION")))
                 .gzip(decode);
             for c in roots {

@@ -94,10 +94,10 @@ impl Default for MemoryConfig {
     fn default() -> Self {
         Self {
             indexes: 8 << 20,
-            documents: 8 << 20,
+            documents: 6 << 20,
             compressed: 2 << 20,
-            artifacts: 8 << 20,
-            artifact: 4 << 20,
+            artifacts: 4 << 20,
+            artifact: 2 << 20,
         }
     }
 }
