@@ -20,6 +20,11 @@ use clap::{CommandFactory as _, Parser as _};
 use context::{Context, Failed};
 use std::process::ExitCode;
 
+/// A gateway reads indexes of megabytes in many threads and lives for months: this one gives back
+/// what was freed, which the system's own keeps.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 fn main() -> ExitCode {
     let cli = Cli::parse();
     // What serves logs in the form that its configuration says, once that is read.
@@ -32,7 +37,12 @@ fn main() -> ExitCode {
         // apt waits for this answer before dpkg sees a package: no runtime, no store.
         return ExitCode::from(commands::apt_account::ask(socket));
     }
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    // Work with files, scans and packing: more threads than this only take memory while they wait for
+    // processors, of which a gateway with hundreds of clients would have hundreds.
+    let processors = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
+    runtime.enable_all().max_blocking_threads((4 * processors).max(16));
+    let runtime = match runtime.build() {
         Ok(runtime) => runtime,
         Err(e) => return fail(&Failed::internal(format!("cannot start: {e}"))),
     };

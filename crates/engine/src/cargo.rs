@@ -32,7 +32,7 @@ impl Engine {
         if let Some(name) = cargo::name_from_index_path(rest) {
             return match self.package(&upstream, &name, &request.headers).await {
                 Ok(index) => match &index.documents {
-                    Documents::Cargo { lines } => {
+                    Documents::Cargo(lines) => {
                         self.unpacked(&request.url, "text/plain; charset=utf-8", lines)
                     }
                     _ => self.closed(&request.url, "is no crate"),
@@ -126,9 +126,11 @@ impl Engine {
         if same == Some(got.sha256) {
             return Ok(Loaded { index: None, fresh_until: got.fresh_until });
         }
-        let judge = || self.judge_crate(upstream, name, &config, &url, &got);
-        let index = self.heavy(got.body.len(), judge).await?;
-        Ok(Loaded { index: Some(index), fresh_until: got.fresh_until })
+        let (size, fresh_until) = (got.body.len(), got.fresh_until);
+        let (upstream, name) = (upstream.clone(), name.to_owned());
+        let judge = move |engine: &Self| engine.judge_crate(&upstream, &name, &config, &url, &got);
+        let index = self.parsing(size, judge).await?;
+        Ok(Loaded { index: Some(index), fresh_until })
     }
 
     fn judge_crate(
@@ -186,7 +188,7 @@ impl Engine {
         } else {
             index.retain(|l| versions.offered(self, &l.version));
         }
-        let documents = Documents::Cargo { lines: self.pack(index.to_bytes()) };
+        let documents = Documents::Cargo(self.pack(index.to_bytes()));
         let (metadata, source, ends) = (HashMap::new(), got.sha256, versions.ends());
         let files = self.file_table(files, upstream);
         Ok(PackageIndex { documents, files, metadata, source, ends })

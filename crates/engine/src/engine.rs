@@ -125,6 +125,8 @@ pub(crate) struct Inner {
     /// Whether the gateway's clients have to show a token, at present.
     pub(crate) tokens_required: AtomicBool,
     pub(crate) shelf: Option<Shelf>,
+    /// Large indexes that are read at a time.
+    pub(crate) parsing: tokio::sync::Semaphore,
     pub(crate) admitted: Option<quick_cache::sync::Cache<String, Remembered>>,
     pub(crate) metrics: Metrics,
     pub(crate) fetches: crate::fetches::FetchLog,
@@ -226,6 +228,9 @@ impl Engine {
                 admitted: setup.serving.map(|_| quick_cache::sync::Cache::new(REMEMBERED)),
                 shelf: setup.serving.map(|s| Shelf::new(s.memory)),
                 tokens_required: AtomicBool::new(setup.serving.is_some_and(|s| s.tokens_required)),
+                parsing: tokio::sync::Semaphore::new(
+                    std::thread::available_parallelism().map_or(2, std::num::NonZero::get),
+                ),
                 serving: setup.serving,
                 metrics: Metrics::default(),
                 report: Arc::new(Report::new(setup.serving.is_none())),

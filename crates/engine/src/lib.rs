@@ -23,7 +23,6 @@ mod fetch;
 pub mod fetches;
 mod file_table;
 pub mod grounds;
-mod heavy;
 mod http_client;
 mod index;
 mod index_cache;

@@ -4,6 +4,7 @@ use super::{Asker, Form, Keep, Route, STAND_IN, Served, View};
 use crate::engine::Engine;
 use crate::http_client::Failure;
 use crate::index::{Documents, FileRef, PackageIndex};
+use crate::packed::Packed;
 use crate::pipeline::Outcome;
 use crate::request::{Answer, ClientRequest, Document};
 use crate::upstream::Upstream;
@@ -114,33 +115,37 @@ impl Engine {
         if !valid {
             return nothing(&format!("`{name}` is no {ecosystem} package's name"));
         }
-        let (upstream, index, until) = match self.owned(ecosystem, view, name).await {
+        let (_, index, until) = match self.owned(ecosystem, view, name).await {
             Ok(owned) => owned,
             Err(failure) => return self.failed(name, failure),
         };
         let keep = Some(Keep { until: self.no_later_than(until, &index), generation });
-        let (content_type, packed) = match (&index.documents, form) {
-            (Documents::Pypi { json, .. }, Form::PypiJson) => (pypi::JSON_TYPE, json),
-            (Documents::Pypi { html, .. }, _) => (pypi::HTML_TYPE, html),
-            (Documents::Npm(short), Form::NpmAbbreviated) => (npm::ABBREVIATED_TYPE, short),
-            (Documents::Npm(_), _) => {
-                return match self.whole_packument(&upstream, name).await {
-                    Ok(bytes) => {
-                        let document = Document::ok("application/json", bytes);
-                        Served { answer: Answer::Document(document), keep }
-                    }
-                    Err(failure) => self.failed(name, failure),
-                };
-            }
-            (Documents::Cargo { lines }, _) => ("text/plain; charset=utf-8", lines),
-        };
-        match packed.unpack() {
-            Ok(bytes) => Served {
-                answer: Answer::Document(Document::ok(content_type, bytes.to_vec())),
-                keep,
-            },
-            Err(e) => self.failed(name, Failure::new(ReasonCode::Internal, e.to_string())),
+        match self.in_form(name, index, form).await {
+            Ok(document) => Served { answer: Answer::Document(document), keep },
+            Err(failure) => self.failed(name, failure),
         }
+    }
+
+    /// A package's document in the form that was asked for.
+    async fn in_form(
+        &self,
+        name: &str,
+        index: Arc<PackageIndex>,
+        form: Form,
+    ) -> Result<Document, Failure> {
+        let (size, name) = (index.documents.len(), name.to_owned());
+        let make = move |engine: &Engine| match (&index.documents, form) {
+            (Documents::Pypi(page), Form::PypiJson) => unpacked(pypi::JSON_TYPE, page),
+            (Documents::Pypi(page), _) => {
+                engine.project_html(&name, page).map(|html| Document::ok(pypi::HTML_TYPE, html))
+            }
+            (Documents::Npm(long), Form::NpmAbbreviated) => engine
+                .short_packument(&name, long)
+                .map(|short| Document::ok(npm::ABBREVIATED_TYPE, short)),
+            (Documents::Npm(long), _) => unpacked("application/json", long),
+            (Documents::Cargo(lines), _) => unpacked("text/plain; charset=utf-8", lines),
+        };
+        self.parsing(size, make).await
     }
 
     /// An index is judged anew when a version in it stops being held.
@@ -324,11 +329,11 @@ impl Engine {
     }
 
     async fn npm_document(&self, view: &View, name: &str) -> Result<(Value, Instant), Failure> {
-        let (upstream, _, until) = self.owned(Ecosystem::Npm, view, name).await?;
+        let (_, index, until) = self.owned(Ecosystem::Npm, view, name).await?;
         let internal = |e: String| Failure::new(ReasonCode::Internal, e);
-        let bytes = self.whole_packument(&upstream, name).await?;
-        let value = self.heavy(bytes.len(), || serde_json::from_slice(&bytes)).await;
-        Ok((value.map_err(|e| internal(e.to_string()))?, until))
+        let document = self.in_form(name, index, Form::Plain).await?;
+        let value = serde_json::from_slice(&document.body).map_err(|e| internal(e.to_string()))?;
+        Ok((value, until))
     }
 
     #[expect(clippy::too_many_arguments, reason = "a question has that many parts")]
@@ -349,8 +354,7 @@ impl Engine {
         }
         if api == "whoami" {
             let name = asker.token.as_deref().unwrap_or("anonymous");
-            let answer =
-                Document::ok("application/json", json!({"username": name}).to_string().into());
+            let answer = Document::ok("application/json", json!({"username": name}).to_string());
             return Served { answer: Answer::Document(answer), keep: None };
         }
         let tags = api.strip_prefix("package/").and_then(|r| r.strip_suffix("/dist-tags"));
@@ -414,6 +418,13 @@ fn asked_of_npm(api: &str) -> Cow<'_, str> {
 
 /// PEP 740's media type for provenance objects.
 const PROVENANCE_TYPE: &str = "application/vnd.pypi.integrity.v1+json";
+
+fn unpacked(content_type: &str, document: &Packed) -> Result<Document, Failure> {
+    let bytes = document.unpack();
+    bytes.map(|b| Document::ok(content_type, b)).map_err(|e| {
+        Failure::new(ReasonCode::Internal, format!("a kept document cannot be read: {e}"))
+    })
+}
 
 fn own_json(content_type: &str, value: &Value, until: Instant, generation: u64) -> Served {
     let document = Document::ok(content_type, value.to_string().into_bytes());

@@ -257,23 +257,30 @@ async fn document(
     d: &Prepared,
     keep: Option<Keep>,
 ) -> Response<Body> {
-    let packed = if d.is_worth_packing() {
+    let coding = if d.is_worth_packing() {
         let Some(coding) = coding(asked.headers, asked.near) else {
             let said = "the document cannot be had in a coding that the request accepts; accept \
                         identity, gzip, br or zstd\n";
             return plain(StatusCode::NOT_ACCEPTABLE, said);
         };
-        match shared.hot.packed(&d.bytes, coding).await {
-            Ok(packed) => (packed, coding),
-            Err(error) => {
-                tracing::warn!(%error, "a document cannot be packed and is sent as it is");
-                (d.bytes.clone(), Coding::Identity)
+        coding
+    } else {
+        Coding::Identity
+    };
+    let (bytes, coding) = match shared.hot.packed(&d.text, coding).await {
+        Ok(packed) => (packed, coding),
+        Err(error) => {
+            tracing::warn!(%error, "a document cannot be packed and is sent as it is");
+            match shared.hot.packed(&d.text, Coding::Identity).await {
+                Ok(whole) => (whole, Coding::Identity),
+                Err(error) => {
+                    tracing::error!(%error, "a kept document cannot be read");
+                    let said = "the gate lost the document; ask again\n";
+                    return plain(StatusCode::INTERNAL_SERVER_ERROR, said);
+                }
             }
         }
-    } else {
-        (d.bytes.clone(), Coding::Identity)
     };
-    let (bytes, coding) = packed;
     let fine = d.status == StatusCode::OK;
     let unchanged = fine && has_already(asked.headers, bytes.etag.to_str().unwrap_or(""));
     let mut r = if unchanged {
