@@ -77,11 +77,13 @@ pub(crate) fn checked<'a>(
     bytes: &'a [u8],
     limits: &IndexLimits,
 ) -> Result<&'a str, IndexError> {
-    let bytes = crate::json::checked(what, bytes, limits)?;
+    limits.check_bytes(what, bytes.len())?;
+    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+    crate::json::check_shape(what, bytes, limits)?;
     let text = std::str::from_utf8(bytes)
         .map_err(|_| IndexError::malformed(what, "the text", "it is not UTF-8"))?;
     serde_json::from_str::<serde::de::IgnoredAny>(text)
-        .map_err(|e| crate::json::syntax_error(what, &e))?;
+        .map_err(|e| crate::json::malformed(what, &e))?;
     Ok(text)
 }
 

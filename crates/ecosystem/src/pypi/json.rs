@@ -4,7 +4,7 @@ use super::loose::{Files, Loose, ReadFiles};
 use super::normalize_name;
 use super::page::{ProjectPage, WHAT};
 use crate::error::{IndexError, IndexLimits};
-use crate::json::{checked, syntax_error};
+use crate::json::{check_shape, malformed};
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
 use std::cell::Cell;
 use std::fmt;
@@ -25,7 +25,7 @@ pub(super) fn parse(
     name: String,
     limits: &IndexLimits,
 ) -> Result<ProjectPage, IndexError> {
-    let body = checked(WHAT, body, limits)?;
+    check_shape(WHAT, body, limits)?;
     let over = Cell::new(false);
     let files = ReadFiles { most: limits.max_entries, over: &over };
     let mut from = serde_json::Deserializer::from_slice(body);
@@ -35,7 +35,7 @@ pub(super) fn parse(
         Err(_) if over.get() => {
             return Err(IndexError::TooManyEntries { what: WHAT, limit: limits.max_entries });
         }
-        Err(e) => return Err(syntax_error(WHAT, &e)),
+        Err(e) => return Err(malformed(WHAT, &e)),
     };
     check_version(&top)?;
     let found = top
