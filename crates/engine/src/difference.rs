@@ -26,13 +26,13 @@ pub enum Incomparable {
     #[error(
         "no file of {0} was judged here; let it pass the gate first (what is held or refused by its content will do)"
     )]
-    NotJudged(Purl),
+    NotJudged(String),
     /// The versions have no two files of one sort.
     #[error("the files of {0} and {1} are of different sorts: {2}")]
-    NothingAlike(Purl, Purl, String),
+    NothingAlike(String, String, String),
     /// What was stored cannot be understood.
     #[error("what was recorded about {0} cannot be read: {1}")]
-    Facts(Purl, String),
+    Facts(String, String),
 }
 
 /// Compares the files of two versions that are of one sort, by what was recorded about them.
@@ -53,7 +53,7 @@ pub async fn compare(store: &Store, old: &Purl, new: &Purl) -> Result<Vec<Pair>,
     }
     if pairs.is_empty() {
         let names: Vec<&str> = before.iter().chain(&after).map(|d| d.file_name.as_str()).collect();
-        return Err(Incomparable::NothingAlike(old.clone(), new.clone(), names.join(", ")));
+        return Err(Incomparable::NothingAlike(old.to_string(), new.to_string(), names.join(", ")));
     }
     Ok(pairs)
 }
@@ -68,7 +68,7 @@ async fn judged(store: &Store, purl: &Purl) -> Result<Vec<StoredDecision>, Incom
         }
     }
     match files.is_empty() {
-        true => Err(Incomparable::NotJudged(purl.clone())),
+        true => Err(Incomparable::NotJudged(purl.to_string())),
         false => Ok(files),
     }
 }
@@ -94,7 +94,7 @@ async fn pair(
 
 fn facts(decision: &StoredDecision) -> Result<ArtifactFacts, Incomparable> {
     serde_json::from_value(decision.facts.clone())
-        .map_err(|e| Incomparable::Facts(decision.purl.clone(), e.to_string()))
+        .map_err(|e| Incomparable::Facts(decision.purl.to_string(), e.to_string()))
 }
 
 /// The manifest, where one is kept and can be read.

@@ -118,7 +118,7 @@ pub(super) fn found(content: &[u8]) -> Vec<&'static str> {
     let has = |phrase: &&str| words.contains(*phrase);
     let mut ids: Vec<&'static str> = TEXTS
         .iter()
-        .filter(|t| t.all.iter().all(|p| has(&p)) && !t.none.iter().any(|p| has(&p)))
+        .filter(|t| t.all.iter().all(&has) && !t.none.iter().any(&has))
         .map(|t| t.id)
         .collect();
     ids.sort_unstable();
