@@ -3,9 +3,10 @@
 use crate::text;
 use countersign_core::Sha256Digest;
 use countersign_ledger::{
-    Checkpoint, Envelope, Hash, Receipt, SigningKey, VerifierKey, parse_entry_bundle, parse_strict,
+    AddCheckpoint, Checkpoint, Envelope, Hash, Observed, Receipt, SigningKey, VerifierKey,
+    WitnessKey, cosignatures, merge_cosignatures, parse_entry_bundle, parse_strict, read_size_body,
     statement, verify_checkpoint, verify_consistency, verify_envelope, verify_inclusion,
-    verify_note, verify_receipt,
+    verify_note, verify_receipt, witness,
 };
 use std::sync::LazyLock;
 
@@ -42,6 +43,40 @@ pub fn checkpoint(data: &[u8]) {
         assert!(VerifierKey::parse(&key.to_string()).is_ok_and(|again| again == key));
     }
     let _ = parse_entry_bundle(data);
+}
+
+/// What a log sends to a witness, and what a witness answers.
+pub fn witness_request(data: &[u8]) {
+    let text = text(data);
+    let key = KEY.witness();
+    let _ = cosignatures(&text, std::slice::from_ref(&key));
+    let _ = merge_cosignatures(&text, &text, &key);
+    let _ = read_size_body(&text);
+    if let Ok(key) = WitnessKey::parse(&text) {
+        assert!(WitnessKey::parse(&key.to_string()).is_ok_and(|again| again == key));
+    }
+    let Ok(request) = AddCheckpoint::parse(&text) else { return };
+    assert_eq!(AddCheckpoint::parse(&request.to_text()).as_ref(), Ok(&request));
+    let known = [KEY.verifier().clone()];
+    let now = countersign_core::Timestamp(1_800_000_000);
+    let _ = witness(&request, &known, Observed::default(), &KEY, now);
+}
+
+/// What a log sends to a witness, and what a witness answers.
+pub fn witness_request(data: &[u8]) {
+    let text = text(data);
+    let key = KEY.witness();
+    let _ = cosignatures(&text, std::slice::from_ref(&key));
+    let _ = merge_cosignatures(&text, &text, &key);
+    let _ = read_size_body(&text);
+    if let Ok(key) = WitnessKey::parse(&text) {
+        assert!(WitnessKey::parse(&key.to_string()).is_ok_and(|again| again == key));
+    }
+    let Ok(request) = AddCheckpoint::parse(&text) else { return };
+    assert_eq!(AddCheckpoint::parse(&request.to_text()).as_ref(), Ok(&request));
+    let known = [KEY.verifier().clone()];
+    let now = countersign_core::Timestamp(1_800_000_000);
+    let _ = witness(&request, &known, Observed::default(), &KEY, now);
 }
 
 /// An envelope and the statement in it.

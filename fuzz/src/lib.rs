@@ -30,6 +30,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("cargo_index", cargo_index),
     ("cargo_lock", cargo_lock),
     ("checkpoint", checkpoint),
+    ("content", content),
     ("cyclonedx", cyclonedx),
     ("deb822", deb822),
     ("dsc", dsc),
@@ -68,6 +69,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("trusted_root", trusted_root),
     ("uv_lock", uv_lock),
     ("version_order", version_order),
+    ("witness_request", witness_request),
     ("yarn_lock", yarn_lock),
 ];
 

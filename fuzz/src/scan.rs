@@ -1,6 +1,7 @@
 //! Advisories, and the structure of artifacts.
 
 use crate::ecosystem::LIMITS;
+use crate::{split, text};
 use countersign_core::{Ecosystem, Outcome, Timestamp};
 use countersign_scan::advisory::{FeedIndex, IndexBuilder, parse_record};
 use countersign_scan::structure::{Expected, scan_archive};
@@ -26,6 +27,19 @@ pub fn structure(data: &[u8]) {
         !matches!(report.check.outcome, Outcome::NotDone { .. }),
         "bytes in memory can be read"
     );
+}
+
+/// A file's name and content, and the manifest of the npm package that holds it: what the scanners of
+/// content see.
+pub fn content(data: &[u8]) {
+    let (path, rest) = split(data);
+    let (content, manifest) = split(rest);
+    let path = text(path);
+    let findings = countersign_scan::content::scan_file(Ecosystem::Npm, &path, content, manifest);
+    for finding in findings {
+        assert!(!finding.title.chars().any(char::is_control), "{finding:?}");
+    }
+    let _ = countersign_scan::licence::licences_named(&text(content));
 }
 
 /// An OSV record, and an index made of it alone.

@@ -3,15 +3,19 @@
 use std::io::{self, Write as _};
 use std::path::Path;
 use std::process::ExitCode;
-use xtask::{bench, tidy};
+use xtask::{bench, soak, tidy};
 
 const USAGE: &str = "usage: cargo xtask tidy [FOLDER]
        cargo xtask bench [OPTION…]
+       cargo xtask soak [OPTION…]
+       cargo xtask bench ledger [OPTION…]
 
 tidy   checks the walls between the crates and the rules of the house, in this project or a copy of
        it in FOLDER; every finding names its remedy
 bench  measures clients direct, through the gate and through other servers, and writes
        docs/performance.md; `cargo xtask bench --help` shows its options
+soak   runs the gateway for minutes under mixed clients and a failing upstream, and looks for growth
+       and lost decisions; `cargo xtask soak --help` shows its options
 ";
 
 fn main() -> ExitCode {
@@ -23,7 +27,12 @@ fn main() -> ExitCode {
         ["bench", "help" | "--help" | "-h"] => {
             io::stdout().write_all(bench::USAGE.as_bytes()).map(|()| 0)
         }
+        ["bench", "ledger", options @ ..] => run_bench_ledger(options),
         ["bench", options @ ..] => run_bench(options),
+        ["soak", "help" | "--help" | "-h"] => {
+            io::stdout().write_all(soak::USAGE.as_bytes()).map(|()| 0)
+        }
+        ["soak", options @ ..] => run_soak(options),
         ["help" | "--help" | "-h"] => io::stdout().write_all(USAGE.as_bytes()).map(|()| 0),
         _ => io::stderr().write_all(USAGE.as_bytes()).map(|()| 2),
     };
@@ -56,9 +65,23 @@ fn run_tidy(root: &Path) -> io::Result<u8> {
     Ok(u8::from(!findings.is_empty()))
 }
 
+fn run_bench_ledger(options: &[&str]) -> io::Result<u8> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize()?;
+    let said = bench::ledger::run(options, &root).map_err(io::Error::other)?;
+    io::stdout().write_all(said.as_bytes()).map(|()| 0)
+}
+
 fn run_bench(options: &[&str]) -> io::Result<u8> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize()?;
     let options = bench::Options::parse(options, &root).map_err(io::Error::other)?;
     let said = bench::run(&options, &root).map_err(io::Error::other)?;
     io::stdout().write_all(said.as_bytes()).map(|()| 0)
+}
+
+fn run_soak(options: &[&str]) -> io::Result<u8> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize()?;
+    let options = soak::Options::parse(options).map_err(io::Error::other)?;
+    let (said, is_well) = soak::run(&options, &root).map_err(io::Error::other)?;
+    io::stdout().write_all(said.as_bytes())?;
+    Ok(u8::from(!is_well))
 }

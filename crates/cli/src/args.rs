@@ -68,7 +68,9 @@ pub enum Command {
     VerifyBundle(crate::commands::verify_bundle::VerifyBundleArgs),
     /// Look into the ledger
     #[command(subcommand)]
-    Ledger(LedgerCommand),
+    Ledger(crate::commands::ledger::LedgerCommand),
+    /// Cosign the ledgers of others, as a witness
+    Witness(crate::commands::witness::WitnessArgs),
     /// Run the gateway for a team: the same gate, long-lived, for any number of clients
     Serve(crate::commands::serve::ServeArgs),
     /// Judge what is already there: lock files, environments, SBOMs
@@ -82,6 +84,10 @@ pub enum Command {
     /// Tokens that clients of the gateway show
     #[command(subcommand)]
     Token(crate::commands::token::TokenCommand),
+    /// Show what differs between two versions that were judged: hooks, capabilities, publisher, files
+    Diff(crate::commands::diff::DiffArgs),
+    /// Check a list of version pairs against the order that an ecosystem's versions have here
+    VersionOrder(crate::commands::version_order::VersionOrderArgs),
     /// Print a completion script for a shell
     Completions {
         /// The shell.
@@ -221,6 +227,8 @@ pub enum PolicyCommand {
         #[arg(long, default_value = "baseline")]
         policy: String,
     },
+    /// Judge what was decided again by another policy: what would have been refused or admitted
+    Replay(crate::commands::replay::ReplayArgs),
     /// Run a policy's tests: files of facts and expected verdicts
     Test {
         /// The policy.
@@ -264,9 +272,16 @@ pub struct WaiveArgs {
 
 /// `receipt`.
 #[derive(Args)]
+#[command(
+    after_help = "Examples:\n  countersign receipt flask-3.1.3-py3-none-any.whl -o flask.receipt.json\n  countersign receipt pkg:npm/lodash@4.17.21\n  countersign receipt --lockfile uv.lock -o uv.lock.receipts.json"
+)]
 pub struct ReceiptArgs {
-    /// A file whose decision is wanted, or a purl
-    pub subject: String,
+    /// A file whose decision is wanted, a purl, or sha256:…
+    #[arg(required_unless_present = "lockfile", conflicts_with = "lockfile")]
+    pub subject: Option<String>,
+    /// A lock file or SBOM: one file of receipts that proves that all of it was admitted
+    #[arg(long, value_name = "FILE")]
+    pub lockfile: Option<PathBuf>,
     /// Where to write it [default: standard output]
     #[arg(long, short)]
     pub output: Option<PathBuf>,
@@ -276,11 +291,11 @@ pub struct ReceiptArgs {
 #[derive(Args)]
 #[command(
     args_conflicts_with_subcommands = true,
-    after_help = "Exit codes:\n  0  every artifact has evidence that holds, and none that does not\n  1  evidence was found that does not hold\n  3  of an artifact, nothing could be verified\n\nExamples:\n  countersign verify --evidence ./evidence dist/pkg-1.0-py3-none-any.whl\n  countersign verify --evidence ./evidence pkg:npm/sigstore@2.3.1\n  countersign verify receipt r.json --key ledger.pub"
+    after_help = "Exit codes:\n  0  every artifact has evidence that holds, and none that does not\n  1  evidence was found that does not hold\n  3  of an artifact, nothing could be verified\n\nExamples:\n  countersign verify --evidence ./evidence dist/pkg-1.0-py3-none-any.whl\n  countersign verify --evidence ./evidence pkg:npm/sigstore@2.3.1\n  countersign verify receipt r.json --key ledger.pub\n  countersign verify --receipts ./image --policy deploy.toml"
 )]
 pub struct VerifyArgs {
     /// A file, a version in the store (pkg:npm/sigstore@2.3.1), or a folder of packages
-    #[arg(required = true)]
+    #[arg(required_unless_present = "receipts")]
     pub subject: Option<String>,
     /// The file's version, where the ledger does not know it; npm's attestations are about one
     #[arg(long, value_name = "PURL")]
@@ -294,6 +309,12 @@ pub struct VerifyArgs {
     /// Print JSON
     #[arg(long)]
     pub json: bool,
+    /// The gate at deployment: every file of this folder needs a receipt that the policy accepts
+    #[arg(long, value_name = "DIR", requires = "policy", conflicts_with = "subject")]
+    pub receipts: Option<PathBuf>,
+    /// Whose receipts are accepted: the ledger's key, witnesses, ages, policies (a TOML file)
+    #[arg(long, value_name = "FILE", requires = "receipts")]
+    pub policy: Option<PathBuf>,
     /// What else can be checked
     #[command(subcommand)]
     pub command: Option<VerifyCommand>,
@@ -302,35 +323,6 @@ pub struct VerifyArgs {
 /// `verify …`.
 #[derive(Subcommand)]
 pub enum VerifyCommand {
-    /// Check a receipt with the ledger's public key alone
-    Receipt {
-        /// The receipt.
-        receipt: PathBuf,
-        /// The ledger's public key: the text, or a file that holds it
-        #[arg(long, value_name = "KEY|FILE")]
-        key: String,
-        /// The artifact that it should be for
-        #[arg(long)]
-        artifact: Option<PathBuf>,
-    },
-}
-
-/// `ledger …`.
-#[derive(Subcommand)]
-pub enum LedgerCommand {
-    /// Show the newest decisions, or the history of one package
-    Log {
-        /// A purl, with or without a version.
-        purl: Option<String>,
-        /// How many.
-        #[arg(long, default_value_t = 20)]
-        limit: u32,
-        /// Print JSON
-        #[arg(long)]
-        json: bool,
-    },
-    /// Check every entry, signature and tile against each other
-    Fsck,
-    /// Print the ledger's public key
-    Key,
+    /// Check a receipt, or a file of many, with the ledger's public key alone
+    Receipt(crate::commands::receipts::VerifyReceiptArgs),
 }

@@ -20,6 +20,11 @@ use clap::{CommandFactory as _, Parser as _};
 use context::{Context, Failed};
 use std::process::ExitCode;
 
+/// A gateway reads indexes of megabytes in many threads and lives for months: this one gives back
+/// what was freed, which the system's own keeps.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 fn main() -> ExitCode {
     let cli = Cli::parse();
     // What serves logs in the form that its configuration says, once that is read.
@@ -36,7 +41,12 @@ fn main() -> ExitCode {
         // Nothing of it needs a runtime, a store or a configuration.
         return ExitCode::from(commands::verify_bundle::verify_bundle(args));
     }
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    // Work with files, scans and packing: more threads than this only take memory while they wait for
+    // processors, of which a gateway with hundreds of clients would have hundreds.
+    let processors = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
+    runtime.enable_all().max_blocking_threads((4 * processors).max(16));
+    let runtime = match runtime.build() {
         Ok(runtime) => runtime,
         Err(e) => return fail(&Failed::internal(format!("cannot start: {e}"))),
     };
@@ -56,18 +66,21 @@ async fn dispatch(cli: Cli) -> Result<u8, Failed> {
         Command::Doctor(args) => commands::doctor::doctor(&context, args.json).await,
         Command::Init(args) => commands::init::init(&context, args.origin.as_deref()).await,
         Command::Feed(command) => commands::feed::feed(&context, command).await,
-        Command::Policy(command) => commands::policy::policy(&context, command),
+        Command::Policy(command) => commands::policy::policy(&context, command).await,
         Command::Waive(args) => commands::waive::waive(&context, args).await,
         Command::Receipt(args) => commands::receipt::receipt(&context, args).await,
         Command::Verify(args) => commands::verify::verify(&context, args).await,
         Command::Provenance(args) => commands::provenance::provenance(&context, args).await,
         Command::Ledger(command) => commands::ledger::ledger(&context, command).await,
+        Command::Witness(args) => commands::witness::witness(&context, args).await,
         Command::Serve(args) => commands::serve::serve(context, args).await,
         Command::Audit(args) => commands::audit::audit(&context, args).await,
         Command::Recall(args) => commands::recall::recall(&context, args).await,
         Command::Who(args) => commands::recall::who(&context, args).await,
         Command::Setup(args) => commands::setup::setup(&context, args).await,
         Command::Token(command) => commands::token::token(command),
+        Command::Diff(args) => commands::diff::diff(&context, &args).await,
+        Command::VersionOrder(args) => commands::version_order::version_order(&args),
         Command::Completions { shell } => {
             clap_complete::generate(
                 shell,

@@ -340,7 +340,7 @@ impl Run {
         let stopped: Vec<_> =
             entries.iter().filter(|e| e.decision.verdict != Verdict::Admit).collect();
         let any = |f: &dyn Fn(ReasonCode) -> bool| stopped.iter().filter_map(|e| e.reason()).any(f);
-        if any(&|r| r == ReasonCode::Internal) {
+        if any(&ReasonCode::is_gate) {
             return exit::INTERNAL;
         }
         if stopped.iter().any(|e| {

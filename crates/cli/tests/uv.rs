@@ -319,3 +319,16 @@ fn uvs_own_cache_is_no_way_round_the_gate() {
         assert!(venv.names().is_empty(), "{}", run.transcript());
     }
 }
+
+#[test]
+fn a_target_folder_holds_what_was_admitted_and_uvs_own_lock() {
+    let up = Upstream::start();
+    let index = Pypi::new(&up);
+    index.wheel("lib", "1.0.0", OLD);
+    let Some((s, _)) = start(&index) else { return };
+    let target = s.work().join("lib-here");
+    let shown = target.display().to_string();
+    let install = ["uv", "pip", "install", "--target", &shown, "lib"];
+    s.gate(&install).expect(0).expect_admitted(&["lib 1.0.0"]);
+    assert!(target.join("lib/__init__.py").is_file());
+}

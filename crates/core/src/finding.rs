@@ -89,6 +89,14 @@ pub enum FindingKind {
     Structure,
     /// The archive runs code when it is installed.
     InstallHook,
+    /// What the code in the archive can do (open connections, start programs, …): shown, and
+    /// compared with other versions; nothing is wrong with it by itself.
+    Capability,
+    /// Several capabilities meet in one place as they do in malicious code. A scanner's judgement,
+    /// not a feed's: it may be wrong.
+    Suspicious,
+    /// What is declared about the licence, what is found, and where the two do not agree.
+    Licence,
 }
 
 impl FindingKind {
@@ -101,6 +109,9 @@ impl FindingKind {
             Self::Notice => "notice",
             Self::Structure => "structure",
             Self::InstallHook => "install-hook",
+            Self::Capability => "capability",
+            Self::Suspicious => "suspicious",
+            Self::Licence => "licence",
         }
     }
 }
@@ -125,6 +136,36 @@ pub struct Finding {
     /// The file inside the artifact, where it is about one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,
+    /// Where in the file and how surely, of what a scanner saw in content.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed: Option<Observed>,
+}
+
+/// How sure a scanner is that what it saw is what its rule is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Confidence {
+    /// Harmless code often looks like that.
+    Low,
+    /// Harmless code may look like that.
+    Medium,
+    /// Harmless code hardly looks like that.
+    High,
+}
+
+/// What a content scanner saw, and where.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Observed {
+    /// The line, from 1, where the content has lines.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub line: Option<u64>,
+    /// What the code can do there (`network`, `execute`), several joined by `+`.
+    pub capability: String,
+    /// How sure the scanner is.
+    pub confidence: Confidence,
+    /// Names this finding among all scans of this and other versions: it depends on the rule, the
+    /// file's name and the text that was found, and not on the line.
+    pub key: String,
 }
 
 impl Finding {

@@ -61,6 +61,8 @@ reasons! {
     ProvenanceChanged = "provenance-changed", "built or published otherwise than before";
     /// The archive attacks whoever unpacks it, or is none.
     ArchiveUnsafe = "archive-unsafe", "unsafe or malformed archive";
+    /// Capabilities meet in its code as they do in malicious code.
+    SuspiciousCode = "suspicious-code", "looks like malicious code";
     /// A scan that policy asks for could not be done.
     ScanIncomplete = "scan-incomplete", "a required scan was not done";
     /// The artifact is in no index that the gate knows.
@@ -87,6 +89,8 @@ reasons! {
     Policy = "policy", "refused by a policy rule";
     /// The policy could not be evaluated: treated as a refusal.
     PolicyError = "policy-error", "policy could not be evaluated";
+    /// The gate's disk is full, so that nothing new can be recorded: treated as a refusal.
+    StorageFull = "storage-full", "the gate's disk is full";
     /// The gate itself failed: treated as a refusal.
     Internal = "internal", "the gate failed";
 }
@@ -112,10 +116,17 @@ impl ReasonCode {
         )
     }
 
+    /// Whether the gate, not the artifact, is at fault.
+    #[must_use]
+    pub fn is_gate(self) -> bool {
+        matches!(self, Self::StorageFull | Self::Internal)
+    }
+
     /// Whether no waiver can lift it: what arrived is not what was named, or the gate is unsure.
     #[must_use]
     pub fn is_final(self) -> bool {
         self.is_upstream()
+            || self.is_gate()
             || matches!(
                 self,
                 Self::DigestMismatch
@@ -126,7 +137,6 @@ impl ReasonCode {
                     | Self::ClosedDoor
                     | Self::TooLarge
                     | Self::PolicyError
-                    | Self::Internal
             )
     }
 }

@@ -12,6 +12,7 @@ pub mod debian;
 pub mod error;
 pub mod inventory;
 mod json;
+mod json_text;
 pub mod npm;
 pub mod pypi;
 mod text;

@@ -88,7 +88,7 @@ impl Engine {
     /// A kept document.
     pub(crate) fn unpacked(&self, url: &Url, content_type: &str, document: &Packed) -> Answer {
         match document.unpack() {
-            Ok(bytes) => Answer::Document(Document::ok(content_type, bytes.to_vec())),
+            Ok(bytes) => Answer::Document(Document::ok(content_type, bytes)),
             Err(e) => self.index_failure(
                 url,
                 Failure::new(ReasonCode::Internal, format!("a kept index cannot be unpacked: {e}")),

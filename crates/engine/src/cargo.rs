@@ -3,6 +3,7 @@
 use crate::engine::Engine;
 use crate::http_client::Failure;
 use crate::index::{Candidate, Documents, FileRef, Loaded, PackageIndex};
+use crate::index_cache::IndexDocument;
 use crate::pypi::malformed;
 use crate::request::{Answer, ClientRequest, Document};
 use crate::upstream::Upstream;
@@ -31,7 +32,7 @@ impl Engine {
         if let Some(name) = cargo::name_from_index_path(rest) {
             return match self.package(&upstream, &name, &request.headers).await {
                 Ok(index) => match &index.documents {
-                    Documents::Cargo { lines } => {
+                    Documents::Cargo(lines) => {
                         self.unpacked(&request.url, "text/plain; charset=utf-8", lines)
                     }
                     _ => self.closed(&request.url, "is no crate"),
@@ -125,11 +126,27 @@ impl Engine {
         if same == Some(got.sha256) {
             return Ok(Loaded { index: None, fresh_until: got.fresh_until });
         }
+        let (size, fresh_until) = (got.body.len(), got.fresh_until);
+        let (upstream, name) = (upstream.clone(), name.to_owned());
+        let judge =
+            move |engine: &Engine| engine.judge_crate(&upstream, &name, &config, &url, &got);
+        let index = self.parsing(size, judge).await?;
+        Ok(Loaded { index: Some(index), fresh_until })
+    }
+
+    fn judge_crate(
+        &self,
+        upstream: &Arc<Upstream>,
+        name: &str,
+        config: &CargoConfig,
+        url: &Url,
+        got: &IndexDocument,
+    ) -> Result<PackageIndex, Failure> {
         let mut index = cargo::parse_index(name, &got.body, &self.inner.index_limits)
-            .map_err(|e| malformed(&url, &e))?;
+            .map_err(|e| malformed(url, &e))?;
         if index.lines.is_empty() && index.rejected > 0 {
             let what = format!("none of its {} lines is a version of {name}", index.rejected);
-            return Err(malformed(&url, &what));
+            return Err(malformed(url, &what));
         }
         let candidates = index
             .lines
@@ -148,7 +165,7 @@ impl Engine {
         let mut files = HashMap::new();
         for l in &index.lines {
             let Some(judged) = versions.judged.get(&l.version) else { continue };
-            let address = cargo::download_url(&config, &l.name, &l.version, &l.cksum);
+            let address = cargo::download_url(config, &l.name, &l.version, &l.cksum);
             let Ok(url) = Url::parse(&address) else { continue };
             let file_name = format!("{}-{}.crate", l.name, l.version);
             let file = FileRef {
@@ -173,10 +190,9 @@ impl Engine {
         } else {
             index.retain(|l| versions.offered(self, &l.version));
         }
-        let documents = Documents::Cargo { lines: self.pack(index.to_bytes()) };
+        let documents = Documents::Cargo(self.pack(index.to_bytes()));
         let (metadata, source, ends) = (HashMap::new(), got.sha256, versions.ends());
         let files = self.file_table(files, upstream);
-        let index = PackageIndex { documents, files, metadata, source, ends };
-        Ok(Loaded { index: Some(index), fresh_until: got.fresh_until })
+        Ok(PackageIndex { documents, files, metadata, source, ends })
     }
 }

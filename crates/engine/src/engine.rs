@@ -23,6 +23,7 @@ use http::HeaderValue;
 use parking_lot::{Mutex, RwLock};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use tokio::sync::{OnceCell, Semaphore};
 use url::Url;
@@ -101,6 +102,8 @@ pub(crate) struct Inner {
     pub(crate) store: Store,
     pub(crate) config: Config,
     pub(crate) grounds: RwLock<Arc<Grounds>>,
+    /// The generation whose grounds are in the ledger.
+    pub(crate) noted: tokio::sync::Mutex<Option<u64>>,
     pub(crate) http: Http,
     pub(crate) upstreams: Upstreams,
     pub(crate) credentials: Mutex<HashMap<String, HeaderValue>>,
@@ -121,7 +124,11 @@ pub(crate) struct Inner {
     pub(crate) scanners: Semaphore,
     pub(crate) index_limits: IndexLimits,
     pub(crate) serving: Option<Serving>,
+    /// Whether the gateway's clients have to show a token, at present.
+    pub(crate) tokens_required: AtomicBool,
     pub(crate) shelf: Option<Shelf>,
+    /// Large indexes that are read at a time.
+    pub(crate) parsing: tokio::sync::Semaphore,
     pub(crate) admitted: Option<quick_cache::sync::Cache<String, Remembered>>,
     pub(crate) metrics: Metrics,
     pub(crate) fetches: crate::fetches::FetchLog,
@@ -201,6 +208,7 @@ impl Engine {
                 store: setup.store,
                 config: setup.config,
                 grounds: RwLock::new(Arc::new(grounds)),
+                noted: tokio::sync::Mutex::new(None),
                 http,
                 upstreams,
                 credentials: Mutex::new(credentials),
@@ -222,6 +230,10 @@ impl Engine {
                 index_limits,
                 admitted: setup.serving.map(|_| quick_cache::sync::Cache::new(REMEMBERED)),
                 shelf: setup.serving.map(|s| Shelf::new(s.memory)),
+                parsing: tokio::sync::Semaphore::new(
+                    std::thread::available_parallelism().map_or(2, std::num::NonZero::get),
+                ),
+                tokens_required: AtomicBool::new(setup.serving.is_some_and(|s| s.tokens_required)),
                 serving: setup.serving,
                 metrics: Metrics::default(),
                 report: Arc::new(Report::new(setup.serving.is_none())),
@@ -271,6 +283,12 @@ impl Engine {
     #[must_use]
     pub fn upstreams(&self) -> &Upstreams {
         &self.inner.upstreams
+    }
+
+    /// Says whether clients have to show a token from now on. Answers that say so, and were given
+    /// before, hold until the grounds are replaced ([`Engine::replace_grounds`]).
+    pub fn set_tokens_required(&self, required: bool) {
+        self.inner.tokens_required.store(required, Ordering::Relaxed);
     }
 
     /// Sets the credentials that the gate shows to an upstream from now on.

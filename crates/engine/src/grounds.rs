@@ -6,12 +6,18 @@
 use crate::config::Lists;
 use crate::engine::{Engine, EngineError};
 use crate::feeds::Feeds;
+use crate::recall::GroundsId;
 use crate::sources::EvidenceSource;
 use countersign_core::Timestamp;
 use countersign_evidence::sigstore::TrustRoots;
+use countersign_ledger::statement::{GROUNDS_TYPE, event};
 use countersign_policy::{ActiveWaiver, PolicySet};
-use countersign_store::Store;
+use countersign_store::{Store, StoreError};
+use serde_json::json;
 use std::sync::Arc;
+
+/// Under which the store remembers the grounds of the last decision.
+const NOTED: &str = "grounds of the last decision";
 
 /// Everything beside an artifact itself that a decision about it rests on.
 #[derive(Clone)]
@@ -56,6 +62,35 @@ impl Engine {
         let generation = next.generation;
         *held = Arc::new(next);
         generation
+    }
+
+    /// Writes into the ledger that policy, lists, feeds or trust roots are others than those of the
+    /// decision before, so that nobody can change them without a trace. Waivers have entries of
+    /// their own. Called before a decision is recorded.
+    ///
+    /// # Errors
+    /// When the store fails; then the decision cannot be recorded either.
+    pub(crate) async fn note_grounds(&self) -> Result<(), StoreError> {
+        let mut noted = self.inner.noted.lock().await;
+        let grounds = self.grounds();
+        if *noted == Some(grounds.generation) {
+            return Ok(());
+        }
+        let (id, store) = (GroundsId::of(&grounds), &self.inner.store);
+        let text = json!(id).to_string();
+        let before = store.meta_get(NOTED).await?;
+        let before: Option<GroundsId> = before.and_then(|b| serde_json::from_str(&b).ok());
+        let changed = before.as_ref().map(|b| id.changes_beside_waivers(b)).unwrap_or_default();
+        if !changed.is_empty() {
+            let now = self.now();
+            let predicate = json!({"changed": changed, "old": before, "new": id, "time": now});
+            store.record_event(&event(GROUNDS_TYPE, "grounds", predicate), now).await?;
+        }
+        if before.as_ref() != Some(&id) {
+            store.meta_put(NOTED, &text).await?;
+        }
+        *noted = Some(grounds.generation);
+        Ok(())
     }
 
     /// Reads the waivers that are in force; whether they changed since they were last read.

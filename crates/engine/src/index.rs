@@ -101,23 +101,25 @@ impl PackageIndex {
 
 #[derive(Debug)]
 pub(crate) enum Documents {
-    Pypi {
-        json: Packed,
-        html: Packed,
-    },
-    /// The long form for the client of one run, the short one for those of a gateway.
+    /// PEP 691's form; HTML is made of it for who asks.
+    Pypi(Packed),
+    /// The long form; the short one is made of it.
     Npm(Packed),
-    Cargo {
-        lines: Packed,
-    },
+    /// The lines of a sparse index.
+    Cargo(Packed),
 }
 
 impl Documents {
+    /// The document's length as it is given out, in bytes.
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Self::Pypi(document) | Self::Npm(document) | Self::Cargo(document) => document.len(),
+        }
+    }
+
     fn weight(&self) -> usize {
         match self {
-            Self::Pypi { json, html } => json.weight() + html.weight(),
-            Self::Npm(document) => document.weight(),
-            Self::Cargo { lines } => lines.weight(),
+            Self::Pypi(document) | Self::Npm(document) | Self::Cargo(document) => document.weight(),
         }
     }
 }
@@ -353,6 +355,24 @@ impl Engine {
         Ok(shelved)
     }
 
+    /// Reads or writes a document: a large one away from the threads that answer, and not more of
+    /// them at a time than there are processors, since each takes many times its length.
+    pub(crate) async fn parsing<T: Send + 'static>(
+        &self,
+        size: usize,
+        work: impl FnOnce(&Self) -> Result<T, Failure> + Send + 'static,
+    ) -> Result<T, Failure> {
+        if size < LARGE {
+            return work(self);
+        }
+        let lost = |e: &dyn std::fmt::Display| {
+            Failure::new(ReasonCode::Internal, format!("an index was lost on the way: {e}"))
+        };
+        let _turn = self.inner.parsing.acquire().await.map_err(|e| lost(&e))?;
+        let engine = self.clone();
+        tokio::task::spawn_blocking(move || work(&engine)).await.map_err(|e| lost(&e))?
+    }
+
     /// The table of an index's files as it is kept.
     pub(crate) fn file_table(
         &self,
@@ -380,6 +400,9 @@ impl Engine {
         }
     }
 }
+
+/// A document of this length takes milliseconds.
+const LARGE: usize = 64 << 10;
 
 /// How long an upstream's word that it has no such package is believed.
 const ABSENT: Duration = Duration::from_secs(20);

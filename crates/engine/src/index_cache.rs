@@ -141,7 +141,7 @@ impl Engine {
         self.index_folder().join(folder).join(name)
     }
 
-    fn index_folder(&self) -> PathBuf {
+    pub(crate) fn index_folder(&self) -> PathBuf {
         self.inner.store.dir().join("cache").join("index")
     }
 

@@ -10,11 +10,13 @@
 pub mod account;
 mod answer;
 pub mod audit;
+pub mod auditor;
 mod cargo;
 pub mod config;
 mod continuity;
 mod credential;
 pub mod debian;
+pub mod difference;
 mod download;
 mod engine;
 mod evidence;
@@ -45,6 +47,7 @@ mod shelf;
 mod sources;
 pub mod upstream;
 pub mod verify;
+pub mod witnessing;
 
 pub use credential::check_credential;
 pub use download::{Downloaded, Poster, download};

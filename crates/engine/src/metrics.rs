@@ -3,7 +3,7 @@
 use countersign_core::{Ecosystem, ReasonCode, Verdict};
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 /// Upper bounds of the latency buckets, in seconds.
@@ -13,7 +13,8 @@ pub const BUCKETS: [f64; 12] =
 /// What decisions are counted by: the leading reason is there for what was not admitted.
 pub type DecisionKind = (Ecosystem, Verdict, Option<ReasonCode>);
 
-/// What is counted since the engine was opened. Every number only grows.
+/// What is counted since the engine was opened. Every number only grows; whether the feeds are
+/// behind is a state.
 #[derive(Debug, Default)]
 pub struct Metrics {
     decisions: Mutex<BTreeMap<DecisionKind, u64>>,
@@ -24,6 +25,7 @@ pub struct Metrics {
     upstream_bytes: AtomicU64,
     feeds_replaced: AtomicU64,
     feeds_failed: AtomicU64,
+    feeds_behind: AtomicBool,
 }
 
 /// A cumulative histogram of durations.
@@ -132,6 +134,17 @@ impl Metrics {
     pub fn feeds(&self) -> (u64, u64) {
         let load = |n: &AtomicU64| n.load(Ordering::Relaxed);
         (load(&self.feeds_replaced), load(&self.feeds_failed))
+    }
+
+    /// Says whether the feeds in use are older than their files, because those cannot be used.
+    pub fn set_feeds_behind(&self, behind: bool) {
+        self.feeds_behind.store(behind, Ordering::Relaxed);
+    }
+
+    /// Whether the feeds in use are older than their files.
+    #[must_use]
+    pub fn feeds_behind(&self) -> bool {
+        self.feeds_behind.load(Ordering::Relaxed)
     }
 
     /// Bytes from upstreams.

@@ -10,6 +10,7 @@ use crate::request::{Answer, ClientRequest, Document};
 use crate::serving::own_address;
 use crate::upstream::Upstream;
 use countersign_core::{Age, Ecosystem, ReasonCode, Sha256Digest};
+use countersign_ecosystem::error::IndexLimits;
 use countersign_ecosystem::npm::{self, Packument};
 use countersign_ecosystem::version;
 use countersign_evidence::npm::RegistrySignature;
@@ -104,27 +105,22 @@ impl Engine {
         if same == Some(got.sha256) {
             return Ok(Loaded { index: None, fresh_until: got.fresh_until });
         }
-        let (packument, index) = self.judge_packument(upstream, name, &url, &got)?;
-        // A gateway's clients ask for the short form; the long one is made for who wants it.
-        let documents = if self.serves() {
-            Documents::Npm(self.pack(packument.to_abbreviated_bytes()))
-        } else {
-            Documents::Npm(self.pack(packument.to_bytes()))
-        };
-        let index = PackageIndex { documents, ..index };
-        Ok(Loaded { index: Some(index), fresh_until: got.fresh_until })
+        let (size, fresh_until) = (got.body.len(), got.fresh_until);
+        let (upstream, name) = (upstream.clone(), name.to_owned());
+        let parse = move |engine: &Engine| engine.judge_packument(&upstream, &name, &url, &got);
+        let index = self.parsing(size, parse).await?;
+        Ok(Loaded { index: Some(index), fresh_until })
     }
 
-    /// The long form of a package's document, as the gateway shows it.
-    pub(crate) async fn whole_packument(
-        &self,
-        upstream: &Arc<Upstream>,
-        name: &str,
-    ) -> Result<Vec<u8>, Failure> {
-        let (url, asked) = self.packument_address(upstream, name, &HeaderMap::new())?;
-        let got = self.index_document(&url, asked).await?;
-        let (packument, _) = self.judge_packument(upstream, name, &url, &got)?;
-        Ok(packument.to_bytes())
+    /// The short form of a package's document, made of the long one that was judged.
+    pub(crate) fn short_packument(&self, name: &str, long: &Packed) -> Result<Vec<u8>, Failure> {
+        let internal = |e: &dyn std::fmt::Display| {
+            Failure::new(ReasonCode::Internal, format!("the kept document of {name}: {e}"))
+        };
+        let long = long.unpack().map_err(|e| internal(&e))?;
+        let limits = IndexLimits { max_bytes: usize::MAX, ..self.inner.index_limits };
+        let packument = Packument::parse(&long, &limits).map_err(|e| internal(&e))?;
+        Ok(packument.to_abbreviated_bytes())
     }
 
     fn packument_address(
@@ -143,15 +139,14 @@ impl Engine {
         Ok((url, asked))
     }
 
-    /// Judges the versions of a package's document, and takes out what is not offered. The index
-    /// that comes with it has no document yet.
+    /// Judges the versions of a package's document, and takes out what is not offered.
     fn judge_packument(
         &self,
         upstream: &Arc<Upstream>,
         name: &str,
         url: &Url,
         got: &IndexDocument,
-    ) -> Result<(Packument, PackageIndex), Failure> {
+    ) -> Result<PackageIndex, Failure> {
         let mut packument = Packument::parse(&got.body, &self.inner.index_limits)
             .map_err(|e| malformed(url, &e))?;
         if packument.name() != name {
@@ -175,10 +170,11 @@ impl Engine {
         let files = self.file_table(files, upstream);
         packument.retain(|v| versions.offered(self, v));
         if self.serves() {
-            packument.rewrite_tarballs(|v| {
-                let file_name = tarball_name(name, v);
-                own_address(&[name, "-", &file_name]).map(String::from)
-            });
+            let own = |v: &npm::NpmVersion| {
+                let own = own_address(&[name, "-", &tarball_name(name, v)])?;
+                Some((v.version.clone(), String::from(own)))
+            };
+            packument.set_tarballs(&listed.iter().filter_map(own).collect());
             let why = |v: &npm::NpmVersion| {
                 Some((v.version.clone(), versions.why_not(Ecosystem::Npm, &v.version)?))
             };
@@ -188,9 +184,9 @@ impl Engine {
             });
             packument.restrict(&refused);
         }
-        let documents = Documents::Npm(Packed::plain(Vec::new()));
+        let documents = Documents::Npm(self.pack(packument.to_bytes()));
         let (metadata, source, ends) = (HashMap::new(), got.sha256, versions.ends());
-        Ok((packument, PackageIndex { documents, files, metadata, source, ends }))
+        Ok(PackageIndex { documents, files, metadata, source, ends })
     }
 }
 

@@ -197,7 +197,7 @@ impl Engine {
                     engine.remember_admitted(key.clone(), &file, admitted, generation);
                 }
                 engine.inner.flights.lock().remove(&key);
-            } else if matches!(&outcome, Outcome::Refused(r) if r.reason().is_upstream() || r.reason() == ReasonCode::Internal)
+            } else if matches!(&outcome, Outcome::Refused(r) if r.reason().is_upstream() || r.reason().is_gate())
             {
                 // An upstream's failure may pass: the next one who asks tries again.
                 engine.inner.flights.lock().remove(&key);
@@ -225,6 +225,7 @@ impl Engine {
             Ok(outcome) => outcome,
             Err(failure) => {
                 // What could not be recorded is refused, and said not to be recorded.
+                tracing::error!(artifact = %label, error = %failure, "an artifact could not be judged");
                 let outcome = self.internal_refusal(&label, &failure);
                 if let Outcome::Refused(r) = &outcome {
                     self.report().add(Entry::of_refusal(r, None));
@@ -268,6 +269,8 @@ impl Engine {
         let span = tracing::debug_span!(target: "countersign::pipeline", "fetch");
         match self.fetch(file, headers).instrument(span).await {
             Ok(staged) => self.judge_bytes(file, staged).await,
+            // What the gate could not do says nothing about the artifact: that is no decision.
+            Err(failure) if failure.reason.is_gate() => Err(failure),
             Err(failure) => {
                 let decision = Decision::refused_by_gate(
                     failure.reason,
@@ -339,7 +342,7 @@ impl Engine {
         }];
         let span = tracing::debug_span!(target: "countersign::pipeline", "scan");
         let structure = self.scan_structure(file, staged).instrument(span).await?;
-        checks.push(structure.check);
+        checks.extend(structure.checks);
         let span = tracing::debug_span!(target: "countersign::pipeline", "evidence");
         let evidence = self.gather_evidence(file, &staged.digests).instrument(span).await;
         checks.push(evidence_check(&evidence));
@@ -490,6 +493,7 @@ impl Engine {
             Failure::new(ReasonCode::Internal, format!("facts cannot be written: {e}"))
         })?;
         let new = NewDecision { record, facts };
+        self.note_grounds().await.map_err(store_failure)?;
         let recorded = match pin {
             Pin::WithIt => store.record_pinned(new).await,
             Pin::No => match store.record(vec![new]).await {
@@ -555,7 +559,19 @@ fn same_decision(a: &Decision, b: &Decision) -> bool {
 }
 
 pub(crate) fn store_failure(error: countersign_store::StoreError) -> Failure {
-    Failure::new(ReasonCode::Internal, error.to_string())
+    let reason = match error {
+        StoreError::DiskFull { .. } => ReasonCode::StorageFull,
+        _ => ReasonCode::Internal,
+    };
+    Failure::new(reason, error.to_string())
+}
+
+/// The reason for a failure of the gate's own file system.
+pub(crate) fn disk_reason(error: &io::Error) -> ReasonCode {
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => ReasonCode::StorageFull,
+        _ => ReasonCode::Internal,
+    }
 }
 
 /// The SHA-256 digests among those that an index gives.

@@ -3,6 +3,7 @@
 use crate::engine::Engine;
 use crate::http_client::{Failure, redacted};
 use crate::index::{Candidate, Documents, FileRef, Loaded, PackageIndex, Versions};
+use crate::packed::Packed;
 use crate::request::{Answer, ClientRequest, Document};
 use crate::serving::own_address;
 use crate::upstream::Upstream;
@@ -10,6 +11,7 @@ use countersign_core::{
     Age, Algorithm, Ecosystem, Evidence, EvidenceState, ExpectedDigest, ReasonCode, Sha256Digest,
     normalize_pypi_name,
 };
+use countersign_ecosystem::error::IndexLimits;
 use countersign_ecosystem::pypi::{self, ProjectPage};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use std::collections::{BTreeMap, HashMap};
@@ -50,7 +52,7 @@ impl Engine {
         }
         match self.package(&upstream, &name, &request.headers).await {
             Ok(index) => {
-                let Documents::Pypi { json, html } = &index.documents else {
+                let Documents::Pypi(json) = &index.documents else {
                     return self.closed(&request.url, "is no python package");
                 };
                 let accept = request.header(header::ACCEPT).unwrap_or("");
@@ -59,7 +61,10 @@ impl Engine {
                 if wants_json {
                     self.unpacked(&request.url, pypi::JSON_TYPE, json)
                 } else {
-                    self.unpacked(&request.url, pypi::HTML_TYPE, html)
+                    match self.project_html(&name, json) {
+                        Ok(html) => Answer::Document(Document::ok(pypi::HTML_TYPE, html)),
+                        Err(failure) => self.index_failure(&request.url, failure),
+                    }
                 }
             }
             Err(failure) => self.index_failure(&request.url, failure),
@@ -117,11 +122,31 @@ impl Engine {
         if same == Some(got.sha256) {
             return Ok(Loaded { index: None, fresh_until: got.fresh_until });
         }
-        let mut page =
-            pypi::parse_project(&got.content_type, &got.body, &page_url, &self.inner.index_limits)
+        let size = got.body.len();
+        let fresh_until = got.fresh_until;
+        let (upstream, name) = (upstream.clone(), name.to_owned());
+        let parse = move |engine: &Engine| {
+            let limits = &engine.inner.index_limits;
+            let mut page = pypi::parse_project(&got.content_type, &got.body, &page_url, limits)
                 .map_err(|e| malformed(&page_url, &e))?;
-        let index = self.judge_page(upstream, name, &mut page, got.sha256)?;
-        Ok(Loaded { index: Some(index), fresh_until: got.fresh_until })
+            engine.judge_page(&upstream, &name, &mut page, got.sha256)
+        };
+        let index = self.parsing(size, parse).await?;
+        Ok(Loaded { index: Some(index), fresh_until })
+    }
+
+    /// A project's page as HTML (PEP 503), made of the form in JSON that was judged.
+    pub(crate) fn project_html(&self, name: &str, json: &Packed) -> Result<Vec<u8>, Failure> {
+        let internal = |e: &dyn std::fmt::Display| {
+            Failure::new(ReasonCode::Internal, format!("the kept page of {name}: {e}"))
+        };
+        let own =
+            own_address(&["simple", name, ""]).ok_or_else(|| internal(&"it has no address"))?;
+        let json = json.unpack().map_err(|e| internal(&e))?;
+        // What was written here is larger than what was read, but not without bounds.
+        let limits = IndexLimits { max_bytes: usize::MAX, ..self.inner.index_limits };
+        let page = pypi::parse_project(pypi::JSON_TYPE, &json, &own, &limits);
+        page.map(|page| page.to_html()).map_err(|e| internal(&e))
     }
 
     fn judge_page(
@@ -183,8 +208,7 @@ impl Engine {
             let mut keep = offered.into_iter();
             page.files.retain(|_| keep.next().unwrap_or(false));
         }
-        let documents =
-            Documents::Pypi { json: self.pack(page.to_json()), html: self.pack(page.to_html()) };
+        let documents = Documents::Pypi(self.pack(page.to_json()));
         let files = self.file_table(files, upstream);
         Ok(PackageIndex { documents, files, metadata, source, ends: all.ends() })
     }

@@ -94,7 +94,7 @@ impl Engine {
 
 /// The files of a version that the index offers, as its own document (PEP 691) lists them.
 fn release_files(index: &PackageIndex, version: &str) -> Vec<Value> {
-    let Documents::Pypi { json, .. } = &index.documents else { return Vec::new() };
+    let Documents::Pypi(json) = &index.documents else { return Vec::new() };
     let json = json.unpack().unwrap_or_default();
     let page: Value = serde_json::from_slice(&json).unwrap_or_default();
     let of_version = |file: &&Value| {

@@ -58,12 +58,14 @@ impl Refusal {
         self.decision.leading()
     }
 
-    /// The HTTP status: 403, or 502 where the upstream is at fault and trying again may help.
+    /// The HTTP status: 403, 502 where the upstream is at fault and trying again may help, 500 or 507
+    /// (RFC 4918, section 11.5) where the gate is.
     #[must_use]
     pub fn status(&self) -> StatusCode {
         match self.reason() {
             ReasonCode::UpstreamFailed | ReasonCode::UpstreamStalled => StatusCode::BAD_GATEWAY,
             ReasonCode::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+            ReasonCode::StorageFull => StatusCode::INSUFFICIENT_STORAGE,
             _ => StatusCode::FORBIDDEN,
         }
     }
@@ -171,6 +173,12 @@ impl Refusal {
             (ReasonCode::UpstreamFailed | ReasonCode::UpstreamStalled, _, _) => {
                 "try again; if it stays, run `countersign doctor`".to_owned()
             }
+            (ReasonCode::StorageFull, _, _) => "whoever runs the gate has to free space on the disk \
+                that holds its state; it goes on by itself then"
+                .to_owned(),
+            (ReasonCode::Internal, _, _) => "whoever runs the gate finds the cause in its log; \
+                `countersign doctor` looks for it"
+                .to_owned(),
             (ReasonCode::ClosedDoor, _, _) => "configure that address as an index or registry of \
                 the client, or add it as an [[upstream]] in countersign.toml"
                 .to_owned(),

@@ -50,7 +50,8 @@ pub struct Document {
 impl Document {
     /// A document with status 200 and an entity tag taken from its bytes.
     #[must_use]
-    pub fn ok(content_type: &str, body: Vec<u8>) -> Self {
+    pub fn ok(content_type: &str, body: impl Into<Bytes>) -> Self {
+        let body = body.into();
         let tag = countersign_core::Sha256Digest::of(&body).short();
         Self {
             status: StatusCode::OK,
@@ -58,7 +59,7 @@ impl Document {
             etag: Some(format!("\"{tag}\"")),
             last_modified: None,
             www_authenticate: None,
-            body: body.into(),
+            body,
         }
     }
 

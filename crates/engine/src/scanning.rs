@@ -7,17 +7,21 @@ use crate::index::FileRef;
 use crate::pipeline::store_failure;
 use countersign_core::{Check, Finding, ReasonCode};
 use countersign_scan::structure::{self, Expected};
+use countersign_scan::{licence, malware};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 /// Results of another version of the scanner are not used.
-const SCANNER: &str = concat!("structure/", env!("CARGO_PKG_VERSION"), "/2");
+fn scanner() -> String {
+    format!("content/{}/4/{}", env!("CARGO_PKG_VERSION"), malware::VERSION)
+}
 
 /// What the scan of an archive found.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct StructureResult {
     pub(crate) findings: Vec<Finding>,
-    pub(crate) check: Check,
+    /// The archive's own check, and those of what was looked for in its files.
+    pub(crate) checks: Vec<Check>,
 }
 
 impl Engine {
@@ -30,8 +34,9 @@ impl Engine {
         let sha256 = staged.digests.sha256;
         // The name and version that the archive should declare are part of what is scanned for.
         let kind = format!("structure {} {}", file.purl(), file.file_name);
+        let scanner = scanner();
         let kept =
-            self.inner.store.get_result(&sha256, &kind, SCANNER).await.map_err(store_failure)?;
+            self.inner.store.get_result(&sha256, &kind, &scanner).await.map_err(store_failure)?;
         if let Some(result) = kept.and_then(|json| serde_json::from_value(json).ok()) {
             return Ok(result);
         }
@@ -63,7 +68,8 @@ impl Engine {
                         format!("the manifest cannot be written: {e}"),
                     )
                 })?;
-                let result = StructureResult { findings: report.findings, check: report.check };
+                let checks = std::iter::once(report.check).chain(report.content_checks).collect();
+                let result = StructureResult { findings: report.findings, checks };
                 (result, manifest)
             }
             Ok(Err(e)) => return Ok(not_done(&format!("the archive cannot be read: {e}"))),
@@ -72,7 +78,7 @@ impl Engine {
         let json = serde_json::to_value(&result).map_err(|e| {
             Failure::new(ReasonCode::Internal, format!("a scan result cannot be written: {e}"))
         })?;
-        let kept = self.inner.store.put_scan(&sha256, &kind, SCANNER, &json, &manifest).await;
+        let kept = self.inner.store.put_scan(&sha256, &kind, &scanner, &json, &manifest).await;
         kept.map_err(store_failure)?;
         Ok(result)
     }
@@ -80,5 +86,7 @@ impl Engine {
 
 /// A scan that did not run is no result to keep: the next request tries again.
 fn not_done(because: &str) -> StructureResult {
-    StructureResult { findings: Vec::new(), check: Check::not_done("archive", because) }
+    let checks = [structure::CHECK, malware::CHECK, licence::CHECK]
+        .map(|name| Check::not_done(name, because));
+    StructureResult { findings: Vec::new(), checks: checks.into() }
 }

@@ -16,8 +16,10 @@ mod proxy;
 mod respond;
 mod secret;
 pub mod server;
+mod witness;
 
 pub use authority::Authority;
 pub use proxy::{Gateway, GatewayError};
 pub use secret::Secret;
 pub use server::{Server, ServerError, ServerOptions};
+pub use witness::{Clock, serve_witness};

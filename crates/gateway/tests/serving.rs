@@ -490,7 +490,8 @@ async fn named_upstreams_have_registries_of_their_own() {
 #[tokio::test(flavor = "multi_thread")]
 async fn questions_of_npms_api_are_asked_one_by_one_with_their_bodies() {
     let double = Double::default();
-    let api = Route::NpmApi { view: View::All, api: "npm/v1/security/advisories/bulk".into() };
+    let api = "npm/v1/security/advisories/bulk".to_owned();
+    let api = Route::NpmApi { view: View::All, api, query: None };
     double.document(api.clone(), "application/json", "{}");
     let (_server, address) = start(&double, ServerOptions::default()).await;
     for body in ["{\"a\":[\"1\"]}", "{\"b\":[\"2\"]}"] {

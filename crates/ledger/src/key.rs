@@ -12,6 +12,9 @@ use std::ops::Deref;
 /// The signature type byte of Ed25519 in key ids and verifier keys.
 const ALG_ED25519: u8 = 0x01;
 
+/// The signature type byte of Ed25519 cosignatures (C2SP tlog-cosignature, "Format").
+const ALG_COSIGNATURE: u8 = 0x04;
+
 /// Longest accepted key name, in bytes: names stand in every checkpoint and every envelope.
 const MAX_NAME: usize = 200;
 
@@ -45,11 +48,52 @@ fn check_name(name: &str) -> Result<(), KeyError> {
     Ok(())
 }
 
-/// The key id: the first four bytes of `SHA-256(name || 0x0A || 0x01 || public key)`.
-fn key_id(name: &str, public: &[u8; 32]) -> [u8; 4] {
-    let hasher = Sha256::new().chain_update(name).chain_update([b'\n', ALG_ED25519]);
+/// The key id: the first four bytes of `SHA-256(name || 0x0A || algorithm || public key)`.
+fn key_id(name: &str, algorithm: u8, public: &[u8; 32]) -> [u8; 4] {
+    let hasher = Sha256::new().chain_update(name).chain_update([b'\n', algorithm]);
     let [a, b, c, d, ..]: [u8; 32] = hasher.chain_update(public).finalize().into();
     [a, b, c, d]
+}
+
+/// Name, key id and key of a `name+hash+base64` text whose key is of `algorithm`.
+fn parse_vkey(
+    text: &str,
+    algorithm: u8,
+) -> Result<(&str, [u8; 4], ed25519_dalek::VerifyingKey), KeyError> {
+    let bad = |because| KeyError::Verifier { because };
+    let mut parts = text.trim().splitn(3, '+');
+    let (Some(name), Some(id), Some(key)) = (parts.next(), parts.next(), parts.next()) else {
+        return Err(bad("it does not have three parts"));
+    };
+    let key = BASE64_STANDARD.decode(key).map_err(|_| bad("the key is not base64"))?;
+    let public = match key.split_first() {
+        Some((found, public)) if *found == algorithm => public,
+        _ if algorithm == ALG_COSIGNATURE => {
+            return Err(bad("the key is not a witness's Ed25519 key"));
+        }
+        _ => return Err(bad("the key is not an Ed25519 key")),
+    };
+    let public = public.try_into().map_err(|_| bad("the key is not 32 bytes long"))?;
+    let public = ed25519_dalek::VerifyingKey::from_bytes(public)
+        .map_err(|_| bad("the key is not a point of the curve"))?;
+    check_name(name)?;
+    let computed = key_id(name, algorithm, public.as_bytes());
+    if hex::encode(computed) != id {
+        return Err(bad("the hash is not the hash of this name and key"));
+    }
+    Ok((name, computed, public))
+}
+
+/// The `name+hash+base64` text of a key.
+fn write_vkey(
+    f: &mut fmt::Formatter<'_>,
+    name: &str,
+    id: [u8; 4],
+    algorithm: u8,
+    public: &ed25519_dalek::VerifyingKey,
+) -> fmt::Result {
+    let key = [&[algorithm][..], public.as_bytes()].concat();
+    write!(f, "{name}+{}+{}", hex::encode(id), BASE64_STANDARD.encode(key))
 }
 
 /// A ledger's private key. Its `Debug` shows the public half only.
@@ -125,7 +169,8 @@ pub struct VerifierKey {
 impl VerifierKey {
     fn new(name: &str, public: ed25519_dalek::VerifyingKey) -> Result<Self, KeyError> {
         check_name(name)?;
-        Ok(Self { id: key_id(name, public.as_bytes()), name: name.to_owned(), public })
+        let id = key_id(name, ALG_ED25519, public.as_bytes());
+        Ok(Self { id, name: name.to_owned(), public })
     }
 
     /// Reads a verifier key of the form `name+hash+base64`; white space around it is ignored.
@@ -133,23 +178,8 @@ impl VerifierKey {
     /// # Errors
     /// When the text has another form, another algorithm than Ed25519, or a hash that is not the key's.
     pub fn parse(text: &str) -> Result<Self, KeyError> {
-        let bad = |because| KeyError::Verifier { because };
-        let mut parts = text.trim().splitn(3, '+');
-        let (Some(name), Some(id), Some(key)) = (parts.next(), parts.next(), parts.next()) else {
-            return Err(bad("it does not have three parts"));
-        };
-        let key = BASE64_STANDARD.decode(key).map_err(|_| bad("the key is not base64"))?;
-        let Some((&ALG_ED25519, public)) = key.split_first() else {
-            return Err(bad("the key is not an Ed25519 key"));
-        };
-        let public = public.try_into().map_err(|_| bad("the key is not 32 bytes long"))?;
-        let public = ed25519_dalek::VerifyingKey::from_bytes(public)
-            .map_err(|_| bad("the key is not a point of the curve"))?;
-        let verifier = Self::new(name, public)?;
-        if hex::encode(verifier.id) != id {
-            return Err(bad("the hash is not the hash of this name and key"));
-        }
-        Ok(verifier)
+        let (name, id, public) = parse_vkey(text, ALG_ED25519)?;
+        Ok(Self { name: name.to_owned(), id, public })
     }
 
     /// The key's name: the ledger's origin.
@@ -180,8 +210,7 @@ impl VerifierKey {
 
 impl fmt::Display for VerifierKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let key = [&[ALG_ED25519][..], self.public.as_bytes()].concat();
-        write!(f, "{}+{}+{}", self.name, hex::encode(self.id), BASE64_STANDARD.encode(key))
+        write_vkey(f, &self.name, self.id, ALG_ED25519, &self.public)
     }
 }
 
@@ -195,6 +224,75 @@ impl std::str::FromStr for VerifierKey {
     type Err = KeyError;
     fn from_str(text: &str) -> Result<Self, KeyError> {
         Self::parse(text)
+    }
+}
+
+/// A witness's public key, written `name+hash+base64` with the signature type of cosignatures.
+///
+/// It is another type than a ledger's key: a signature of the one can never pass for the other's.
+#[derive(Clone, PartialEq, Eq)]
+pub struct WitnessKey {
+    name: String,
+    id: [u8; 4],
+    public: ed25519_dalek::VerifyingKey,
+}
+
+impl WitnessKey {
+    /// Reads a witness's key of the form `name+hash+base64`.
+    ///
+    /// # Errors
+    /// When the text has another form, is a ledger's key, or its hash is not the key's.
+    pub fn parse(text: &str) -> Result<Self, KeyError> {
+        let (name, id, public) = parse_vkey(text, ALG_COSIGNATURE)?;
+        Ok(Self { name: name.to_owned(), id, public })
+    }
+
+    /// The witness's name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The first four bytes of the hash of name and key, as in each signature line.
+    #[must_use]
+    pub fn id(&self) -> [u8; 4] {
+        self.id
+    }
+
+    /// Whether `signature` is this witness's over `message`, by the strict rules.
+    pub(crate) fn accepts(&self, message: &[u8], signature: &[u8]) -> bool {
+        let Ok(signature) = Signature::from_slice(signature) else { return false };
+        self.public.verify_strict(message, &signature).is_ok()
+    }
+}
+
+impl fmt::Display for WitnessKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_vkey(f, &self.name, self.id, ALG_COSIGNATURE, &self.public)
+    }
+}
+
+impl fmt::Debug for WitnessKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl std::str::FromStr for WitnessKey {
+    type Err = KeyError;
+    fn from_str(text: &str) -> Result<Self, KeyError> {
+        Self::parse(text)
+    }
+}
+
+impl SigningKey {
+    /// The witness's public half of this key. A witness has a key of its own: cosignatures do not
+    /// name their signer, so one key must not serve two of them.
+    #[must_use]
+    pub fn witness(&self) -> WitnessKey {
+        let public = self.verifier.public;
+        let name = self.verifier.name.clone();
+        WitnessKey { id: key_id(&name, ALG_COSIGNATURE, public.as_bytes()), name, public }
     }
 }
 

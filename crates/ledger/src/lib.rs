@@ -6,6 +6,8 @@
 //! - tiles: [C2SP tlog-tiles](https://c2sp.org/tlog-tiles), hash tiles of height 8 and entry bundles;
 //! - checkpoints: [C2SP tlog-checkpoint](https://c2sp.org/tlog-checkpoint), a
 //!   [signed note](https://c2sp.org/signed-note) under an Ed25519 key;
+//! - witnesses: [C2SP tlog-cosignature](https://c2sp.org/tlog-cosignature), type Ed25519, and
+//!   [C2SP tlog-witness](https://c2sp.org/tlog-witness), both sides of it;
 //! - statements: in-toto Statement v1 in a DSSE v1 envelope; a decision is a SLSA Verification Summary.
 //!
 //! A leaf holds no statement, only a salted commitment to its envelope ([`commitment`]): the tree can
@@ -16,7 +18,9 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr))]
 
+mod batch;
 mod checkpoint;
+mod cosignature;
 mod dsse;
 mod edge;
 mod hash;
@@ -25,23 +29,31 @@ mod key;
 mod leaf;
 mod note;
 mod proof;
+mod prover;
 mod receipt;
 pub mod statement;
 mod tile;
+mod witness;
 
+pub use batch::{BatchAbout, ReceiptBatch, VerifiedBatch, verify_batch};
 pub use checkpoint::{Checkpoint, CheckpointError, VerifiedCheckpoint, verify_checkpoint};
+pub use cosignature::{Cosigned, Quorum, QuorumError, cosign, cosignatures, merge_cosignatures};
 pub use dsse::{
     Envelope, EnvelopeError, PAYLOAD_TYPE, VerifiedStatement, sign_statement, verify_envelope,
 };
 pub use edge::{Edge, Plan, PlannedTile};
 pub use hash::{EMPTY_ROOT, Hash, leaf_hash, node_hash};
 pub use json::{StrictJsonError, parse_strict};
-pub use key::{KeyError, SigningKey, VerifierKey};
+pub use key::{KeyError, SigningKey, VerifierKey, WitnessKey};
 pub use leaf::{Commitment, Salt, commitment, entry_bundle, parse_entry_bundle};
 pub use note::{NoteError, sign_note, verify_note};
 pub use proof::{
     ProofError, consistency_proof, consistency_tiles, inclusion_proof, inclusion_tiles, root,
     root_tiles, verify_consistency, verify_inclusion,
 };
-pub use receipt::{RECEIPT_FORMAT, Receipt, ReceiptError, VerifiedReceipt, verify_receipt};
+pub use prover::Prover;
+pub use receipt::{
+    BATCH_FORMAT, RECEIPT_FORMAT, Receipt, ReceiptError, VerifiedReceipt, verify_receipt,
+};
 pub use tile::{MAX_TREE_SIZE, TILE_WIDTH, TileError, TileId, TileKind, TileSource};
+pub use witness::{AddCheckpoint, Observed, WitnessRefusal, read_size_body, witness};

@@ -33,7 +33,8 @@ pub enum NoteError {
     },
 }
 
-fn check_text(text: &str) -> Result<(), NoteError> {
+/// Refuses what cannot be a note's text.
+pub(crate) fn check_text(text: &str) -> Result<(), NoteError> {
     let bad = |because| NoteError::Malformed { because };
     if text.len() > MAX_NOTE {
         return Err(bad("it is longer than 1 MiB"));
@@ -65,29 +66,47 @@ pub fn sign_note(text: &str, key: &SigningKey) -> Result<String, NoteError> {
 /// # Errors
 /// When the note is malformed, or not signed by `key`.
 pub fn verify_note<'a>(note: &'a str, key: &VerifierKey) -> Result<&'a str, NoteError> {
-    check_text(note)?;
-    let bad = |because| NoteError::Malformed { because };
-    let at = note.rfind("\n\n").ok_or(bad("it has no blank line before its signatures"))?;
-    let (text, signatures) = note.split_at(at.saturating_add(1));
-    let signatures = signatures.strip_prefix('\n').unwrap_or(signatures);
+    let (text, lines) = split_note(note)?;
     let mut found = false;
-    for (n, line) in signatures.lines().enumerate() {
-        if n >= MAX_SIGNATURES {
-            return Err(bad("it has more than 100 signatures"));
-        }
-        let (name, signature) = signature_line(line).ok_or(bad("a signature line is malformed"))?;
-        let Some((id, signature)) = signature.split_first_chunk::<4>() else {
-            return Err(bad("a signature is too short"));
-        };
-        if name != key.name() || *id != key.id() {
-            continue;
-        }
-        if found || !key.accepts(text.as_bytes(), signature) {
+    for line in lines.iter().filter(|l| l.name == key.name() && l.id == key.id()) {
+        if found || !key.accepts(text.as_bytes(), &line.signature) {
             return Err(NoteError::BadSignature { key: key.key_id() });
         }
         found = true;
     }
     if found { Ok(text) } else { Err(NoteError::Unsigned { key: key.key_id() }) }
+}
+
+/// One signature line, unverified.
+pub(crate) struct SignatureLine<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) id: [u8; 4],
+    pub(crate) signature: Vec<u8>,
+}
+
+/// Text and signature lines of a note, of which nothing is verified.
+pub(crate) fn split_note(note: &str) -> Result<(&str, Vec<SignatureLine<'_>>), NoteError> {
+    check_text(note)?;
+    let bad = |because| NoteError::Malformed { because };
+    let at = note.rfind("\n\n").ok_or(bad("it has no blank line before its signatures"))?;
+    let (text, signatures) = note.split_at(at.saturating_add(1));
+    let signatures = signatures.strip_prefix('\n').unwrap_or(signatures);
+    Ok((text, signature_lines(signatures)?))
+}
+
+/// The signature lines of `text`, each ended by a newline.
+pub(crate) fn signature_lines(text: &str) -> Result<Vec<SignatureLine<'_>>, NoteError> {
+    let bad = |because| NoteError::Malformed { because };
+    let mut out = Vec::new();
+    for line in text.lines() {
+        if out.len() >= MAX_SIGNATURES {
+            return Err(bad("it has more than 100 signatures"));
+        }
+        let (name, bytes) = signature_line(line).ok_or(bad("a signature line is malformed"))?;
+        let (id, signature) = bytes.split_first_chunk().ok_or(bad("a signature is too short"))?;
+        out.push(SignatureLine { name, id: *id, signature: signature.to_vec() });
+    }
+    Ok(out)
 }
 
 /// Name and decoded bytes of a line `— name base64`.

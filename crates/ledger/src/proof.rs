@@ -38,7 +38,7 @@ pub fn root(size: u64, source: &impl TileSource) -> Result<Hash, ProofError> {
     if size == 0 {
         return Ok(EMPTY_ROOT);
     }
-    range_hash(0, size, &mut |t| read_hashes(source, t), size)
+    range_hash(0, size, &mut from_tiles(size, &mut |t| read_hashes(source, t)))
 }
 
 /// The tiles that [`root`] reads.
@@ -47,7 +47,7 @@ pub fn root(size: u64, source: &impl TileSource) -> Result<Hash, ProofError> {
 /// When the size is too large.
 pub fn root_tiles(size: u64) -> Result<BTreeSet<TileId>, ProofError> {
     check_size(size)?;
-    list(|read| if size == 0 { Ok(()) } else { range_hash(0, size, read, size).map(drop) })
+    list(size, |node| if size == 0 { Ok(()) } else { range_hash(0, size, node).map(drop) })
 }
 
 /// The proof that leaf `index` is in the tree of `size` leaves (RFC 6962 section 2.1.1), from the
@@ -60,7 +60,7 @@ pub fn inclusion_proof(
     size: u64,
     source: &impl TileSource,
 ) -> Result<Vec<Hash>, ProofError> {
-    inclusion(index, size, &mut |t| read_hashes(source, t))
+    inclusion(index, size, &mut from_tiles(size, &mut |t| read_hashes(source, t)))
 }
 
 /// The tiles that [`inclusion_proof`] reads.
@@ -68,7 +68,7 @@ pub fn inclusion_proof(
 /// # Errors
 /// When there is no such leaf.
 pub fn inclusion_tiles(index: u64, size: u64) -> Result<BTreeSet<TileId>, ProofError> {
-    list(|read| inclusion(index, size, read).map(drop))
+    list(size, |node| inclusion(index, size, node).map(drop))
 }
 
 /// The proof that the tree of `new` leaves continues the tree of `old` leaves
@@ -81,7 +81,7 @@ pub fn consistency_proof(
     new: u64,
     source: &impl TileSource,
 ) -> Result<Vec<Hash>, ProofError> {
-    consistency(old, new, &mut |t| read_hashes(source, t))
+    consistency(old, new, &mut from_tiles(new, &mut |t| read_hashes(source, t)))
 }
 
 /// The tiles that [`consistency_proof`] reads.
@@ -89,7 +89,7 @@ pub fn consistency_proof(
 /// # Errors
 /// When `old` is above `new`.
 pub fn consistency_tiles(old: u64, new: u64) -> Result<BTreeSet<TileId>, ProofError> {
-    list(|read| consistency(old, new, read).map(drop))
+    list(new, |node| consistency(old, new, node).map(drop))
 }
 
 /// Verifies an inclusion proof (RFC 9162 section 2.1.3.2).
@@ -189,19 +189,38 @@ fn check_size(size: u64) -> Result<(), ProofError> {
 /// Reads the hashes of a tile, or notes which tile would be read.
 type Read<'a> = dyn FnMut(TileId) -> Result<Vec<Hash>, TileError> + 'a;
 
-/// Runs a walk with a reader that only notes the tiles.
+/// Gives the hash of the complete subtree of `1 << height` leaves at a place among those of its
+/// height.
+pub(crate) type Node<'a> = dyn FnMut(u32, u64) -> Result<Hash, ProofError> + 'a;
+
+/// Runs a walk that only notes the tiles it would read in a tree of `size` leaves.
 fn list(
-    walk: impl FnOnce(&mut Read<'_>) -> Result<(), ProofError>,
+    size: u64,
+    walk: impl FnOnce(&mut Node<'_>) -> Result<(), ProofError>,
 ) -> Result<BTreeSet<TileId>, ProofError> {
     let mut tiles = BTreeSet::new();
-    walk(&mut |tile| {
-        tiles.insert(tile);
-        Ok(vec![EMPTY_ROOT; usize::from(tile.width)])
+    walk(&mut |height, place| {
+        tiles.insert(tile_of(height, place, size)?.0);
+        Ok(EMPTY_ROOT)
     })?;
     Ok(tiles)
 }
 
-fn inclusion(index: u64, size: u64, read: &mut Read<'_>) -> Result<Vec<Hash>, ProofError> {
+/// Nodes of a tree of `size` leaves, computed from its tiles.
+fn from_tiles(size: u64, read: &mut Read<'_>) -> impl FnMut(u32, u64) -> Result<Hash, ProofError> {
+    move |height, place| {
+        let out = || ProofError::OutOfRange { index: place, size };
+        let (id, from, count) = tile_of(height, place, size)?;
+        let hashes = read(id)?;
+        fold(hashes.get(from..from.saturating_add(count)).ok_or_else(out)?).ok_or_else(out)
+    }
+}
+
+pub(crate) fn inclusion(
+    index: u64,
+    size: u64,
+    node: &mut Node<'_>,
+) -> Result<Vec<Hash>, ProofError> {
     check_size(size)?;
     if index >= size {
         return Err(ProofError::OutOfRange { index, size });
@@ -210,10 +229,10 @@ fn inclusion(index: u64, size: u64, read: &mut Read<'_>) -> Result<Vec<Hash>, Pr
     while hi - lo > 1 {
         let middle = lo + split(hi - lo);
         if index < middle {
-            path.push(range_hash(middle, hi, read, size)?);
+            path.push(range_hash(middle, hi, node)?);
             hi = middle;
         } else {
-            path.push(range_hash(lo, middle, read, size)?);
+            path.push(range_hash(lo, middle, node)?);
             lo = middle;
         }
     }
@@ -221,7 +240,11 @@ fn inclusion(index: u64, size: u64, read: &mut Read<'_>) -> Result<Vec<Hash>, Pr
     Ok(path)
 }
 
-fn consistency(old: u64, new: u64, read: &mut Read<'_>) -> Result<Vec<Hash>, ProofError> {
+pub(crate) fn consistency(
+    old: u64,
+    new: u64,
+    node: &mut Node<'_>,
+) -> Result<Vec<Hash>, ProofError> {
     check_size(new)?;
     if old > new {
         return Err(ProofError::OutOfRange { index: old, size: new });
@@ -233,15 +256,15 @@ fn consistency(old: u64, new: u64, read: &mut Read<'_>) -> Result<Vec<Hash>, Pro
     while old != hi {
         let middle = lo + split(hi - lo);
         if old <= middle {
-            path.push(range_hash(middle, hi, read, new)?);
+            path.push(range_hash(middle, hi, node)?);
             hi = middle;
         } else {
-            path.push(range_hash(lo, middle, read, new)?);
+            path.push(range_hash(lo, middle, node)?);
             lo = middle;
         }
     }
     if lo > 0 {
-        path.push(range_hash(lo, hi, read, new)?);
+        path.push(range_hash(lo, hi, node)?);
     }
     path.reverse();
     Ok(path)
@@ -253,33 +276,30 @@ fn split(n: u64) -> u64 {
 }
 
 /// The hash over the leaves `lo..hi`, of which `lo` is a place that [`split`] leads to.
-fn range_hash(lo: u64, hi: u64, read: &mut Read<'_>, size: u64) -> Result<Hash, ProofError> {
+pub(crate) fn range_hash(lo: u64, hi: u64, node: &mut Node<'_>) -> Result<Hash, ProofError> {
     let mut parts = Vec::new();
     let mut at = lo;
     while at < hi {
         let height = (hi - at).ilog2();
-        parts.push(subtree_hash(height, at >> height, read, size)?);
+        parts.push(node(height, at >> height)?);
         at += 1 << height;
     }
     let joined = parts.into_iter().rev().reduce(|right, left| node_hash(left, right));
     Ok(joined.unwrap_or(EMPTY_ROOT))
 }
 
-/// The hash of the complete subtree of `1 << height` leaves at `place` among those of its height.
-fn subtree_hash(
+/// Where a node is: the tile of a tree of `size` leaves that it is computed from, and from which
+/// place on how many of its hashes.
+pub(crate) fn tile_of(
     height: u32,
     place: u64,
-    read: &mut Read<'_>,
     size: u64,
-) -> Result<Hash, ProofError> {
+) -> Result<(TileId, usize, usize), ProofError> {
     let out = || ProofError::OutOfRange { index: place, size };
     let level = u8::try_from(height / 8).map_err(|_| out())?;
     let first = place << (height % 8);
     let id = TileId::in_tree(TileKind::Hashes(level), first >> 8, size).ok_or_else(out)?;
-    let hashes = read(id)?;
-    let from = usize::try_from(first & 255).map_err(|_| out())?;
-    let part = hashes.get(from..from + (1 << (height % 8))).ok_or_else(out)?;
-    fold(part).ok_or_else(out)
+    Ok((id, usize::try_from(first & 255).map_err(|_| out())?, 1 << (height % 8)))
 }
 
 #[cfg(test)]

@@ -14,11 +14,14 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 /// The value of a receipt's member `format`.
 pub const RECEIPT_FORMAT: &str = "countersign-receipt/v1";
 
+/// The value of a batch's member `format`.
+pub const BATCH_FORMAT: &str = "countersign-receipts/v1";
+
 /// Largest receipt that is read, in bytes.
 const MAX_RECEIPT: usize = 16 << 20;
 
 /// Longest inclusion proof: one hash for each doubling of the largest tree.
-const MAX_PROOF: usize = 48;
+pub(crate) const MAX_PROOF: usize = 48;
 
 /// A receipt as it came: nothing in it is verified until [`verify_receipt`] says so.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,10 +36,37 @@ pub struct Receipt {
     checkpoint: String,
 }
 
+/// A receipt in a batch: the checkpoint is the batch's.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub(crate) struct BatchEntry {
+    envelope: Envelope,
+    #[serde(serialize_with = "write_hex", deserialize_with = "read_hex")]
+    salt: Salt,
+    leaf_index: u64,
+    pub(crate) inclusion_proof: Vec<ProofHash>,
+}
+
+impl BatchEntry {
+    /// The receipt that it is under a checkpoint.
+    pub(crate) fn to_receipt(&self, checkpoint: &str) -> Receipt {
+        Receipt {
+            format: RECEIPT_FORMAT.to_owned(),
+            envelope: self.envelope.clone(),
+            salt: self.salt,
+            leaf_index: self.leaf_index,
+            inclusion_proof: self.inclusion_proof.clone(),
+            checkpoint: checkpoint.to_owned(),
+        }
+    }
+}
+
 /// A hash of the proof, in lower-case hexadecimal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
-struct ProofHash(#[serde(serialize_with = "write_hex", deserialize_with = "read_hex")] [u8; 32]);
+pub(crate) struct ProofHash(
+    #[serde(serialize_with = "write_hex", deserialize_with = "read_hex")] [u8; 32],
+);
 
 fn write_hex<S: Serializer>(bytes: &[u8; 32], s: S) -> Result<S::Ok, S::Error> {
     s.serialize_str(&hex::encode(bytes))
@@ -131,6 +161,12 @@ impl Receipt {
         serde_json::to_vec(self).map_err(|e| ReceiptError::Malformed { because: e.to_string() })
     }
 
+    /// The receipt without its checkpoint, as a batch holds it.
+    pub(crate) fn into_entry(self) -> BatchEntry {
+        let Self { envelope, salt, leaf_index, inclusion_proof, .. } = self;
+        BatchEntry { envelope, salt, leaf_index, inclusion_proof }
+    }
+
     /// The place in the ledger that the receipt claims.
     #[must_use]
     pub fn leaf_index(&self) -> u64 {
@@ -203,8 +239,18 @@ pub fn verify_receipt(
     key: &VerifierKey,
     artifact: Option<&Sha256Digest>,
 ) -> Result<VerifiedReceipt, ReceiptError> {
-    let statement = verify_envelope(&receipt.envelope, key)?;
     let checkpoint = verify_checkpoint(&receipt.checkpoint, key)?;
+    verify_under(receipt, key, checkpoint, artifact)
+}
+
+/// Verifies everything of a receipt but its checkpoint, which was verified before.
+pub(crate) fn verify_under(
+    receipt: &Receipt,
+    key: &VerifierKey,
+    checkpoint: VerifiedCheckpoint,
+    artifact: Option<&Sha256Digest>,
+) -> Result<VerifiedReceipt, ReceiptError> {
+    let statement = verify_envelope(&receipt.envelope, key)?;
     let leaf = leaf_hash(&commitment(&receipt.salt, &receipt.envelope.to_bytes()?));
     let proof: Vec<Hash> = receipt.inclusion_proof.iter().map(|h| Hash(h.0)).collect();
     verify_inclusion(leaf, receipt.leaf_index, checkpoint.size(), &proof, checkpoint.root())?;

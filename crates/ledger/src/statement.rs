@@ -31,6 +31,9 @@ pub const WAIVER_REVOKED_TYPE: &str = "urn:countersign:waiver-revoked:v1";
 /// The predicate type of a recall: what was admitted, judged again.
 pub const RECALL_TYPE: &str = "urn:countersign:recall:v1";
 
+/// The predicate type of a change of what decisions rest on: policy, lists, feeds, trust roots.
+pub const GROUNDS_TYPE: &str = "urn:countersign:grounds:v1";
+
 /// The digest algorithm of a subject that has no bytes.
 pub const REFUSED_PURL: &str = "countersignRefusedPurl";
 

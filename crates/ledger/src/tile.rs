@@ -127,6 +127,12 @@ impl<S: std::hash::BuildHasher> TileSource
     }
 }
 
+impl<T: TileSource + ?Sized> TileSource for &T {
+    fn tile(&self, tile: TileId) -> Result<Vec<u8>, TileError> {
+        (**self).tile(tile)
+    }
+}
+
 /// The hashes of a hash tile, exactly `tile.width` of them.
 pub(crate) fn read_hashes(source: &impl TileSource, tile: TileId) -> Result<Vec<Hash>, TileError> {
     let bytes = source.tile(tile)?;

@@ -15,6 +15,10 @@ const LISTED: usize = 8;
 /// The longest foreign text (a title, a cause) that a detail repeats, in characters.
 const QUOTED: usize = 200;
 
+/// Kinds that no rule of a shipped set but the last is about.
+const OTHER_KINDS: [FindingKind; 4] =
+    [FindingKind::Notice, FindingKind::InstallHook, FindingKind::Capability, FindingKind::Licence];
+
 /// What was judged, and what of it is not tolerated.
 pub(crate) struct Judged<'a> {
     pub(crate) case: Case<'a>,
@@ -55,6 +59,7 @@ fn facts(rule: &RuleInfo, judged: &Judged<'_>) -> String {
         ReasonCode::KnownMalicious => findings(judged, &[FindingKind::Malicious]),
         ReasonCode::KnownVulnerable => vulnerabilities(judged),
         ReasonCode::ArchiveUnsafe => archive(judged),
+        ReasonCode::SuspiciousCode => findings(judged, &[FindingKind::Suspicious]),
         ReasonCode::CoolDown => cool_down(rule, judged),
         ReasonCode::AgeUnknown => {
             format!("upstream `{}` does not say when it was published", version.upstream)
@@ -71,7 +76,7 @@ fn facts(rule: &RuleInfo, judged: &Judged<'_>) -> String {
         ReasonCode::Yanked => format!("its publisher withdrew {}", version.purl.label()),
         ReasonCode::ScanIncomplete => incomplete(judged),
         ReasonCode::Policy if !rule.text.contains("untolerated") => String::new(),
-        ReasonCode::Policy => findings(judged, &[FindingKind::Notice, FindingKind::InstallHook]),
+        ReasonCode::Policy => findings(judged, &OTHER_KINDS),
         reason => judged.case.artifact.map_or(String::new(), |a| artifact_facts(reason, a)),
     }
 }

@@ -1,4 +1,4 @@
-//! Facts about content: advisories and archive structure. Sans-I/O.
+//! Facts about content: advisories, archive structure, licences and malicious code. Sans-I/O.
 //!
 //! Scanners here take bytes, or something that bytes can be read from, and give findings. They know
 //! no clock, no file system and no network, and judge nothing: what a finding means is policy's.
@@ -6,4 +6,8 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr))]
 
 pub mod advisory;
+pub mod content;
+pub mod diff;
+pub mod licence;
+pub mod malware;
 pub mod structure;

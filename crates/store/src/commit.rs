@@ -14,19 +14,23 @@
 //! 5. **Commit.** SQLite appends the commit record and syncs (`synchronous=FULL`). From here the
 //!    entries are in the ledger for good. A crash now means that callers never heard of it: the
 //!    entries stay, nothing was released on their account, and the caller decides anew.
-//! 6. **Publish.** Tiles by write and rename, the checkpoint last, so that a checkpoint is never
-//!    visible before the tiles it needs. A crash leaves files behind the database, and a temporary
-//!    one; the next commit or open publishes from the database again (`publish`).
+//! 6. **Publish.** The publisher, a task of its own, copies what is new to files: tiles by write and
+//!    rename, the checkpoint last, so that a checkpoint is never visible before the tiles it needs. A
+//!    crash leaves files behind the database, and a temporary one; the next commit or open publishes
+//!    from the database again (`publish`).
 //! 7. **Resolve.** Callers get their [`Durable`]. A failure of step 6 does not withhold it: the
-//!    database is the truth, and the files are its copy.
+//!    database is the truth, and the files are its copy. When few wait, they wait for step 6 too, so
+//!    that what a person sees recorded is published; when many do, step 6 runs beside the next
+//!    commits and takes several of them at once.
 //!
 //! An error in step 5 may, rarely, hide a commit that did happen. The callers are told it failed,
 //! and refuse: an entry without an admission harms nobody, an admission without an entry must not be.
 
 use crate::entry::{Durable, Entry};
 use crate::error::StoreError;
-use crate::publish::publish;
+use crate::publish::Publisher;
 use crate::rows;
+use crate::steps::{Step, Steps};
 use crate::store::{Paths, Writer};
 use crate::tiles::{LedgerState, ledger_state, load_edge, root_at, save, to_i64};
 use countersign_ledger::{Edge, Hash, Plan, SigningKey};
@@ -41,6 +45,10 @@ const MAX_BATCH: usize = 1024;
 
 /// Callers that may wait in line before the next one waits for a place.
 const QUEUE: usize = 4096;
+
+/// Jobs in one commit up to which their callers also wait for the publication. More of them are a
+/// load under which waiting for files would only make the next commit larger and later.
+const FEW: usize = 4;
 
 /// Entries that are to be appended together, and who waits for them.
 pub(crate) struct Job {
@@ -57,9 +65,10 @@ pub(crate) struct Appended {
 
 /// The writer task's state.
 pub(crate) struct Committer {
-    paths: Paths,
     database: PathBuf,
+    steps: Steps,
     key: Arc<SigningKey>,
+    publisher: Publisher,
     writer: Arc<Mutex<Option<Writer>>>,
     /// The edge after the last commit that this process knows to have happened.
     edge: Option<Edge>,
@@ -70,15 +79,17 @@ pub(crate) struct Committer {
 impl Committer {
     /// Starts the writer task. It ends when the last sender is gone.
     pub(crate) fn spawn(
-        paths: Paths,
+        paths: &Paths,
         key: Arc<SigningKey>,
+        publisher: Publisher,
         writer: Arc<Mutex<Option<Writer>>>,
         state: &LedgerState,
     ) -> mpsc::Sender<Job> {
         let (sender, jobs) = mpsc::channel(QUEUE);
         let seen = (state.size, state.root);
         let database = paths.database();
-        let committer = Self { paths, database, key, writer, edge: None, seen };
+        let steps = paths.steps.clone();
+        let committer = Self { database, steps, key, publisher, writer, edge: None, seen };
         tokio::spawn(committer.run(jobs));
         sender
     }
@@ -114,8 +125,15 @@ impl Committer {
                 let outcome = self.commit(&entries).await;
                 drop(job.done.send(outcome));
             }
-            return;
+            return self.publisher.publish(self.seen.0);
         }
+        if outcome.is_ok() {
+            self.publisher.publish(self.seen.0);
+            if batch.len() <= FEW {
+                self.publisher.reached(self.seen.0).await;
+            }
+        }
+        drop(self.steps.at(Step::Resolve, &self.database));
         let mut first = outcome.as_ref().map_or(0, |a| a.first);
         for job in batch {
             let places = u64::try_from(job.entries.len()).unwrap_or(u64::MAX);
@@ -129,15 +147,18 @@ impl Committer {
     async fn commit(&mut self, entries: &[&Entry]) -> Result<Appended, StoreError> {
         let writer = Arc::clone(&self.writer);
         let mut guard = writer.lock().await;
-        let conn = &mut guard.as_mut().ok_or(StoreError::Closed)?.durable;
+        let writer = guard.as_mut().ok_or(StoreError::Closed)?;
+        writer.heal(&self.database).await?;
+        let conn = &mut writer.durable;
         let (plan, checkpoint) = self.transaction(conn, entries).await?;
+        // From here on the entries are in the ledger, whatever fails: an error must not say otherwise.
         self.seen = (plan.new_size, plan.root);
+        if let Err(e) = self.steps.at(Step::Committed, &self.database) {
+            tracing::warn!(error = %e, "a step after the commit failed");
+        }
         let durable = Durable::new(plan.new_size, checkpoint.into());
         let appended = Appended { first: plan.old_size, durable };
         self.edge = Some(plan.edge);
-        if let Err(e) = publish(&self.paths, conn).await {
-            tracing::warn!(error = %e, "ledger files are behind the database, will publish again");
-        }
         Ok(appended)
     }
 
@@ -148,13 +169,18 @@ impl Committer {
         entries: &[&Entry],
     ) -> Result<(Plan, String), StoreError> {
         let err = |e| StoreError::sql(&self.database, e);
+        let step = |step| self.steps.at(step, &self.database);
+        step(Step::Begin)?;
         let mut tx = conn.begin_with("BEGIN IMMEDIATE").await.map_err(err)?;
         let edge = self.compare(&mut tx).await?;
+        step(Step::Compared)?;
         let commitments: Vec<_> = entries.iter().map(|e| e.commitment).collect();
         let plan = edge.plan(&commitments, self.key.name()).map_err(StoreError::ledger)?;
         let checkpoint = plan.checkpoint.sign(&self.key).map_err(StoreError::ledger)?;
         rows::insert(&mut tx, &self.database, plan.old_size, entries).await?;
+        step(Step::Rows)?;
         save(&mut tx, &self.database, &plan.tiles).await?;
+        step(Step::Tiles)?;
         let swapped = sqlx::query(
             "UPDATE ledger_state SET size = ?, root = ?, checkpoint = ? WHERE size = ? AND root = ?",
         )
@@ -169,6 +195,7 @@ impl Committer {
         if swapped.rows_affected() != 1 {
             return Err(StoreError::Forked { size: plan.old_size });
         }
+        step(Step::Swapped)?;
         tx.commit().await.map_err(err)?;
         Ok((plan, checkpoint))
     }

@@ -28,7 +28,7 @@ fn public_path(paths: &Paths) -> PathBuf {
 /// # Errors
 /// When there is a key or a ledger already, or the origin cannot name a ledger.
 pub async fn init_key(dir: impl AsRef<Path>, origin: &str) -> Result<VerifierKey, StoreError> {
-    let paths = Paths { dir: dir.as_ref().to_owned() };
+    let paths = Paths::new(dir.as_ref());
     private_dir(&paths.keys())?;
     let _held = lock::exclusive(paths.lock()).await?;
     refuse_second_key(&paths).await?;

@@ -29,11 +29,13 @@
 mod blobs;
 mod caches;
 mod commit;
+mod cosigned;
 mod decisions;
 mod entry;
 mod error;
 mod feeds;
 mod fetches;
+mod files;
 mod fsck;
 mod keys;
 mod known;
@@ -45,6 +47,8 @@ mod receipts;
 mod recover;
 mod rows;
 mod schema;
+mod search;
+mod steps;
 mod store;
 mod tiles;
 mod waivers;
@@ -56,12 +60,17 @@ pub use entry::Durable;
 pub use error::StoreError;
 pub use feeds::Feed;
 pub use fetches::FetchNote;
+pub use files::TileFiles;
 pub use fsck::FsckReport;
 pub use keys::init_key;
 pub use known::{Known, Pin};
 pub use pins::PinOutcome;
 pub use recalls::{
-    AdmittedRow, NewRecall, RecallCounts, RecallLock, RecallState, RecalledRow, StoredRecall,
+    AdmittedRow, FactsRow, NewRecall, RecallCounts, RecallLock, RecallState, RecalledRow,
+    StoredRecall,
 };
+pub use search::{EntryLine, Search, StoredEntry};
+#[doc(hidden)]
+pub use steps::{OnStep, Step};
 pub use store::{OpenMode, Store};
 pub use waivers::{StoredWaiver, Waiver, WaiverTarget};

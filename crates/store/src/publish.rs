@@ -1,23 +1,79 @@
 //! Publishing: the database's ledger copied to files that anyone may read (C2SP tlog-tiles).
 //!
 //! One path serves the commit, the next commit after a failed one, and start-up after a crash: write
-//! whatever lies between the published checkpoint and the database, then the checkpoint.
+//! whatever lies between the published checkpoint and the database, then the checkpoint. While a
+//! store is open a task of its own does it, so that writing files and writing the database overlap.
 
 use crate::error::StoreError;
 use crate::keys::sync;
 use crate::lock;
+use crate::steps::{Step, Steps};
 use crate::store::{Paths, blocking, private_dir};
 use crate::tiles::{LedgerState, Tiles, ledger_state, load};
 use countersign_ledger::{Checkpoint, TileId, TileKind};
-use sqlx::sqlite::SqliteConnection;
+use sqlx::sqlite::{SqliteConnection, SqlitePool};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use tokio::sync::watch;
 
 /// Tiles that are loaded and written at a time, against memory on a first publication.
 const PAGE: usize = 256;
 
 /// Temporary names begin so; they are only ever made under the lock.
 const TEMPORARY: &str = ".tmp-";
+
+/// The way to the task that publishes. It ends when the last of these is gone.
+#[derive(Clone)]
+pub(crate) struct Publisher {
+    /// The largest size that is to be published.
+    wanted: watch::Sender<u64>,
+    /// The size up to which publication was tried; whether it succeeded is in the log.
+    tried: watch::Receiver<u64>,
+}
+
+impl Publisher {
+    /// Starts the task, which reads through `readers`.
+    pub(crate) fn spawn(paths: Paths, readers: SqlitePool, size: u64) -> Self {
+        let (wanted, mut sizes) = watch::channel(size);
+        let (done, tried) = watch::channel(size);
+        tokio::spawn(async move {
+            while sizes.changed().await.is_ok() {
+                let size = *sizes.borrow_and_update();
+                if let Err(e) = publish_from_pool(&paths, &readers).await {
+                    tracing::warn!(error = %e, "ledger files are behind the database, will publish again");
+                }
+                done.send_replace(size);
+            }
+        });
+        Self { wanted, tried }
+    }
+
+    /// Asks for everything up to `size` to be published, and does not wait.
+    pub(crate) fn publish(&self, size: u64) {
+        self.wanted.send_if_modified(|wanted| {
+            let more = size > *wanted;
+            *wanted = size.max(*wanted);
+            more
+        });
+    }
+
+    /// Waits until publication up to `size` was tried.
+    pub(crate) async fn reached(&self, size: u64) {
+        drop(self.tried.clone().wait_for(|tried| *tried >= size).await);
+    }
+
+    /// Waits until nothing is left to be tried.
+    pub(crate) async fn settle(&self) {
+        let wanted = *self.wanted.borrow();
+        self.reached(wanted).await;
+    }
+}
+
+async fn publish_from_pool(paths: &Paths, readers: &SqlitePool) -> Result<(), StoreError> {
+    let conn = readers.acquire().await;
+    let mut conn = conn.map_err(|e| StoreError::sql(&paths.database(), e))?;
+    publish(paths, &mut conn).await
+}
 
 /// Publishes what the database has and the files lack, under the store's lock: of two processes that
 /// committed at once, either may come first, and the second finds its work done.
@@ -42,11 +98,16 @@ pub(crate) async fn publish_range(
     let ids = changed_tiles(from, state.size);
     for page in ids.chunks(PAGE) {
         let tiles = load(conn, &paths.database(), page.iter().copied()).await?;
-        let (dir, page) = (paths.ledger(), page.to_vec());
-        blocking(move || page.iter().try_for_each(|id| write_tile(&dir, *id, &tiles))).await?;
+        let (paths, page) = (paths.clone(), page.to_vec());
+        blocking(move || page.iter().try_for_each(|id| write_tile(&paths, *id, &tiles))).await?;
     }
-    let (target, note) = (paths.checkpoint(), state.checkpoint.clone());
-    blocking(move || write_file(&target, note.as_bytes(), false)).await
+    let (paths, note) = (paths.clone(), state.checkpoint.clone());
+    blocking(move || {
+        // Synced: it is what a lost or rolled-back database is noticed by.
+        write_file(&paths.steps, &paths.checkpoint(), note.as_bytes(), true)?;
+        paths.steps.at(Step::Published, &paths.checkpoint())
+    })
+    .await
 }
 
 /// The tiles of a tree of `new` entries that a tree of `old` entries does not have, or has narrower.
@@ -67,13 +128,14 @@ pub(crate) fn changed_tiles(old: u64, new: u64) -> Vec<TileId> {
     out
 }
 
-fn write_tile(dir: &Path, id: TileId, tiles: &Tiles) -> Result<(), StoreError> {
+fn write_tile(paths: &Paths, id: TileId, tiles: &Tiles) -> Result<(), StoreError> {
+    let dir = paths.ledger();
     let path = dir.join(id.path());
     let data = tiles.get(&(id.kind, id.index)).and_then(|d| d.get(..id.byte_len()));
-    let data = data.ok_or_else(|| StoreError::corrupt(dir, format!("tile `{id}` is missing")))?;
+    let data = data.ok_or_else(|| StoreError::corrupt(&dir, format!("tile `{id}` is missing")))?;
     // A full tile never changes and is not looked at again, so it is synced before a checkpoint that
     // counts on it. A partial one is compared with the database whenever the store is opened.
-    write_file(&path, data, id.is_full())?;
+    write_file(&paths.steps, &path, data, id.is_full())?;
     if id.is_full() {
         // The specification lets readers fall back to the full tile, so its stages can go.
         let partial = path.with_file_name(format!("{}.p", file_name(&path)));
@@ -93,7 +155,12 @@ fn file_name(path: &Path) -> String {
 
 /// Writes a file by rename, so that a reader sees all of it or none. The caller holds the lock, so
 /// one temporary name in each folder is enough.
-fn write_file(path: &Path, data: &[u8], synced: bool) -> Result<(), StoreError> {
+pub(crate) fn write_file(
+    steps: &Steps,
+    path: &Path,
+    data: &[u8],
+    synced: bool,
+) -> Result<(), StoreError> {
     let dir = path.parent().unwrap_or(path);
     private_dir(dir)?;
     let temporary = dir.join(format!("{TEMPORARY}{}", file_name(path)));
@@ -101,7 +168,9 @@ fn write_file(path: &Path, data: &[u8], synced: bool) -> Result<(), StoreError> 
     if synced {
         sync(&temporary)?;
     }
+    steps.at(Step::Written(&temporary), &temporary)?;
     std::fs::rename(&temporary, path).map_err(|e| StoreError::io(path, &e))?;
+    steps.at(Step::Named(path), path)?;
     if synced { sync(dir) } else { Ok(()) }
 }
 
@@ -133,8 +202,9 @@ pub(crate) async fn repair_edge(
     let ids = countersign_ledger::Edge::tiles(size);
     let ids = ids.map_err(|e| StoreError::corrupt(&database, e))?;
     let tiles = load(conn, &database, ids.iter().copied()).await?;
-    let dir = paths.ledger();
+    let paths = paths.clone();
     blocking(move || {
+        let dir = paths.ledger();
         remove_temporary(&dir);
         for id in ids {
             let path: PathBuf = dir.join(id.path());
@@ -143,7 +213,7 @@ pub(crate) async fn repair_edge(
             }
             let wanted = tiles.get(&(id.kind, id.index)).and_then(|d| d.get(..id.byte_len()));
             if std::fs::read(&path).ok().as_deref() != wanted {
-                write_tile(&dir, id, &tiles)?;
+                write_tile(&paths, id, &tiles)?;
             }
         }
         Ok(())

@@ -15,7 +15,7 @@
 use crate::error::StoreError;
 use crate::store::Store;
 use crate::tiles::{to_i64, to_u64};
-use countersign_core::{Purl, Sha256Digest, Timestamp};
+use countersign_core::{Decision, Purl, Sha256Digest, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sqlx::sqlite::SqliteRow;
@@ -121,6 +121,21 @@ pub struct AdmittedRow {
     pub time: Timestamp,
     /// The facts' member `version.advised_as`, as JSON, where it is there.
     pub advised_as: Option<String>,
+}
+
+/// A decision and the facts that it rests on, as they were recorded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FactsRow {
+    /// Its place in the ledger.
+    pub index: u64,
+    /// The version, as text.
+    pub purl: String,
+    /// The decision.
+    pub decision: Decision,
+    /// The facts, as JSON.
+    pub facts: String,
+    /// When it was made.
+    pub time: Timestamp,
 }
 
 /// One artifact that a recall recalled.
@@ -388,6 +403,40 @@ impl Store {
                 let facts: String = row.try_get(1).map_err(|e| self.sql_error(e))?;
                 out.push((to_u64(index, &self.paths().database())?, facts));
             }
+        }
+        Ok(out)
+    }
+
+    /// Decisions with the facts that they rest on, from place `from` and time `since` on, in order.
+    ///
+    /// # Errors
+    /// When the database fails or a record is damaged.
+    pub async fn facts_from(
+        &self,
+        from: u64,
+        since: Option<Timestamp>,
+        limit: u32,
+    ) -> Result<Vec<FactsRow>, StoreError> {
+        let rows = sqlx::query(
+            "SELECT idx, purl, decision, facts, time FROM decisions \
+             WHERE idx >= ? AND time >= ? ORDER BY idx LIMIT ?",
+        )
+        .bind(to_i64(from))
+        .bind(since.map_or(i64::MIN, |t| t.0))
+        .bind(limit)
+        .fetch_all(&mut *self.reader().await?)
+        .await
+        .map_err(|e| self.sql_error(e))?;
+        let mut out = Vec::with_capacity(rows.len());
+        for row in &rows {
+            let decision: String = self.get(row, 2)?;
+            out.push(FactsRow {
+                index: to_u64(self.get(row, 0)?, &self.paths().database())?,
+                purl: self.get(row, 1)?,
+                decision: serde_json::from_str(&decision).map_err(|e| self.corrupt(e))?,
+                facts: self.get(row, 3)?,
+                time: Timestamp(self.get(row, 4)?),
+            });
         }
         Ok(out)
     }

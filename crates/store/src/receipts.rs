@@ -4,9 +4,10 @@ use crate::error::StoreError;
 use crate::store::Store;
 use crate::tiles::{ledger_state, load, to_i64};
 use countersign_ledger::{
-    Envelope, Receipt, Salt, consistency_proof, consistency_tiles, inclusion_proof, inclusion_tiles,
+    Envelope, Prover, Receipt, Salt, consistency_proof, consistency_tiles, inclusion_tiles,
 };
 use sqlx::Connection as _;
+use std::collections::BTreeSet;
 
 impl Store {
     /// The receipt of the entry at a place of the ledger, of any kind.
@@ -14,25 +15,52 @@ impl Store {
     /// # Errors
     /// When there is no such entry, or the database fails or is damaged.
     pub async fn receipt_for(&self, index: u64) -> Result<Receipt, StoreError> {
+        let missing = || StoreError::NotFound { what: format!("ledger entry {index}") };
+        self.receipts_for(&[index]).await?.pop().ok_or_else(missing)
+    }
+
+    /// The receipts of these entries, all under one checkpoint: the newest that witnesses have
+    /// cosigned, where it covers all of them, and else the current one.
+    ///
+    /// # Errors
+    /// When there is no such entry, or the database fails or is damaged.
+    pub async fn receipts_for(&self, indexes: &[u64]) -> Result<Vec<Receipt>, StoreError> {
         let path = self.paths().database();
+        let cosigned = self.cosigned().await?;
         let mut conn = self.reader().await?;
         // One snapshot: a checkpoint and the tiles of exactly that checkpoint.
         let mut tx = conn.begin().await.map_err(|e| self.sql_error(e))?;
-        let missing = || StoreError::NotFound { what: format!("ledger entry {index}") };
-        let state = ledger_state(&mut tx, &path).await?.ok_or_else(missing)?;
-        let row: Option<(Vec<u8>, Vec<u8>)> =
-            sqlx::query_as("SELECT salt, envelope FROM entries WHERE idx = ?")
-                .bind(to_i64(index))
-                .fetch_optional(&mut *tx)
-                .await
-                .map_err(|e| self.sql_error(e))?;
-        let (salt, envelope) = row.ok_or_else(missing)?;
-        let salt: Salt = salt.try_into().map_err(|_| self.corrupt("a salt has another length"))?;
-        let envelope = Envelope::parse(&envelope).map_err(|e| self.corrupt(e))?;
-        let ids = inclusion_tiles(index, state.size).map_err(|e| self.corrupt(e))?;
+        let Some(last) = indexes.iter().max() else { return Ok(Vec::new()) };
+        let missing = |index: u64| StoreError::NotFound { what: format!("ledger entry {index}") };
+        let state = ledger_state(&mut tx, &path).await?.ok_or_else(|| missing(*last))?;
+        let (note, size) = match cosigned {
+            Some((note, head)) if head.size() > *last && head.size() <= state.size => {
+                (note, head.size())
+            }
+            _ => (state.checkpoint, state.size),
+        };
+        let mut ids = BTreeSet::new();
+        for index in indexes {
+            ids.extend(inclusion_tiles(*index, size).map_err(|_| missing(*index))?);
+        }
         let tiles = load(&mut tx, &path, ids).await?;
-        let proof = inclusion_proof(index, state.size, &tiles).map_err(|e| self.corrupt(e))?;
-        Ok(Receipt::new(envelope, salt, index, &proof, state.checkpoint))
+        let mut prover = Prover::new(&tiles, size, 512);
+        let mut out = Vec::with_capacity(indexes.len());
+        for index in indexes {
+            let row: Option<(Vec<u8>, Vec<u8>)> =
+                sqlx::query_as("SELECT salt, envelope FROM entries WHERE idx = ?")
+                    .bind(to_i64(*index))
+                    .fetch_optional(&mut *tx)
+                    .await
+                    .map_err(|e| self.sql_error(e))?;
+            let (salt, envelope) = row.ok_or_else(|| missing(*index))?;
+            let salt: Salt =
+                salt.try_into().map_err(|_| self.corrupt("a salt has another length"))?;
+            let envelope = Envelope::parse(&envelope).map_err(|e| self.corrupt(e))?;
+            let proof = prover.inclusion(*index).map_err(|e| self.corrupt(e))?;
+            out.push(Receipt::new(envelope, salt, *index, &proof, note.clone()));
+        }
+        Ok(out)
     }
 
     /// The current signed checkpoint; `None` while no ledger was begun.
@@ -63,5 +91,27 @@ impl Store {
         let tiles = load(&mut tx, &path, ids).await?;
         let proof = consistency_proof(old, state.size, &tiles).map_err(|e| self.corrupt(e))?;
         Ok((state.checkpoint, proof))
+    }
+
+    /// The proof that the ledger of `new` entries continues the one of `old`.
+    ///
+    /// # Errors
+    /// When the ledger has fewer entries, `old` is above `new`, or the database fails.
+    pub async fn consistency_between(
+        &self,
+        old: u64,
+        new: u64,
+    ) -> Result<Vec<countersign_ledger::Hash>, StoreError> {
+        let path = self.paths().database();
+        let mut conn = self.reader().await?;
+        let mut tx = conn.begin().await.map_err(|e| self.sql_error(e))?;
+        let missing = || StoreError::NotFound { what: format!("a ledger of {new} entries") };
+        let state = ledger_state(&mut tx, &path).await?.ok_or_else(missing)?;
+        if new > state.size {
+            return Err(missing());
+        }
+        let ids = consistency_tiles(old, new).map_err(|_| missing())?;
+        let tiles = load(&mut tx, &path, ids).await?;
+        consistency_proof(old, new, &tiles).map_err(|e| self.corrupt(e))
     }
 }

@@ -6,7 +6,8 @@ use crate::publish::{publish_range, read_checkpoint, repair_edge};
 use crate::store::Paths;
 use crate::tiles::{LedgerState, ledger_state, root_at};
 use countersign_ledger::{
-    Checkpoint, EMPTY_ROOT, SigningKey, VerifiedCheckpoint, VerifierKey, verify_checkpoint,
+    Checkpoint, EMPTY_ROOT, SigningKey, TILE_WIDTH, TileId, TileKind, VerifiedCheckpoint,
+    VerifierKey, verify_checkpoint,
 };
 use sqlx::sqlite::SqliteConnection;
 
@@ -125,6 +126,11 @@ async fn compare(
     if (own.size(), own.root()) != (state.size, state.root) {
         return Err(StoreError::corrupt(&database, "the checkpoint is not that of the tree"));
     }
+    compare_cosigned(paths, conn, state).await?;
+    let beyond = published_beyond(paths, state.size);
+    if beyond > state.size {
+        return Err(StoreError::RolledBack { published: beyond, database: state.size });
+    }
     let Some(published) = published else { return Ok(None) };
     let published = verified(published, &state.verifier)
         .map_err(|e| StoreError::corrupt(&paths.checkpoint(), e))?;
@@ -135,6 +141,50 @@ async fn compare(
         return Err(StoreError::Forked { size: published.size() });
     }
     Ok(Some(published))
+}
+
+/// What witnesses have cosigned must be in the database: others were shown it.
+async fn compare_cosigned(
+    paths: &Paths,
+    conn: &mut SqliteConnection,
+    state: &LedgerState,
+) -> Result<(), StoreError> {
+    let Some(note) = read_checkpoint(&paths.cosigned())? else { return Ok(()) };
+    let head =
+        verified(&note, &state.verifier).map_err(|e| StoreError::corrupt(&paths.cosigned(), e))?;
+    if head.size() > state.size {
+        return Err(StoreError::RolledBack { published: head.size(), database: state.size });
+    }
+    if root_at(conn, &paths.database(), head.size()).await? != head.root() {
+        return Err(StoreError::Forked { size: head.size() });
+    }
+    Ok(())
+}
+
+/// How far published tiles of leaves reach, looked for from a tree of `size` entries on: a tile is
+/// published only after its entries are durable, so one that reaches further tells that the database
+/// and the checkpoint's file were both set back.
+fn published_beyond(paths: &Paths, size: u64) -> u64 {
+    let mut reach = size;
+    for index in [size / 256, (size / 256).saturating_add(1)] {
+        let full = TileId { kind: TileKind::Hashes(0), index, width: TILE_WIDTH };
+        let path = paths.ledger().join(full.path());
+        let first = index.saturating_mul(256);
+        let length = std::fs::metadata(&path).map_or(0, |m| m.len());
+        if length == u64::from(TILE_WIDTH).saturating_mul(32) {
+            reach = reach.max(first.saturating_add(u64::from(TILE_WIDTH)));
+        }
+        let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+        let stages = std::fs::read_dir(path.with_file_name(format!("{name}.p")));
+        for stage in stages.into_iter().flatten().flatten() {
+            let width = stage.file_name().to_string_lossy().parse().unwrap_or(0u64);
+            // A stage that power loss left empty tells nothing.
+            if stage.metadata().is_ok_and(|m| m.len() == width.saturating_mul(32)) {
+                reach = reach.max(first.saturating_add(width));
+            }
+        }
+    }
+    reach
 }
 
 fn verified(note: &str, key: &VerifierKey) -> Result<VerifiedCheckpoint, String> {

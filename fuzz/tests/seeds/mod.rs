@@ -13,6 +13,7 @@ pub fn of(target: &str) -> Vec<Vec<u8>> {
     let texts = |texts: &[&str]| texts.iter().map(|t| t.as_bytes().to_vec()).collect();
     match target {
         "archive" => archives::plain(),
+        "content" => archives::contents(),
         "structure" => archives::artifacts(),
         "index_compressed" => archives::compressed(),
         "inrelease" => vec![signed::inrelease()],
@@ -20,6 +21,7 @@ pub fn of(target: &str) -> Vec<Vec<u8>> {
         "receipt" => vec![signed::receipt()],
         "dsse" => signed::envelopes(),
         "checkpoint" => signed::checkpoints(),
+        "witness_request" => signed::witness_requests(),
         "proofs" => vec![signed::proofs()],
         "npm_attestations" => [vec![documents::npm_attestations()], real_npm()].concat(),
         "npm_signatures" => vec![documents::npm_signatures()],

@@ -4,7 +4,9 @@ use super::documents::{RELEASE, digest};
 use countersign_core::{Decision, Digests, Purl, Timestamp};
 use countersign_fuzz::{NOW, SEPARATOR, key};
 use countersign_ledger::statement::{DecisionRecord, Verifier, vsa};
-use countersign_ledger::{Checkpoint, Envelope, Receipt, commitment, leaf_hash, sign_statement};
+use countersign_ledger::{
+    AddCheckpoint, Checkpoint, Envelope, Receipt, commitment, cosign, leaf_hash, sign_statement,
+};
 use sequoia_openpgp as openpgp;
 
 use openpgp::cert::{Cert, CertBuilder};
@@ -117,4 +119,23 @@ pub fn checkpoints() -> Vec<Vec<u8>> {
 pub fn proofs() -> Vec<u8> {
     let sizes = [1u64, 2, 3].iter().flat_map(|n| n.to_be_bytes());
     sizes.chain((0..160).map(|n| n as u8)).collect()
+}
+
+/// A first request to a witness, one with a proof line, and a note with a cosignature.
+pub fn witness_requests() -> Vec<Vec<u8>> {
+    let body = Checkpoint {
+        origin: key().name().into(),
+        size: 1,
+        root: leaf_hash(&[1; 32]),
+        extensions: vec![],
+    };
+    let checkpoint = body.sign(&key()).expect("a checkpoint is signed");
+    let cosigned = cosign(&body.body(), &key(), NOW).expect("a checkpoint is cosigned");
+    let first = AddCheckpoint { old: 0, proof: vec![], checkpoint: checkpoint.clone() };
+    let next = AddCheckpoint { old: 1, proof: vec![body.root], checkpoint: checkpoint.clone() };
+    vec![
+        first.to_text().into_bytes(),
+        next.to_text().into_bytes(),
+        format!("{checkpoint}{cosigned}").into_bytes(),
+    ]
 }

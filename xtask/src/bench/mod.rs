@@ -10,6 +10,7 @@ mod client;
 mod gate;
 mod http;
 mod inside;
+pub mod ledger;
 mod load;
 mod machine;
 mod options;
@@ -22,6 +23,7 @@ mod scratch;
 mod stats;
 mod targets;
 
+pub(crate) use http::free_port;
 pub use options::{Options, USAGE};
 
 use ask::Upstreams;
@@ -166,6 +168,15 @@ fn rest(options: &Options, gate: &Gate, program: &Path, states: &Scratch, result
 }
 
 /// A release build of this project.
+/// Builds the program as it is released.
+///
+/// # Errors
+///
+/// Says what cargo said.
+pub(crate) fn release(root: &Path) -> Result<PathBuf, String> {
+    build(root)
+}
+
 fn build(root: &Path) -> Result<PathBuf, String> {
     say("building a release");
     let program = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());

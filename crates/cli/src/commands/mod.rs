@@ -2,6 +2,7 @@
 
 pub mod apt_account;
 pub mod audit;
+pub mod diff;
 pub mod doctor;
 pub mod feed;
 pub mod init;
@@ -10,9 +11,13 @@ pub mod policy;
 pub mod provenance;
 pub mod recall;
 pub mod receipt;
+pub mod receipts;
+pub mod replay;
 pub mod serve;
 pub mod setup;
 pub mod token;
 pub mod verify;
 pub mod verify_bundle;
+pub mod version_order;
 pub mod waive;
+pub mod witness;

@@ -1,4 +1,4 @@
-//! `countersign policy`: check, explain, test.
+//! `countersign policy`: check, explain, test, replay.
 
 use crate::args::PolicyCommand;
 use crate::context::{Context, Failed, read_policy_files};
@@ -7,11 +7,12 @@ use countersign_engine::policy::{Effect, PolicyFile, RuleInfo, SHIPPED_SETS, run
 use std::path::{Path, PathBuf};
 
 /// Runs a policy subcommand.
-pub fn policy(context: &Context, command: PolicyCommand) -> Result<u8, Failed> {
+pub async fn policy(context: &Context, command: PolicyCommand) -> Result<u8, Failed> {
     match command {
         PolicyCommand::Check { policy } => check(context, &policy),
         PolicyCommand::Explain { rule, policy } => explain(context, rule.as_deref(), &policy),
         PolicyCommand::Test { policy, files } => test(context, &policy, files),
+        PolicyCommand::Replay(args) => super::replay::replay(context, &args).await,
     }
 }
 

@@ -10,15 +10,16 @@ use std::path::Path;
 /// Writes the receipt of a file's or purl's newest decision.
 pub async fn receipt(context: &Context, args: ReceiptArgs) -> Result<u8, Failed> {
     let store = context.open().await?;
-    let decision = find(&store, &args.subject).await?;
+    if let Some(lockfile) = &args.lockfile {
+        return super::receipts::lockfile(&store, lockfile, args.output.as_deref()).await;
+    }
+    let decision = find(&store, args.subject.as_deref().unwrap_or_default()).await?;
     let receipt = store.receipt_for(decision.index).await?;
     let bytes = receipt.to_bytes().map_err(Failed::internal)?;
     let text = String::from_utf8_lossy(&bytes).trim_end().to_owned();
     match args.output {
         Some(file) => {
-            std::fs::write(&file, format!("{text}\n")).map_err(|e| {
-                Failed::internal(format!("`{}` cannot be written: {e}", file.display()))
-            })?;
+            write(&file, &text)?;
             print::line(&format!(
                 "{}: {} {} (ledger entry {})",
                 file.display(),
@@ -30,6 +31,12 @@ pub async fn receipt(context: &Context, args: ReceiptArgs) -> Result<u8, Failed>
         None => print::line(&text),
     }
     Ok(0)
+}
+
+/// Writes a file of one line.
+pub fn write(file: &Path, text: &str) -> Result<(), Failed> {
+    std::fs::write(file, format!("{text}\n"))
+        .map_err(|e| Failed::internal(format!("`{}` cannot be written: {e}", file.display())))
 }
 
 async fn find(store: &Store, subject: &str) -> Result<StoredDecision, Failed> {

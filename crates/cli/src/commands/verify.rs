@@ -1,12 +1,12 @@
 //! `countersign verify`: offline checks of artifacts and receipts.
 
+use super::receipts;
 use crate::args::{VerifyArgs, VerifyCommand};
 use crate::context::{Context, Failed, now};
 use crate::print;
 use countersign_core::Purl;
 use countersign_engine::EvidenceSource;
 use countersign_engine::evidence_kinds::sigstore::TrustRoots;
-use countersign_engine::ledger::{Receipt, VerifierKey, verify_receipt};
 use countersign_engine::verify::{
     Target, Verification, VerificationResult, explain, verify_offline,
 };
@@ -20,8 +20,12 @@ const MAX_FILES: usize = 10_000;
 
 /// Runs `verify`, or its subcommand.
 pub async fn verify(context: &Context, args: VerifyArgs) -> Result<u8, Failed> {
-    if let Some(VerifyCommand::Receipt { receipt, key, artifact }) = args.command {
-        return verify_receipt_file(&receipt, key, artifact.as_deref());
+    match (args.command, args.receipts, args.policy) {
+        (Some(VerifyCommand::Receipt(args)), ..) => return receipts::verify_receipt(&args),
+        (None, Some(folder), Some(policy)) => {
+            return receipts::gate::deploy(&folder, &policy, now());
+        }
+        _ => {}
     }
     let subject = args.subject.as_deref().unwrap_or_default();
     let roots = match &args.trusted_root {
@@ -174,38 +178,4 @@ async fn of_purl(context: &Context, subject: &str) -> Result<Vec<Asked>, Failed>
         )));
     }
     Ok(out)
-}
-
-fn verify_receipt_file(receipt: &Path, key: String, artifact: Option<&Path>) -> Result<u8, Failed> {
-    let text = if Path::new(&key).is_file() {
-        std::fs::read_to_string(&key)
-            .map_err(|e| Failed::usage(format!("`{key}` cannot be read: {e}")))?
-    } else {
-        key
-    };
-    let key: VerifierKey = text.trim().parse().map_err(|e| {
-        Failed::usage(format!(
-            "the ledger's public key cannot be read: {e}; `countersign ledger key` prints it"
-        ))
-    })?;
-    let bytes = std::fs::read(receipt)
-        .map_err(|e| Failed::usage(format!("`{}` cannot be read: {e}", receipt.display())))?;
-    let artifact = artifact.map(super::receipt::digest_of).transpose()?;
-    let verdict = Receipt::parse(&bytes).and_then(|r| verify_receipt(&r, &key, artifact.as_ref()));
-    match verdict {
-        Ok(verified) => {
-            print::line(&format!("{}: the receipt holds", receipt.display()));
-            for l in super::ledger::describe(&verified) {
-                print::line(&format!("  {l}"));
-            }
-            if artifact.is_none() {
-                print::line("  the artifact itself was not compared; name it with --artifact");
-            }
-            Ok(0)
-        }
-        Err(e) => {
-            print::error_line(&format!("countersign: `{}` does not hold: {e}", receipt.display()));
-            Ok(1)
-        }
-    }
 }

@@ -141,8 +141,12 @@ fn write_rows(out: &mut String, entries: &[Entry], paint: &Paint, width: usize, 
 /// Whether an admitted row would tell nothing of its own.
 fn plain(e: &Entry) -> bool {
     e.facts.as_ref().is_some_and(|f| {
-        f.all_findings().all(|x| x.severity <= Severity::Info)
-            && f.evidence.iter().all(|v| v.claim().is_none())
+        let quiet = |x: &Finding| match x.kind {
+            FindingKind::Capability | FindingKind::Licence => true,
+            FindingKind::Suspicious => x.severity < Severity::Moderate,
+            _ => x.severity <= Severity::Info,
+        };
+        f.all_findings().all(quiet) && f.evidence.iter().all(|v| v.claim().is_none())
     })
 }
 
@@ -198,9 +202,10 @@ fn findings_cell<'f>(findings: impl Iterator<Item = &'f Finding>, not_done: &[&s
         };
         parts.push(format!("{} {}{more}", worst.severity, worst.id));
     }
-    for f in all.iter().filter(|f| {
-        matches!(f.kind, FindingKind::Malicious | FindingKind::Structure)
-            && f.severity > Severity::Info
+    for f in all.iter().filter(|f| match f.kind {
+        FindingKind::Malicious | FindingKind::Structure => f.severity > Severity::Info,
+        FindingKind::Suspicious => f.severity > Severity::Low,
+        _ => false,
     }) {
         parts.push(f.id.clone());
     }

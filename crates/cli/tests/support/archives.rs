@@ -295,17 +295,25 @@ pub fn cargo_crate(name: &str, version: &str, files: &[(&str, &[u8])]) -> Vec<u8
 
 /// A Debian package (deb(5)) with one document.
 pub fn deb(name: &str, version: &str) -> Vec<u8> {
+    deb_with(
+        name,
+        version,
+        &tar_gz(&[(format!("./usr/share/doc/{name}/readme"), b"nothing\n".to_vec())]),
+    )
+}
+
+/// A Debian package with these bytes as its `data.tar.gz`.
+pub fn deb_with(name: &str, version: &str, data: &[u8]) -> Vec<u8> {
     let control = format!(
         "Package: {name}\nVersion: {version}\nArchitecture: all\nMaintainer: Test <test@example.org>\n\
          Installed-Size: 1\nDescription: a synthetic package\n"
     );
     let control = tar_gz(&[("./control".to_owned(), control.into_bytes())]);
-    let data = tar_gz(&[(format!("./usr/share/doc/{name}/readme"), b"nothing\n".to_vec())]);
     let mut out = b"!<arch>\n".to_vec();
     for (member, bytes) in [
         ("debian-binary", b"2.0\n".as_slice()),
         ("control.tar.gz", &control),
-        ("data.tar.gz", &data),
+        ("data.tar.gz", data),
     ] {
         out.extend(
             format!(

@@ -66,7 +66,11 @@ impl<'u> Debian<'u> {
 
     /// Adds a package and publishes the suite again.
     pub fn add(&self, name: &str, version: &str) -> &Self {
-        let bytes = deb(name, version);
+        self.add_bytes(name, version, deb(name, version))
+    }
+
+    /// Adds a package with these bytes, which the signed lists name as they are.
+    pub fn add_bytes(&self, name: &str, version: &str, bytes: Vec<u8>) -> &Self {
         let paragraph = format!(
             "Package: {name}\nVersion: {version}\nArchitecture: all\nMaintainer: Test <test@example.org>\n\
              Filename: {}\nSize: {}\nSHA256: {}\nDescription: a synthetic package\n\n",

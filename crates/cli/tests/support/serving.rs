@@ -20,7 +20,18 @@ impl Serving {
     pub fn start(s: &Sandbox, args: &[&str]) -> Self {
         let mut words = vec!["serve", "--listen", "127.0.0.1:0"];
         words.extend(args);
-        let mut command = s.countersign_command(&words);
+        Self::of(s.countersign_command(&words))
+    }
+
+    /// Starts it by a line of the shell, in which `exec "$@"` stands for it.
+    pub fn start_by(s: &Sandbox, line: &str, args: &[&str]) -> Self {
+        let mut words = vec!["-c", line, "sh", env!("CARGO_BIN_EXE_countersign"), "serve"];
+        words.extend(["--listen", "127.0.0.1:0"]);
+        words.extend(args);
+        Self::of(s.command(std::path::Path::new("/bin/sh"), &words))
+    }
+
+    fn of(mut command: std::process::Command) -> Self {
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let said = Arc::new(Mutex::new(String::new()));

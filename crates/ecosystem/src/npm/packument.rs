@@ -3,12 +3,14 @@
 use super::integrity::parse_integrity;
 use super::name::validate_name;
 use crate::error::{IndexError, IndexLimits};
-use crate::json::{parse_object, string};
+use crate::json_text::{Members, Writer, checked, unescaped, write_string};
 use crate::text::is_web;
 use crate::version::{compare, is_prerelease, is_valid};
 use countersign_core::{Algorithm, Ecosystem, ExpectedDigest, Timestamp};
 use serde_json::{Map, Value};
+use std::borrow::Cow;
 use std::cmp::Ordering;
+use std::collections::{HashMap, HashSet};
 use url::Url;
 
 /// The media type of the short form.
@@ -16,12 +18,29 @@ pub const ABBREVIATED_TYPE: &str = "application/vnd.npm.install-v1+json";
 
 const WHAT: &str = "the npm package document";
 
-/// A package's document. What is not read here is kept as it came.
+/// A package's document. What is not read here is passed on as it is written; a document of
+/// megabytes is not built in memory.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Packument {
+pub struct Packument<'a> {
     name: String,
-    document: Map<String, Value>,
+    /// The top level; what the fields below hold is written from them.
+    members: Members<'a>,
+    versions: Vec<Manifest<'a>>,
+    time: Option<Members<'a>>,
+    tags: Option<Vec<Tag<'a>>>,
+    restrictions: Option<Value>,
     rejected: usize,
+}
+
+/// A tag, and the version that it points at.
+type Tag<'a> = (Cow<'a, str>, Cow<'a, str>);
+
+/// A version's manifest, as it is written but for its tarball.
+#[derive(Debug, Clone, PartialEq)]
+struct Manifest<'a> {
+    version: Cow<'a, str>,
+    text: &'a str,
+    tarball: Option<String>,
 }
 
 /// What a packument says about one version. All of it is the registry's claim.
@@ -51,41 +70,42 @@ pub struct NpmVersion {
     pub repository: Option<String>,
 }
 
-impl Packument {
+impl<'a> Packument<'a> {
     /// Reads a packument. A version whose key is no version, or whose manifest names another
     /// package or version, is taken out and counted.
     ///
     /// # Errors
     /// When the document is over a limit, malformed, or its name is none.
-    pub fn parse(bytes: &[u8], limits: &IndexLimits) -> Result<Self, IndexError> {
-        let document = parse_object(WHAT, bytes, limits)?;
-        let name = string(&document, "name")
+    pub fn parse(bytes: &'a [u8], limits: &IndexLimits) -> Result<Self, IndexError> {
+        let text = checked(WHAT, bytes, limits)?;
+        let members = Members::of(text).ok_or_else(|| {
+            IndexError::malformed(WHAT, "the top level", "it is not a JSON object")
+        })?;
+        let name = members
+            .string("name")
             .filter(|n| validate_name(n))
             .ok_or_else(|| IndexError::malformed(WHAT, "name", "it is missing or no package name"))?
-            .to_owned();
-        let versions = object(&document, "versions")?
+            .into_owned();
+        let all = object(&members, "versions")?
             .ok_or_else(|| IndexError::malformed(WHAT, "versions", "it is missing"))?;
-        limits.check_entries(WHAT, versions.len())?;
-        for (tag, target) in object(&document, "dist-tags")?.into_iter().flatten() {
-            if !target.is_string() {
-                let because = format!("tag `{tag}` is not a string");
-                return Err(IndexError::malformed(WHAT, "dist-tags", because));
-            }
-        }
-        object(&document, "time")?;
+        limits.check_entries(WHAT, all.len())?;
+        let tags = object(&members, "dist-tags")?.map(|tags| read_tags(&tags)).transpose()?;
+        let time = object(&members, "time")?;
 
-        let sound: Vec<String> = versions
-            .iter()
-            .filter(|(version, manifest)| is_sound(&name, version, manifest))
-            .map(|(version, _)| version.clone())
-            .collect();
-        let rejected = versions.len() - sound.len();
-        let mut packument = Self { name, document, rejected };
+        let sound = all.iter().filter(|(version, text)| is_sound(&name, version, text));
+        let manifest = |(version, text): &(Cow<'a, str>, &'a str)| Manifest {
+            version: version.clone(),
+            text,
+            tarball: None,
+        };
+        let versions: Vec<Manifest<'a>> = sound.map(manifest).collect();
+        let rejected = all.len() - versions.len();
+        let restrictions = None;
+        let mut out = Self { name, members, versions, time, tags, restrictions, rejected };
         if rejected > 0 {
-            let sound: std::collections::HashSet<String> = sound.into_iter().collect();
-            packument.retain(|v| sound.contains(v));
+            out.retain(|_| true);
         }
-        Ok(packument)
+        Ok(out)
     }
 
     /// The package's name.
@@ -103,38 +123,40 @@ impl Packument {
     /// Whether this is the full document, which has times, and not the abbreviated one.
     #[must_use]
     pub fn is_full(&self) -> bool {
-        self.document.get("time").is_some_and(Value::is_object)
+        self.time.is_some()
     }
 
     /// When the document last changed.
     #[must_use]
     pub fn modified(&self) -> Option<Timestamp> {
-        let time = self.document.get("time").and_then(|t| t.get("modified"));
-        time.or_else(|| self.document.get("modified"))
-            .and_then(Value::as_str)
-            .and_then(Timestamp::parse)
+        unescaped(self.modified_text()?).and_then(|t| Timestamp::parse(&t))
+    }
+
+    fn modified_text(&self) -> Option<&'a str> {
+        let time = self.time.as_ref().and_then(|t| t.get("modified"));
+        time.or_else(|| self.members.get("modified"))
     }
 
     /// What the tag points at.
     #[must_use]
     pub fn dist_tag(&self, tag: &str) -> Option<&str> {
-        self.document.get("dist-tags")?.get(tag)?.as_str()
+        self.tags.iter().flatten().find(|(t, _)| t == tag).map(|(_, target)| target.as_ref())
     }
 
     /// The versions, in the document's order.
     #[must_use]
     pub fn versions(&self) -> Vec<NpmVersion> {
-        let time = self.document.get("time");
-        self.manifests()
-            .filter_map(|(version, manifest)| {
-                let published = time.and_then(|t| t.get(version)).and_then(Value::as_str);
-                Some(read_version(version, manifest.as_object()?, published))
-            })
-            .collect()
-    }
-
-    fn manifests(&self) -> impl Iterator<Item = (&String, &Value)> {
-        self.document.get("versions").and_then(Value::as_object).into_iter().flatten()
+        let times: HashMap<&str, &str> =
+            self.time.iter().flat_map(Members::iter).map(|(v, at)| (v.as_ref(), *at)).collect();
+        let read = |m: &Manifest<'a>| {
+            let published = times.get(m.version.as_ref()).and_then(|text| unescaped(text));
+            let mut version = read_version(&m.version, &Members::of(m.text)?, published.as_deref());
+            if let Some(tarball) = &m.tarball {
+                version.tarball = Url::parse(tarball).ok().filter(is_web);
+            }
+            Some(version)
+        };
+        self.versions.iter().filter_map(read).collect()
     }
 
     /// Keeps the versions for which `keep` holds, and makes times and tags agree with them.
@@ -143,43 +165,39 @@ impl Packument {
     /// newer, else to the newest kept release, else to the newest kept version. Other tags of
     /// removed versions are dropped.
     pub fn retain(&mut self, keep: impl Fn(&str) -> bool) {
-        if let Some(versions) = self.object_mut("versions") {
-            versions.retain(|version, _| keep(version));
-        }
-        let kept: Vec<String> = self.manifests().map(|(version, _)| version.clone()).collect();
-        let is_kept: std::collections::HashSet<&str> = kept.iter().map(String::as_str).collect();
-        if let Some(time) = self.object_mut("time") {
+        self.versions.retain(|m| keep(&m.version));
+        let kept: HashSet<&str> = self.versions.iter().map(|m| m.version.as_ref()).collect();
+        if let Some(time) = &mut self.time {
             // `unpublished` is not about a version that is here.
             time.retain(|key, _| {
-                matches!(key.as_str(), "created" | "modified" | "unpublished")
-                    || is_kept.contains(key.as_str())
+                matches!(key, "created" | "modified" | "unpublished") || kept.contains(key)
             });
         }
-        if let Some(tags) = self.object_mut("dist-tags") {
-            let moved = tags
-                .get("latest")
-                .and_then(Value::as_str)
-                .filter(|target| !is_kept.contains(target))
-                .and_then(|removed| new_latest(removed, &kept));
-            if let (Some(moved), Some(latest)) = (moved, tags.get_mut("latest")) {
-                *latest = moved.into();
+        let Some(tags) = &mut self.tags else { return };
+        for (tag, target) in tags.iter_mut() {
+            if tag == "latest"
+                && !kept.contains(target.as_ref())
+                && let Some(moved) = new_latest(target, &kept)
+            {
+                *target = Cow::Owned(moved);
             }
-            tags.retain(|_, target| target.as_str().is_some_and(|t| is_kept.contains(t)));
         }
+        tags.retain(|(_, target)| kept.contains(target.as_ref()));
     }
 
     /// Sets each version's tarball to what `rewrite` gives; a version for which it gives `None`
     /// is removed.
     pub fn rewrite_tarballs(&mut self, rewrite: impl Fn(&NpmVersion) -> Option<String>) {
-        let new: std::collections::HashMap<String, String> =
+        let new =
             self.versions().iter().filter_map(|v| Some((v.version.clone(), rewrite(v)?))).collect();
-        self.retain(|version| new.contains_key(version));
-        for (version, manifest) in self.object_mut("versions").into_iter().flatten() {
-            if let (Some(dist), Some(url)) = (manifest.get_mut("dist"), new.get(version))
-                && let Some(dist) = dist.as_object_mut()
-            {
-                dist.insert("tarball".to_owned(), url.as_str().into());
-            }
+        self.set_tarballs(&new);
+    }
+
+    /// Sets each version's tarball; a version for which there is none is removed.
+    pub fn set_tarballs(&mut self, tarballs: &HashMap<String, String>) {
+        self.retain(|version| tarballs.contains_key(version));
+        for manifest in &mut self.versions {
+            manifest.tarball = tarballs.get(manifest.version.as_ref()).cloned();
         }
     }
 
@@ -203,39 +221,119 @@ impl Packument {
         let mut restrictions = Map::new();
         restrictions.insert("versions".to_owned(), Value::Object(versions));
         restrictions.insert("message".to_owned(), told(refused).into());
-        self.document.insert("policyRestrictions".to_owned(), Value::Object(restrictions));
+        self.restrictions = Some(Value::Object(restrictions));
     }
 
     /// The document in the short form that installing needs
     /// (`application/vnd.npm.install-v1+json`, the registry's package-metadata.md).
     #[must_use]
     pub fn to_abbreviated_bytes(&self) -> Vec<u8> {
-        let mut out = Map::new();
+        let mut out = Vec::new();
+        let mut document = Writer::begin(&mut out);
         for key in ["name", "dist-tags", "policyRestrictions"] {
-            if let Some(value) = self.document.get(key) {
-                out.insert(key.to_owned(), value.clone());
-            }
+            self.write_member(&mut document, key);
         }
-        let modified = self.document.get("time").and_then(|t| t.get("modified"));
-        if let Some(modified) = modified.or_else(|| self.document.get("modified")) {
-            out.insert("modified".to_owned(), modified.clone());
+        if let Some(modified) = self.modified_text() {
+            document.member("modified", modified);
         }
-        let versions: Map<String, Value> = self
-            .manifests()
-            .filter_map(|(v, manifest)| Some((v.clone(), abbreviated(manifest.as_object()?))))
-            .collect();
-        out.insert("versions".to_owned(), Value::Object(versions));
-        Value::Object(out).to_string().into_bytes()
+        write_versions(document.key("versions"), &self.versions, Manifest::write_short);
+        document.end();
+        out
     }
 
     /// The document as JSON.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
-        serde_json::to_vec(&self.document).unwrap_or_default()
+        let mut out = Vec::new();
+        let mut document = Writer::begin(&mut out);
+        for (key, _) in self.members.iter() {
+            self.write_member(&mut document, key);
+        }
+        if self.members.get("policyRestrictions").is_none() {
+            self.write_member(&mut document, "policyRestrictions");
+        }
+        document.end();
+        out
     }
 
-    fn object_mut(&mut self, key: &str) -> Option<&mut Map<String, Value>> {
-        self.document.get_mut(key)?.as_object_mut()
+    /// Writes a member of the top level, if there is one.
+    fn write_member(&self, document: &mut Writer<'_>, key: &str) {
+        match (key, &self.tags, &self.time, &self.restrictions) {
+            ("versions", ..) => {
+                write_versions(document.key(key), &self.versions, Manifest::write);
+            }
+            ("dist-tags", Some(tags), ..) => {
+                let mut object = Writer::begin(document.key(key));
+                for (tag, target) in tags {
+                    write_string(object.key(tag), target);
+                }
+                object.end();
+            }
+            ("time", _, Some(time), _) => {
+                let mut object = Writer::begin(document.key(key));
+                time.iter().for_each(|(version, at)| object.member(version, at));
+                object.end();
+            }
+            ("policyRestrictions", _, _, Some(own)) => document.member(key, &own.to_string()),
+            _ => {
+                if let Some(text) = self.members.get(key) {
+                    document.member(key, text);
+                }
+            }
+        }
+    }
+}
+
+fn write_versions<'a>(
+    out: &mut Vec<u8>,
+    versions: &[Manifest<'a>],
+    write: impl Fn(&Manifest<'a>, &mut Vec<u8>),
+) {
+    let mut object = Writer::begin(out);
+    for manifest in versions {
+        write(manifest, object.key(&manifest.version));
+    }
+    object.end();
+}
+
+impl Manifest<'_> {
+    fn write(&self, out: &mut Vec<u8>) {
+        let members = Members::of(self.text).unwrap_or_default();
+        let mut object = Writer::begin(out);
+        for (key, value) in members.iter() {
+            self.write_member(&mut object, key, value);
+        }
+        object.end();
+    }
+
+    fn write_short(&self, out: &mut Vec<u8>) {
+        let members = Members::of(self.text).unwrap_or_default();
+        let runs = runs_at_install(&members);
+        let mut object = Writer::begin(out);
+        for key in ABBREVIATED {
+            match members.get(key) {
+                Some(_) if runs && key == "hasInstallScript" => {}
+                Some(value) => self.write_member(&mut object, key, value),
+                None => {}
+            }
+        }
+        if runs {
+            object.member("hasInstallScript", "true");
+        }
+        object.end();
+    }
+
+    fn write_member(&self, object: &mut Writer<'_>, key: &str, value: &str) {
+        let dist = if key == "dist" { Members::of(value) } else { None };
+        let (Some(dist), Some(tarball)) = (dist, &self.tarball) else {
+            return object.member(key, value);
+        };
+        let mut inner = Writer::begin(object.key(key));
+        for (key, value) in dist.iter().filter(|(key, _)| key != "tarball") {
+            inner.member(key, value);
+        }
+        write_string(inner.key("tarball"), tarball);
+        inner.end();
     }
 }
 
@@ -286,94 +384,87 @@ const ABBREVIATED: [&str; 21] = [
     "_hasShrinkwrap",
 ];
 
-fn abbreviated(manifest: &Map<String, Value>) -> Value {
-    let mut out: Map<String, Value> = ABBREVIATED
-        .iter()
-        .filter_map(|key| Some(((*key).to_owned(), manifest.get(*key)?.clone())))
-        .collect();
-    if runs_at_install(manifest) {
-        out.insert("hasInstallScript".to_owned(), true.into());
-    }
-    Value::Object(out)
+/// The object under `key`; an error when something else stands there.
+fn object<'a>(members: &Members<'a>, key: &str) -> Result<Option<Members<'a>>, IndexError> {
+    let read = |text| {
+        Members::of(text).ok_or_else(|| IndexError::malformed(WHAT, key, "it is not an object"))
+    };
+    members.get(key).map(read).transpose()
 }
 
-/// The object under `key`; an error when something else stands there.
-fn object<'a>(
-    map: &'a Map<String, Value>,
-    key: &str,
-) -> Result<Option<&'a Map<String, Value>>, IndexError> {
-    match map.get(key) {
-        None => Ok(None),
-        Some(Value::Object(object)) => Ok(Some(object)),
-        Some(_) => Err(IndexError::malformed(WHAT, key, "it is not an object")),
-    }
+fn read_tags<'a>(tags: &Members<'a>) -> Result<Vec<Tag<'a>>, IndexError> {
+    let read = |(tag, target): &(Cow<'a, str>, &'a str)| match unescaped(target) {
+        Some(target) => Ok((tag.clone(), target)),
+        None => {
+            let because = format!("tag `{tag}` is not a string");
+            Err(IndexError::malformed(WHAT, "dist-tags", because))
+        }
+    };
+    tags.iter().map(read).collect()
 }
 
 /// Whether a manifest is about the version under whose key it stands: a client installs what the
 /// manifest says, and policy judges what the key says.
-fn is_sound(name: &str, version: &str, manifest: &Value) -> bool {
-    let agrees = |key, want: &str| manifest.get(key).is_none_or(|v| v.as_str() == Some(want));
-    let dist = manifest.get("dist").is_some_and(Value::is_object);
-    manifest.is_object()
-        && dist
+fn is_sound(name: &str, version: &str, text: &str) -> bool {
+    let Some(manifest) = Members::of(text) else { return false };
+    let agrees =
+        |key, want: &str| manifest.get(key).is_none_or(|v| unescaped(v).as_deref() == Some(want));
+    manifest.object("dist").is_some()
         && is_valid(Ecosystem::Npm, version)
         && agrees("name", name)
         && agrees("version", version)
 }
 
-fn new_latest(removed: &str, kept: &[String]) -> Option<String> {
-    let releases = || kept.iter().filter(|v| !is_prerelease(Ecosystem::Npm, v));
-    let not_newer = |v: &&String| {
+fn new_latest(removed: &str, kept: &HashSet<&str>) -> Option<String> {
+    let all = || kept.iter().copied();
+    let releases = || all().filter(|v| !is_prerelease(Ecosystem::Npm, v));
+    let not_newer = |v: &&str| {
         matches!(compare(Ecosystem::Npm, v, removed), Some(Ordering::Less | Ordering::Equal))
     };
-    let by_order =
-        |a: &&String, b: &&String| compare(Ecosystem::Npm, a, b).unwrap_or(Ordering::Equal);
+    // Versions that differ in build metadata alone are equal: the text decides, and no chance.
+    let by_order = |a: &&str, b: &&str| {
+        compare(Ecosystem::Npm, a, b).unwrap_or(Ordering::Equal).then_with(|| a.cmp(b))
+    };
     releases()
         .filter(not_newer)
         .max_by(by_order)
         .or_else(|| releases().max_by(by_order))
-        .or_else(|| kept.iter().max_by(by_order))
-        .cloned()
+        .or_else(|| all().max_by(by_order))
+        .map(str::to_owned)
 }
 
-fn read_version(
-    version: &str,
-    manifest: &Map<String, Value>,
-    published: Option<&str>,
-) -> NpmVersion {
-    let empty = Map::new();
-    let dist = manifest.get("dist").and_then(Value::as_object).unwrap_or(&empty);
-    let repository = match manifest.get("repository") {
-        Some(Value::String(url)) => Some(url.as_str()),
-        Some(Value::Object(object)) => string(object, "url"),
-        _ => None,
-    };
+fn read_version(version: &str, manifest: &Members<'_>, published: Option<&str>) -> NpmVersion {
+    let dist = manifest.object("dist").unwrap_or_default();
+    let repository = manifest
+        .string("repository")
+        .or_else(|| manifest.object("repository").and_then(|object| object.string("url")));
     NpmVersion {
         version: version.to_owned(),
-        tarball: string(dist, "tarball").and_then(|t| Url::parse(t).ok()).filter(is_web),
-        integrity: string(dist, "integrity").map(parse_integrity).unwrap_or_default(),
-        shasum: string(dist, "shasum")
-            .and_then(|hex| ExpectedDigest::from_hex(Algorithm::Sha1, hex).ok()),
-        deprecated: match manifest.get("deprecated") {
-            Some(Value::String(why)) if !why.is_empty() => Some(crate::text::clean(why)),
-            Some(Value::Bool(true)) => Some(String::new()),
+        tarball: dist.string("tarball").and_then(|t| Url::parse(&t).ok()).filter(is_web),
+        integrity: dist.string("integrity").map(|i| parse_integrity(&i)).unwrap_or_default(),
+        shasum: dist
+            .string("shasum")
+            .and_then(|hex| ExpectedDigest::from_hex(Algorithm::Sha1, &hex).ok()),
+        deprecated: match manifest.string("deprecated") {
+            Some(why) if !why.is_empty() => Some(crate::text::clean(&why)),
+            None if manifest.get("deprecated") == Some("true") => Some(String::new()),
             _ => None,
         },
         published: published.and_then(Timestamp::parse),
         attestations_url: dist
-            .get("attestations")
-            .and_then(|a| a.get("url"))
-            .and_then(Value::as_str)
-            .map(str::to_owned),
-        signatures: read_signatures(dist),
+            .object("attestations")
+            .and_then(|a| a.string("url"))
+            .map(Cow::into_owned),
+        signatures: dist.get("signatures").map(read_signatures).unwrap_or_default(),
         has_install_script: runs_at_install(manifest),
-        repository: repository.map(crate::text::clean),
+        repository: repository.map(|r| crate::text::clean(&r)),
     }
 }
 
-fn read_signatures(dist: &Map<String, Value>) -> Vec<(String, String)> {
-    let list = dist.get("signatures").and_then(Value::as_array);
-    list.into_iter()
+fn read_signatures(list: &str) -> Vec<(String, String)> {
+    let list: Value = serde_json::from_str(list).unwrap_or_default();
+    list.as_array()
+        .into_iter()
         .flatten()
         .filter_map(|s| {
             Some((s.get("keyid")?.as_str()?.to_owned(), s.get("sig")?.as_str()?.to_owned()))
@@ -381,12 +472,13 @@ fn read_signatures(dist: &Map<String, Value>) -> Vec<(String, String)> {
         .collect()
 }
 
-fn runs_at_install(manifest: &Map<String, Value>) -> bool {
-    let flag = |key| manifest.get(key).and_then(Value::as_bool) == Some(true);
-    let script = |key| manifest.get("scripts").and_then(|s| s.get(key)).is_some();
+fn runs_at_install(manifest: &Members<'_>) -> bool {
+    let flag = |key| manifest.get(key) == Some("true");
     flag("hasInstallScript")
         || flag("gypfile")
-        || ["preinstall", "install", "postinstall"].into_iter().any(script)
+        || manifest.object("scripts").is_some_and(|scripts| {
+            ["preinstall", "install", "postinstall"].into_iter().any(|s| scripts.get(s).is_some())
+        })
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 mod filename;
 mod html;
 mod json;
+mod loose;
 mod page;
 mod release;
 mod requirements;

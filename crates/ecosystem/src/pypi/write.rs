@@ -31,12 +31,10 @@ impl ProjectPage {
     /// The page as PEP 691 JSON (PEP 691, PEP 700).
     #[must_use]
     pub fn to_json(&self) -> Vec<u8> {
-        let files: Vec<Value> = self.files.iter().map(file_json).collect();
         let mut page = json!({
             "meta": {"api-version": API_VERSION},
             "name": self.name,
             "versions": self.versions(),
-            "files": files,
         });
         if let Some(status) = &self.status {
             let mut object = Map::new();
@@ -46,7 +44,18 @@ impl ProjectPage {
             }
             page["project-status"] = Value::Object(object);
         }
-        page.to_string().into_bytes()
+        // File by file: all of them at once would take many times what they take as text.
+        let mut out = page.to_string().into_bytes();
+        out.pop();
+        out.extend_from_slice(b",\"files\":[");
+        for (i, file) in self.files.iter().enumerate() {
+            if i > 0 {
+                out.push(b',');
+            }
+            out.extend(file_json(file).to_string().into_bytes());
+        }
+        out.extend_from_slice(b"]}");
+        out
     }
 
     /// The page as PEP 503 HTML. A link carries one digest; sizes have no place in it.

@@ -281,6 +281,7 @@ fn strangers(
             || p.starts_with("bin/")
             || p.split('/').next().is_some_and(|top| top.ends_with(".dist-info"))
             || compiled(p)
+            || is_uvs_lock(p, files)
     };
     let mut out: Vec<String> =
         changed.iter().filter(|p| !known(p)).map(|p| (*p).to_owned()).collect();
@@ -290,6 +291,12 @@ fn strangers(
         out.push(format!("… and {more} more files"));
     }
     out
+}
+
+/// Whether a file is what uv locks a `--target` folder with: empty, at the folder's root, and left
+/// behind. One that holds anything is not.
+fn is_uvs_lock(path: &str, files: &Files) -> bool {
+    path == ".lock" && files.get(path).is_some_and(|(_, size, _)| *size == 0)
 }
 
 /// The source of a byte-code file (PEP 3147): `a/__pycache__/b.cpython-311.pyc` is of `a/b.py`.
@@ -353,6 +360,21 @@ mod tests {
         ] {
             assert_eq!(compiled_source(path).as_deref(), want, "{path}");
         }
+    }
+
+    #[test]
+    fn an_empty_lock_at_the_root_is_uvs_and_no_other_file_is() {
+        let site = tempfile::tempdir().unwrap();
+        let seen = |path: &str, text: &str| {
+            std::fs::create_dir_all(site.path().join(path).parent().unwrap()).unwrap();
+            std::fs::write(site.path().join(path), text).unwrap();
+            let files = look(&[site.path().to_path_buf()]).into_values().next().unwrap();
+            strangers(&BTreeSet::from([path]), &BTreeSet::new(), &files, &Files::new())
+        };
+        assert!(seen(".lock", "").is_empty());
+        assert_eq!(seen(".lock", "x"), [".lock"]);
+        assert_eq!(seen("pkg/.lock", ""), ["pkg/.lock"]);
+        assert_eq!(seen("a.pth", ""), ["a.pth"]);
     }
 
     #[test]

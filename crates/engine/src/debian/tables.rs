@@ -133,7 +133,7 @@ impl Tables {
     ) -> Result<Arc<Table>, Failure> {
         let internal = |e: io::Error| {
             Failure::new(
-                ReasonCode::Internal,
+                crate::pipeline::disk_reason(&e),
                 format!("`{}` cannot be written: {e}", self.folder.display()),
             )
         };

@@ -44,7 +44,7 @@ impl Change {
 }
 
 impl GroundsId {
-    pub(super) fn of(grounds: &Grounds) -> Self {
+    pub(crate) fn of(grounds: &Grounds) -> Self {
         let mut waivers: Vec<String> = grounds
             .waivers
             .iter()
@@ -59,6 +59,12 @@ impl GroundsId {
             feeds: grounds.feeds.as_ref().map(|f| f.identity().to_owned()),
             roots: grounds.roots.digest().to_hex(),
         }
+    }
+
+    /// What differs from `earlier` ones beside the waivers, in words.
+    pub(crate) fn changes_beside_waivers(&self, earlier: &Self) -> Vec<&'static str> {
+        let changes = self.changes(earlier).into_iter();
+        changes.filter(|c| *c != Change::Waivers).map(Change::words).collect()
     }
 
     /// What differs from `earlier` ones.

@@ -57,14 +57,22 @@ impl<'g> Judge<'g> {
     /// of an installed version it fixed when it was admitted stay as they were; advisories, lists
     /// and reservations are looked up anew.
     pub(super) fn judge(&mut self, stored: &str) -> Result<Judged, Unjudged> {
+        self.judge_at(stored, self.context)
+    }
+
+    /// As [`Judge::judge`], at the time and for the client of another context.
+    pub(super) fn judge_at(
+        &mut self,
+        stored: &str,
+        context: &DecisionContext,
+    ) -> Result<Judged, Unjudged> {
         let mut facts: ArtifactFacts =
             serde_json::from_str(stored).map_err(|e| Unjudged::Facts(e.to_string()))?;
         self.ask_feeds(&mut facts.version).map_err(Unjudged::Feeds)?;
         if let Some(upstream) = self.upstream(&facts.version) {
             self.grounds.apply_lists(&mut facts.version, &upstream);
         }
-        let decision =
-            self.grounds.policy.decide_artifact(&facts, &self.grounds.waivers, self.context);
+        let decision = self.grounds.policy.decide_artifact(&facts, &self.grounds.waivers, context);
         let roots_matter = facts.evidence.iter().any(|e| {
             e.kind != "debian-release" && matches!(e.state, EvidenceState::Verified { .. })
         });

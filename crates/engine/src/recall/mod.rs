@@ -15,6 +15,7 @@ mod identity;
 mod judge;
 mod notify;
 mod page;
+mod replay;
 mod report;
 mod watch;
 
@@ -23,6 +24,7 @@ mod tests;
 
 pub use identity::GroundsId;
 pub use notify::RecallConfig;
+pub use replay::{ReplayExample, ReplayGroup, ReplayReport};
 pub use report::{Fetcher, RecallReport, Recalled, UnjudgedArtifact};
 
 use crate::engine::{Engine, EngineError};

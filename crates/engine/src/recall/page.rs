@@ -98,6 +98,7 @@ impl Work {
             .into_iter()
             .map(|(row, judged)| self.new_decision(row, judged))
             .collect::<Result<Vec<_>, _>>()?;
+        self.engine.note_grounds().await?;
         let recorded = store.record(new).await?;
         let pairs: Vec<(u64, u64)> =
             old.into_iter().zip(recorded.iter().map(|r| r.index())).collect();

@@ -65,7 +65,7 @@ impl crate::Engine {
     /// A document as it is kept: small where it is kept long.
     pub(crate) fn pack(&self, document: Vec<u8>) -> crate::packed::Packed {
         if self.serves() {
-            crate::packed::Packed::new(document)
+            crate::packed::Packed::aside(document, &self.index_folder())
         } else {
             crate::packed::Packed::plain(document)
         }

@@ -90,6 +90,8 @@ pub enum Route {
         view: View,
         /// The rest of the path: `npm/v1/security/advisories/bulk`.
         api: String,
+        /// The query of a search; `None` for every other question.
+        query: Option<String>,
     },
     /// cargo: the registry's configuration.
     CargoConfig {

@@ -4,6 +4,7 @@ use super::{Asker, Form, Keep, Route, STAND_IN, Served, View};
 use crate::engine::Engine;
 use crate::http_client::Failure;
 use crate::index::{Documents, FileRef, PackageIndex};
+use crate::packed::Packed;
 use crate::pipeline::Outcome;
 use crate::request::{Answer, ClientRequest, Document};
 use crate::upstream::Upstream;
@@ -12,7 +13,9 @@ use countersign_core::{Ecosystem, ReasonCode, Sha256Digest, Verdict, normalize_p
 use countersign_ecosystem::{cargo, npm, pypi};
 use http::{HeaderMap, Method, StatusCode, header};
 use serde_json::{Value, json};
+use std::borrow::Cow;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 use url::Url;
 
@@ -64,8 +67,9 @@ impl Engine {
             Route::NpmTarball { view, name, file_name } => {
                 self.file_of(Ecosystem::Npm, view, name, file_name, generation).await
             }
-            Route::NpmApi { view, api } => {
-                self.npm_question(view, api, method, headers, body, asker, generation).await
+            Route::NpmApi { view, api, query } => {
+                let query = query.as_deref();
+                self.npm_question(view, api, query, method, headers, body, asker, generation).await
             }
             Route::CargoConfig { .. } => self.own_cargo_config(generation),
             Route::CargoIndex { view, path } => match cargo::name_from_index_path(path) {
@@ -111,33 +115,37 @@ impl Engine {
         if !valid {
             return nothing(&format!("`{name}` is no {ecosystem} package's name"));
         }
-        let (upstream, index, until) = match self.owned(ecosystem, view, name).await {
+        let (_, index, until) = match self.owned(ecosystem, view, name).await {
             Ok(owned) => owned,
             Err(failure) => return self.failed(name, failure),
         };
         let keep = Some(Keep { until: self.no_later_than(until, &index), generation });
-        let (content_type, packed) = match (&index.documents, form) {
-            (Documents::Pypi { json, .. }, Form::PypiJson) => (pypi::JSON_TYPE, json),
-            (Documents::Pypi { html, .. }, _) => (pypi::HTML_TYPE, html),
-            (Documents::Npm(short), Form::NpmAbbreviated) => (npm::ABBREVIATED_TYPE, short),
-            (Documents::Npm(_), _) => {
-                return match self.whole_packument(&upstream, name).await {
-                    Ok(bytes) => {
-                        let document = Document::ok("application/json", bytes);
-                        Served { answer: Answer::Document(document), keep }
-                    }
-                    Err(failure) => self.failed(name, failure),
-                };
-            }
-            (Documents::Cargo { lines }, _) => ("text/plain; charset=utf-8", lines),
-        };
-        match packed.unpack() {
-            Ok(bytes) => Served {
-                answer: Answer::Document(Document::ok(content_type, bytes.to_vec())),
-                keep,
-            },
-            Err(e) => self.failed(name, Failure::new(ReasonCode::Internal, e.to_string())),
+        match self.in_form(name, index, form).await {
+            Ok(document) => Served { answer: Answer::Document(document), keep },
+            Err(failure) => self.failed(name, failure),
         }
+    }
+
+    /// A package's document in the form that was asked for.
+    async fn in_form(
+        &self,
+        name: &str,
+        index: Arc<PackageIndex>,
+        form: Form,
+    ) -> Result<Document, Failure> {
+        let (size, name) = (index.documents.len(), name.to_owned());
+        let make = move |engine: &Engine| match (&index.documents, form) {
+            (Documents::Pypi(page), Form::PypiJson) => unpacked(pypi::JSON_TYPE, page),
+            (Documents::Pypi(page), _) => {
+                engine.project_html(&name, page).map(|html| Document::ok(pypi::HTML_TYPE, html))
+            }
+            (Documents::Npm(long), Form::NpmAbbreviated) => engine
+                .short_packument(&name, long)
+                .map(|short| Document::ok(npm::ABBREVIATED_TYPE, short)),
+            (Documents::Npm(long), _) => unpacked("application/json", long),
+            (Documents::Cargo(lines), _) => unpacked("text/plain; charset=utf-8", lines),
+        };
+        self.parsing(size, make).await
     }
 
     /// An index is judged anew when a version in it stops being held.
@@ -198,7 +206,7 @@ impl Engine {
             },
             Outcome::Refused(refusal) => {
                 let passing = refusal.reason().is_upstream()
-                    || refusal.reason() == ReasonCode::Internal
+                    || refusal.reason().is_gate()
                     || refusal.decision.verdict == Verdict::Admit;
                 let until = until.min(Instant::now() + REFUSED_FOR);
                 let keep = (!passing).then_some(Keep { until, generation });
@@ -321,11 +329,14 @@ impl Engine {
     }
 
     async fn npm_document(&self, view: &View, name: &str) -> Result<(Value, Instant), Failure> {
-        let (upstream, _, until) = self.owned(Ecosystem::Npm, view, name).await?;
-        let internal = |e: String| Failure::new(ReasonCode::Internal, e);
-        let bytes = self.whole_packument(&upstream, name).await?;
-        let value = serde_json::from_slice(&bytes).map_err(|e| internal(e.to_string()))?;
-        Ok((value, until))
+        let (_, index, until) = self.owned(Ecosystem::Npm, view, name).await?;
+        let size = index.documents.len();
+        let document = self.in_form(name, index, Form::Plain).await?;
+        let read = move |_: &Self| {
+            serde_json::from_slice(&document.body)
+                .map_err(|e| Failure::new(ReasonCode::Internal, e.to_string()))
+        };
+        Ok((self.parsing(size, read).await?, until))
     }
 
     #[expect(clippy::too_many_arguments, reason = "a question has that many parts")]
@@ -333,6 +344,7 @@ impl Engine {
         &self,
         view: &View,
         api: &str,
+        query: Option<&str>,
         method: &Method,
         headers: &HeaderMap,
         body: Bytes,
@@ -345,8 +357,7 @@ impl Engine {
         }
         if api == "whoami" {
             let name = asker.token.as_deref().unwrap_or("anonymous");
-            let answer =
-                Document::ok("application/json", json!({"username": name}).to_string().into());
+            let answer = Document::ok("application/json", json!({"username": name}).to_string());
             return Served { answer: Answer::Document(answer), keep: None };
         }
         let tags = api.strip_prefix("package/").and_then(|r| r.strip_suffix("/dist-tags"));
@@ -363,9 +374,10 @@ impl Engine {
         let Some(upstream) = self.upstreams_in(Ecosystem::Npm, view).into_iter().next() else {
             return nothing("no npm upstream is configured");
         };
-        let Ok(url) = upstream.base.join(&format!("-/{api}")) else {
+        let Ok(mut url) = upstream.base.join(&format!("-/{}", asked_of_npm(api))) else {
             return nothing("the question is malformed");
         };
+        url.set_query(query);
         let mut sent = self.upstream_credentials(&upstream, &url);
         for name in [header::CONTENT_TYPE, header::CONTENT_ENCODING, header::ACCEPT] {
             if let Some(value) = headers.get(&name) {
@@ -378,7 +390,7 @@ impl Engine {
 
     fn own_cargo_config(&self, generation: u64) -> Served {
         let mut config = json!({"dl": format!("{STAND_IN}/dl/{{crate}}/{{version}}/download")});
-        if self.inner.serving.is_some_and(|s| s.tokens_required) {
+        if self.inner.tokens_required.load(Ordering::Relaxed) {
             config["auth-required"] = true.into();
         }
         own_json("application/json", &config, Instant::now() + OWN_WORD, generation)
@@ -397,8 +409,25 @@ impl Engine {
     }
 }
 
+/// A question as npm's registry wants it: a scope's slash is encoded in what is asked of attestations.
+fn asked_of_npm(api: &str) -> Cow<'_, str> {
+    match api.split_once("npm/v1/attestations/@") {
+        Some(("", of)) => {
+            Cow::Owned(format!("npm/v1/attestations/@{}", of.replacen('/', "%2f", 1)))
+        }
+        _ => Cow::Borrowed(api),
+    }
+}
+
 /// PEP 740's media type for provenance objects.
 const PROVENANCE_TYPE: &str = "application/vnd.pypi.integrity.v1+json";
+
+fn unpacked(content_type: &str, document: &Packed) -> Result<Document, Failure> {
+    let bytes = document.unpack();
+    bytes.map(|b| Document::ok(content_type, b)).map_err(|e| {
+        Failure::new(ReasonCode::Internal, format!("a kept document cannot be read: {e}"))
+    })
+}
 
 fn own_json(content_type: &str, value: &Value, until: Instant, generation: u64) -> Served {
     let document = Document::ok(content_type, value.to_string().into_bytes());

@@ -55,16 +55,41 @@ pub(super) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 
 /// Raises this process's limit of open descriptors as far as it may: the usual soft limit of 1024 is
 /// below what a team's clients need, and is only there for programs that call `select`.
-pub(super) fn raise_descriptors() {
+///
+/// Gives the limit that holds from now on; `None` where there is none.
+pub(super) fn raise_descriptors() -> Option<u64> {
     use rustix::process::{Resource, getrlimit, setrlimit};
     let mut limit = getrlimit(Resource::Nofile);
     if limit.current == limit.maximum {
-        return;
+        return limit.current;
     }
     limit.current = limit.maximum;
     if let Err(error) = setrlimit(Resource::Nofile, limit) {
         tracing::warn!(%error, "the limit of open descriptors stays as it is");
     }
+    getrlimit(Resource::Nofile).current
+}
+
+/// Descriptors for everything that is no client's: the store, the log, idle upstreams.
+const OWN_DESCRIPTORS: u64 = 64;
+
+/// How many of `wanted` connections a limit of open descriptors has room for, each with an artifact's
+/// file or an upstream beside it. With more, requests would fail in the middle for want of a file;
+/// so the connections wait instead.
+pub(super) fn connections_within(descriptors: Option<u64>, wanted: usize) -> usize {
+    let Some(descriptors) = descriptors else { return wanted };
+    let room = (descriptors.saturating_sub(OWN_DESCRIPTORS) / 2).max(8);
+    let room = usize::try_from(room).unwrap_or(usize::MAX);
+    if room < wanted {
+        tracing::warn!(
+            descriptors,
+            connections = room,
+            wanted,
+            "the limit of open descriptors has room for fewer connections than are configured: more \
+             wait; raise it (LimitNOFILE in a systemd unit, `ulimit -n`)"
+        );
+    }
+    room.min(wanted)
 }
 
 /// The HTTP settings of all connections.
@@ -320,6 +345,20 @@ mod tests {
         }
         fn ledger_size(&self) -> BoxFuture<'_, Result<u64, String>> {
             unreachable!()
+        }
+    }
+
+    #[test]
+    fn connections_leave_room_for_what_they_ask_for() {
+        for (descriptors, wanted, want) in [
+            (None, 8192, 8192),
+            (Some(524_288), 8192, 8192),
+            (Some(4096), 8192, 2016),
+            (Some(1024), 8192, 480),
+            (Some(1024), 100, 100),
+            (Some(40), 8192, 8),
+        ] {
+            assert_eq!(connections_within(descriptors, wanted), want, "{descriptors:?}");
         }
     }
 

@@ -8,9 +8,14 @@ use countersign_engine::Document;
 use countersign_engine::serving::{Route, STAND_IN, View};
 use http::{HeaderValue, StatusCode};
 use std::io::{self, Write as _};
+use std::sync::Arc;
 
 /// Documents below this many bytes are not packed: they fit into one packet as they are.
 const WORTH_PACKING: usize = 1024;
+
+/// Documents above this many bytes are kept compressed: indexes repeat themselves, and shrink to a
+/// tenth or less.
+const WORTH_KEEPING_SMALL: usize = 64 << 10;
 
 /// A document, ready to be sent any number of times.
 #[derive(Debug)]
@@ -19,14 +24,30 @@ pub(super) struct Prepared {
     pub(super) content_type: Option<HeaderValue>,
     /// The upstream's date, where it is of these bytes.
     pub(super) last_modified: Option<HeaderValue>,
-    pub(super) bytes: Packed,
+    /// The document itself.
+    pub(super) text: Arc<Text>,
 }
+
+/// A document as it is kept.
+#[derive(Debug)]
+pub(super) struct Text {
+    /// The digest of the document.
+    pub(super) digest: Sha256Digest,
+    /// The entity tag of the document as it is.
+    etag: HeaderValue,
+    /// Its length.
+    len: usize,
+    /// Its bytes; compressed (RFC 8878) where it is large.
+    bytes: Bytes,
+    compressed: bool,
+}
+
+/// The level at which documents are compressed: of the quick ones the one that still pays.
+const KEPT_AT: i32 = 3;
 
 /// One representation of a document.
 #[derive(Debug, Clone)]
 pub(super) struct Packed {
-    /// The digest of the document as it is before it is packed.
-    pub(super) digest: Sha256Digest,
     /// The entity tag, strong: another coding has another one.
     pub(super) etag: HeaderValue,
     pub(super) body: Bytes,
@@ -55,7 +76,7 @@ impl Prepared {
             status,
             content_type: value(document.content_type),
             last_modified: value(document.last_modified.filter(|_| dated)),
-            bytes: Packed::plain(body),
+            text: Arc::new(Text::new(body)),
         }
     }
 
@@ -65,52 +86,82 @@ impl Prepared {
             status: StatusCode::INTERNAL_SERVER_ERROR,
             content_type: None,
             last_modified: None,
-            bytes: Packed::plain(Bytes::from_static(b"the gate is shutting down\n")),
+            text: Arc::new(Text::new(Bytes::from_static(b"the gate is shutting down\n"))),
         }
     }
 
     /// Whether there is any use in packing it.
     pub(super) fn is_worth_packing(&self) -> bool {
-        self.status == StatusCode::OK && self.bytes.body.len() > WORTH_PACKING
+        self.status == StatusCode::OK && self.text.len > WORTH_PACKING
     }
 }
 
-impl Packed {
-    fn plain(body: Bytes) -> Self {
-        let digest = Sha256Digest::of(&body);
-        Self { digest, etag: tag(&digest, ""), body }
+impl Text {
+    fn new(body: Bytes) -> Self {
+        let (digest, len) = (Sha256Digest::of(&body), body.len());
+        let small = (len > WORTH_KEEPING_SMALL).then(|| zstd::bulk::compress(&body, KEPT_AT).ok());
+        let small = small.flatten().filter(|s| s.len() < len / 2);
+        let compressed = small.is_some();
+        let bytes = small.map_or(body, exactly);
+        Self { digest, etag: tag(&digest, ""), len, bytes, compressed }
     }
 
-    /// The same document in another coding, with a tag of the packed bytes. Takes milliseconds for
-    /// large ones.
+    /// What it takes in memory, in bytes.
+    pub(super) fn weight(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// The document as it is, where that takes no work.
+    pub(super) fn at_hand(&self) -> Option<Packed> {
+        (!self.compressed).then(|| Packed { etag: self.etag.clone(), body: self.bytes.clone() })
+    }
+
+    fn whole(&self) -> io::Result<Bytes> {
+        if self.compressed {
+            return Ok(zstd::bulk::decompress(&self.bytes, self.len)?.into());
+        }
+        Ok(self.bytes.clone())
+    }
+
+    /// The document in a coding, with a tag of the packed bytes. Takes milliseconds for large ones.
     ///
     /// # Errors
     /// When a coder fails.
-    pub(super) fn pack(&self, coding: Coding) -> io::Result<Self> {
-        let body = match coding {
-            Coding::Identity => return Ok(self.clone()),
+    pub(super) fn pack(&self, coding: Coding) -> io::Result<Packed> {
+        let whole = match coding {
+            Coding::Zstd if self.compressed => Bytes::new(),
+            _ => self.whole()?,
+        };
+        let body: Bytes = match coding {
+            Coding::Identity => return Ok(Packed { etag: self.etag.clone(), body: whole }),
             Coding::Gzip => {
                 let level = flate2::Compression::new(6);
                 let mut coder = flate2::write::GzEncoder::new(Vec::new(), level);
-                coder.write_all(&self.body)?;
-                coder.finish()?
+                coder.write_all(&whole)?;
+                exactly(coder.finish()?)
             }
             Coding::Brotli => {
                 let mut out = Vec::new();
                 let parameters = brotli::enc::BrotliEncoderParams {
                     quality: 5,
                     lgwin: 22,
-                    size_hint: self.body.len(),
+                    size_hint: whole.len(),
                     ..Default::default()
                 };
-                brotli::BrotliCompress(&mut self.body.as_ref(), &mut out, &parameters)?;
-                out
+                brotli::BrotliCompress(&mut whole.as_ref(), &mut out, &parameters)?;
+                exactly(out)
             }
-            Coding::Zstd => zstd::bulk::compress(&self.body, 6)?,
+            Coding::Zstd if self.compressed => self.bytes.clone(),
+            Coding::Zstd => exactly(zstd::bulk::compress(&whole, KEPT_AT)?),
         };
         let etag = tag(&Sha256Digest::of(&body), coding.name());
-        Ok(Self { digest: self.digest, etag, body: body.into() })
+        Ok(Packed { etag, body })
     }
+}
+
+/// The bytes, without the room that was made in case there were more of them.
+fn exactly(bytes: Vec<u8>) -> Bytes {
+    bytes.into_boxed_slice().into()
 }
 
 fn tag(digest: &Sha256Digest, coding: &str) -> HeaderValue {
@@ -160,7 +211,7 @@ fn with_root(body: Bytes, route: &Route, root: &str) -> Bytes {
     // Nothing but documents that the engine wrote itself holds the stand-in, and those are UTF-8.
     match std::str::from_utf8(&body) {
         Ok(text) if text.contains(STAND_IN) => {
-            text.replace(STAND_IN, &registry_root(route, root)).into()
+            exactly(text.replace(STAND_IN, &registry_root(route, root)).into_bytes())
         }
         _ => body,
     }
@@ -186,7 +237,10 @@ mod tests {
             (project(View::All), "https://gate.example/pypi"),
             (project(View::Named("own py".into())), "https://gate.example/u/own%20py"),
             (Route::CargoConfig { view: View::All }, "https://gate.example/cargo"),
-            (Route::NpmApi { view: View::All, api: "ping".into() }, "https://gate.example/npm"),
+            (
+                Route::NpmApi { view: View::All, api: "ping".into(), query: None },
+                "https://gate.example/npm",
+            ),
             (
                 Route::Debian { upstream: "b/d".into(), path: "x".into() },
                 "https://gate.example/debian/b%2Fd",
@@ -194,29 +248,33 @@ mod tests {
         ] {
             let p = Prepared::new(document(&text), &route, "https://gate.example");
             let want = format!("<a href=\"{root}/files/flask/a.whl\">a</a> {root}");
-            assert_eq!(p.bytes.body, want.as_bytes(), "{route:?}");
+            assert_eq!(p.text.whole().unwrap(), want.as_bytes(), "{route:?}");
         }
         let raw = Document::ok("x", vec![0xff, 0xfe]);
         let p = Prepared::new(raw, &project(View::All), "https://gate.example");
-        assert_eq!(p.bytes.body, &[0xff, 0xfe][..]);
+        assert_eq!(p.text.whole().unwrap(), &[0xff, 0xfe][..]);
     }
 
     #[test]
     fn every_representation_has_a_tag_of_its_own() {
-        let text = "<a>flask</a>".repeat(1000);
         let route = project(View::All);
-        let p = Prepared::new(document(&text), &route, "http://a.example");
-        assert!(p.is_worth_packing());
-        let mut tags = vec![p.bytes.etag.clone()];
-        for coding in [Coding::Gzip, Coding::Brotli, Coding::Zstd] {
-            let packed = p.bytes.pack(coding).unwrap();
-            assert!(packed.body.len() < text.len() / 2);
-            assert_eq!(unpack(coding, &packed.body), text.as_bytes());
-            tags.push(packed.etag);
+        let mut tags = Vec::new();
+        for count in [1_000, 10_000] {
+            let text = "<a>flask</a>".repeat(count);
+            let p = Prepared::new(document(&text), &route, "http://a.example");
+            assert!(p.is_worth_packing());
+            assert_eq!(p.text.at_hand().is_none(), count > 1_000);
+            assert!(count == 1_000 || p.text.weight() < text.len() / 10);
+            for coding in [Coding::Identity, Coding::Gzip, Coding::Brotli, Coding::Zstd] {
+                let packed = p.text.pack(coding).unwrap();
+                assert!(coding == Coding::Identity || packed.body.len() < text.len() / 2);
+                assert_eq!(unpack(coding, &packed.body), text.as_bytes());
+                tags.push(packed.etag);
+            }
+            let text = text.replace("flask", STAND_IN);
+            let other = Prepared::new(document(&text), &route, "http://b.example");
+            tags.push(other.text.etag.clone());
         }
-        let other =
-            Prepared::new(document(&text.replace("flask", STAND_IN)), &route, "http://b.example");
-        tags.push(other.bytes.etag);
         for (i, tag) in tags.iter().enumerate() {
             assert!(!tags.iter().skip(i + 1).any(|t| t == tag), "{tags:?}");
         }

@@ -169,6 +169,12 @@ async fn engine(page: &mut Page, shared: &Shared) {
     );
     page.sample("feed_changes_total", &[("result", "replaced")], replaced);
     page.sample("feed_changes_total", &[("result", "failed")], failed);
+    page.one(
+        "feeds_behind",
+        "gauge",
+        "1 while the feeds in use are older than their files, because those cannot be used.",
+        u8::from(metrics.feeds_behind()),
+    );
     // A ledger that cannot be read has no sample: none is better than a wrong one.
     page.family("ledger_entries", "gauge", "Entries of the ledger.");
     if let Ok(size) = shared.answers.ledger_size().await {

@@ -4,7 +4,7 @@ use super::connection::Conn;
 use super::networks::client_address;
 use super::origin::FORWARDED_FOR;
 use super::registry::{self, Asked, Given};
-use super::routes::{RouteError, Target, debian, route};
+use super::routes::{RouteError, Target, debian, route, with_query};
 use super::segments::segments;
 use super::story::Story;
 use super::tokens::{Shown, shown};
@@ -57,7 +57,7 @@ async fn answer(
         return refused;
     }
     if request.method() == Method::CONNECT {
-        return no_tunnel();
+        return no_tunnel(request.version());
     }
     let address = client_of(shared, conn, request.headers());
     if request.version() < Version::HTTP_2 && request.uri().authority().is_some() {
@@ -79,7 +79,10 @@ async fn answer(
                 Err(refused) => refused,
             };
         }
-        Target::Registry(route) => route,
+        Target::Registry(route) => match with_query(route, request.uri().query()) {
+            Ok(route) => route,
+            Err(error) => return no_route(&error),
+        },
     };
     story.asks(route.ecosystem());
     let token = match admitted(shared, &request, header::AUTHORIZATION) {
@@ -292,7 +295,12 @@ async fn readiness(shared: &Shared) -> Response<Body> {
     }
     let ready = reasons.is_empty();
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    let body = serde_json::json!({ "ready": ready, "reasons": reasons });
+    let mut body = serde_json::json!({ "ready": ready, "reasons": reasons });
+    // A gateway with older feeds is better than none; whoever looks after it has to know.
+    if shared.answers.metrics().feeds_behind() {
+        let said = "the feeds' files changed and cannot be used: the older ones stay, and the log says why";
+        body["warnings"] = serde_json::json!([said]);
+    }
     let mut r = plain(status, &format!("{body}\n"));
     r.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     r.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -307,11 +315,16 @@ fn door_closed(said: &'static str) -> Response<Body> {
     r
 }
 
-fn no_tunnel() -> Response<Body> {
-    door_closed(
+/// What follows is meant for whom the tunnel would lead to, and is nobody's request here.
+fn no_tunnel(version: Version) -> Response<Body> {
+    let mut r = door_closed(
         "the gate opens no tunnels: point https sources of apt at its mirror path /debian/<name>/, \
          other clients at its registries",
-    )
+    );
+    if version < Version::HTTP_2 {
+        r.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    r
 }
 
 /// A request for another server's address, as apt sends it to a proxy: answered when the address

@@ -4,7 +4,7 @@
 //! grounds that it was decided on. So a recall needs no message to here: with the next generation
 //! everything in this memory is void.
 
-use super::documents::{Packed, Prepared};
+use super::documents::{Packed, Prepared, Text};
 use super::negotiate::Coding;
 use super::options::Memory;
 use countersign_core::Sha256Digest;
@@ -84,7 +84,7 @@ const OVERHEAD: u64 = 512;
 impl Weighter<Key, Arc<Kept>> for Weigher {
     fn weight(&self, _: &Key, kept: &Arc<Kept>) -> u64 {
         let bytes = match &kept.what {
-            What::Document(d) => d.bytes.body.len() as u64,
+            What::Document(d) => d.text.weight() as u64,
             What::Refused(_) => 2048,
             What::Artifact(_) | What::Passing => 0,
         };
@@ -181,19 +181,19 @@ impl Hot {
     ///
     /// # Errors
     /// When it cannot be packed.
-    pub(super) async fn packed(&self, plain: &Packed, coding: Coding) -> io::Result<Packed> {
-        if coding == Coding::Identity {
-            return Ok(plain.clone());
+    pub(super) async fn packed(&self, text: &Arc<Text>, coding: Coding) -> io::Result<Packed> {
+        if let Some(packed) = text.at_hand().filter(|_| coding == Coding::Identity) {
+            return Ok(packed);
         }
-        let key = (plain.digest, coding);
+        let key = (text.digest, coding);
         if let Some(packed) = self.packed.get(&key) {
             return Ok(packed);
         }
         let pack = async {
             // As many at a time as there are cores: the rest of the work has to go on.
             let _turn = self.packing.acquire().await.map_err(io::Error::other)?;
-            let plain = plain.clone();
-            tokio::task::spawn_blocking(move || plain.pack(coding))
+            let text = text.clone();
+            tokio::task::spawn_blocking(move || text.pack(coding))
                 .await
                 .map_err(io::Error::other)?
         };

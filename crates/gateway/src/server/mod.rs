@@ -196,12 +196,17 @@ impl Server {
     ///
     /// # Errors
     /// When an address, the certificate or the configuration cannot be used.
-    pub async fn start(answers: impl Answers, options: ServerOptions) -> Result<Self, ServerError> {
+    pub async fn start(
+        answers: impl Answers,
+        mut options: ServerOptions,
+    ) -> Result<Self, ServerError> {
         if options.listen.is_empty() {
             return Err(ServerError::NoAddress);
         }
         check_public(options.public_url.as_ref())?;
-        connection::raise_descriptors();
+        let descriptors = connection::raise_descriptors();
+        let wanted = options.limits.connections;
+        options.limits.connections = connection::connections_within(descriptors, wanted);
         let certificate = options.tls.clone().map(Reloading::open).transpose()?;
         let tls = certificate.as_ref().map(Reloading::server_config).transpose()?;
         let mut listeners = Vec::new();

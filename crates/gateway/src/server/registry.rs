@@ -152,7 +152,7 @@ fn land(
 }
 
 fn is_failure(reason: ReasonCode) -> bool {
-    reason.is_upstream() || reason == ReasonCode::Internal
+    reason.is_upstream() || reason.is_gate()
 }
 
 fn is_gone(status: StatusCode) -> bool {
@@ -257,23 +257,30 @@ async fn document(
     d: &Prepared,
     keep: Option<Keep>,
 ) -> Response<Body> {
-    let packed = if d.is_worth_packing() {
+    let coding = if d.is_worth_packing() {
         let Some(coding) = coding(asked.headers, asked.near) else {
             let said = "the document cannot be had in a coding that the request accepts; accept \
                         identity, gzip, br or zstd\n";
             return plain(StatusCode::NOT_ACCEPTABLE, said);
         };
-        match shared.hot.packed(&d.bytes, coding).await {
-            Ok(packed) => (packed, coding),
-            Err(error) => {
-                tracing::warn!(%error, "a document cannot be packed and is sent as it is");
-                (d.bytes.clone(), Coding::Identity)
+        coding
+    } else {
+        Coding::Identity
+    };
+    let (bytes, coding) = match shared.hot.packed(&d.text, coding).await {
+        Ok(packed) => (packed, coding),
+        Err(error) => {
+            tracing::warn!(%error, "a document cannot be packed and is sent as it is");
+            match shared.hot.packed(&d.text, Coding::Identity).await {
+                Ok(whole) => (whole, Coding::Identity),
+                Err(error) => {
+                    tracing::error!(%error, "a kept document cannot be read");
+                    let said = "the gate lost the document; ask again\n";
+                    return plain(StatusCode::INTERNAL_SERVER_ERROR, said);
+                }
             }
         }
-    } else {
-        (d.bytes.clone(), Coding::Identity)
     };
-    let (bytes, coding) = packed;
     let fine = d.status == StatusCode::OK;
     let unchanged = fine && has_already(asked.headers, bytes.etag.to_str().unwrap_or(""));
     let mut r = if unchanged {
@@ -310,7 +317,7 @@ async fn document(
     r
 }
 
-/// A refusal. Where the upstream is at fault, a client may come back.
+/// A refusal. Where the upstream is at fault or the disk is full, a client may come back.
 fn refused(refusal: &Refusal, wants: &Wants<'_>) -> Response<Body> {
     let unreachable = matches!(
         refusal.reason(),
@@ -318,7 +325,7 @@ fn refused(refusal: &Refusal, wants: &Wants<'_>) -> Response<Body> {
     );
     let status = if unreachable { StatusCode::SERVICE_UNAVAILABLE } else { refusal.status() };
     let mut r = respond::refusal(refusal, status, wants);
-    if unreachable {
+    if unreachable || refusal.reason() == ReasonCode::StorageFull {
         r.headers_mut().insert(header::RETRY_AFTER, RETRY_AFTER);
     }
     r

@@ -178,7 +178,7 @@ fn npm(view: View, rest: &[&str], slash: bool) -> Result<Target, RouteError> {
         return not_found("npm's addresses do not end in a slash");
     }
     if let ["-", api @ ..] = rest {
-        return Ok(Target::Registry(Route::NpmApi { view, api: npm_api(api)? }));
+        return Ok(Target::Registry(Route::NpmApi { view, api: npm_api(api)?, query: None }));
     }
     let (name, rest) = npm_name(rest)?;
     let route = match rest {
@@ -228,6 +228,26 @@ fn npm_name<'s>(rest: &'s [&'s str]) -> Result<(String, &'s [&'s str]), RouteErr
 
 fn npm_version(version: &str) -> Result<String, RouteError> {
     checked(version, MAX_VERSION, |b| b.is_ascii_graphic() && !b"/@<>\"'`{}|^".contains(&b))
+}
+
+/// Longest query of a search, in bytes.
+const MAX_QUERY: usize = 1024;
+
+/// Puts the query into a route that has one: npm's search. Every other route is its path alone.
+///
+/// # Errors
+/// When the query is too long, or is no text of a query (RFC 3986, section 3.4).
+pub(super) fn with_query(route: Route, query: Option<&str>) -> Result<Route, RouteError> {
+    match (route, query) {
+        (Route::NpmApi { view, api, .. }, Some(query)) if api == "v1/search" => {
+            let fits = |b: u8| b.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:@/?%".contains(&b);
+            if query.len() > MAX_QUERY || !query.bytes().all(fits) {
+                return bad("that is no query of a search");
+            }
+            Ok(Route::NpmApi { view, api, query: Some(query.to_owned()) })
+        }
+        (route, _) => Ok(route),
+    }
 }
 
 fn npm_api(api: &[&str]) -> Result<String, RouteError> {

@@ -84,7 +84,7 @@ fn npm_in_every_spelling() {
             name: name.into(),
             file_name: file.into(),
         };
-        let api = |api: &str| Route::NpmApi { view: view(), api: api.into() };
+        let api = |api: &str| Route::NpmApi { view: view(), api: api.into(), query: None };
         for (path, want) in [
             ("/lodash", package("lodash", None)),
             ("/lodash/latest", package("lodash", Some("latest"))),
@@ -243,4 +243,20 @@ fn methods() {
     let bulk = "/npm/-/npm/v1/security/advisories/bulk";
     assert!(route(&Method::POST, bulk, &kinds).is_ok());
     assert_eq!(route(&Method::PUT, bulk, &kinds), Err(RouteError::Method(READ_AND_ASK)));
+}
+
+#[test]
+fn a_search_keeps_its_query_and_nothing_else_has_one() {
+    let api = |api: &str| Route::NpmApi { view: View::All, api: api.into(), query: None };
+    let found = with_query(api("v1/search"), Some("text=left%20pad&size=20")).unwrap();
+    let Route::NpmApi { query, .. } = &found else { panic!("{found:?}") };
+    assert_eq!(query.as_deref(), Some("text=left%20pad&size=20"));
+    assert_eq!(with_query(api("v1/search"), None), Ok(api("v1/search")));
+    assert_eq!(with_query(api("ping"), Some("text=x")), Ok(api("ping")));
+    for bad in ["text=a b", "text=<x>", "text=\u{e9}", "a#b", &"x".repeat(2000)] {
+        assert!(
+            matches!(with_query(api("v1/search"), Some(bad)), Err(RouteError::Bad(_))),
+            "{bad}"
+        );
+    }
 }

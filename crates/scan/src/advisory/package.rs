@@ -138,7 +138,7 @@ fn merge(hits: &[&Advisory], fixed_in: Option<String>) -> Finding {
         });
     }
     let aliases = aliases.into_iter().cloned().collect();
-    Finding { id, aliases, kind, severity, title, fixed_in, path: None }
+    Finding { id, aliases, kind, severity, title, fixed_in, path: None, observed: None }
 }
 
 impl Advisory {

@@ -1,6 +1,7 @@
 //! What one walk gathers: the manifest, the metadata files, and what else has a path.
 
 use super::MetadataFile;
+use crate::content::Pass;
 use countersign_core::Ecosystem;
 use countersign_ecosystem::archive::{ArchiveError, Entry, EntryKind, ManifestEntry};
 use std::io::Read;
@@ -52,13 +53,14 @@ pub(super) struct Gatherer {
     ecosystem: Ecosystem,
     is_wheel: bool,
     contents: Contents,
+    pass: Pass,
     bytes: u64,
 }
 
 impl Gatherer {
-    pub(super) fn new(file_name: &str, ecosystem: Ecosystem) -> Self {
+    pub(super) fn new(file_name: &str, ecosystem: Ecosystem, pass: Pass) -> Self {
         let is_wheel = is_wheel(file_name);
-        Self { ecosystem, is_wheel, contents: Contents::default(), bytes: 0 }
+        Self { ecosystem, is_wheel, contents: Contents::default(), pass, bytes: 0 }
     }
 
     pub(super) fn visit(
@@ -68,9 +70,10 @@ impl Gatherer {
     ) -> Result<(), ArchiveError> {
         self.note_root(&entry.path);
         match entry.kind {
-            EntryKind::File if self.is_metadata(&entry.path) => self.keep(&entry.path, content),
+            EntryKind::File if self.is_metadata(&entry.path) => self.keep(entry, content),
+            EntryKind::File => Ok(self.pass.file(entry, content)?),
             // Hard links come back in the manifest.
-            EntryKind::File | EntryKind::Dir | EntryKind::Hardlink { .. } => Ok(()),
+            EntryKind::Dir | EntryKind::Hardlink { .. } => Ok(()),
             _ => {
                 self.contents.others.push(entry.path.clone());
                 Ok(())
@@ -95,29 +98,30 @@ impl Gatherer {
                 top.ends_with(".dist-info") && matches!(name, "METADATA" | "RECORD" | "WHEEL")
                     || super::pypi::is_startup_file(path)
             }
-            Ecosystem::Pypi => name == "PKG-INFO",
+            Ecosystem::Pypi => matches!(name, "PKG-INFO" | "pyproject.toml"),
             Ecosystem::Npm => name == "package.json",
             Ecosystem::Cargo => matches!(name, "Cargo.toml" | ".cargo_vcs_info.json"),
             Ecosystem::Debian => path == "control/control",
         }
     }
 
-    fn keep(&mut self, path: &str, content: &mut dyn Read) -> Result<(), ArchiveError> {
+    fn keep(&mut self, entry: &Entry, content: &mut dyn Read) -> Result<(), ArchiveError> {
         let limit = MAX_FILE.min(MAX_ALL.saturating_sub(self.bytes));
         let mut bytes = Vec::new();
         content.take(limit + 1).read_to_end(&mut bytes)?;
+        self.pass.file(entry, &mut bytes.as_slice().chain(content))?;
         let len = bytes.len() as u64;
         if len > limit || self.contents.metadata.len() >= MAX_FILES {
             self.contents.overflowed = true;
             return Ok(());
         }
         self.bytes += len;
-        self.contents.metadata.push(MetadataFile { path: path.to_owned(), content: bytes });
+        self.contents.metadata.push(MetadataFile { path: entry.path.clone(), content: bytes });
         Ok(())
     }
 
-    pub(super) fn into_contents(self, manifest: Vec<ManifestEntry>) -> Contents {
-        Contents { manifest, ..self.contents }
+    pub(super) fn into_contents(self, manifest: Vec<ManifestEntry>) -> (Contents, Pass) {
+        (Contents { manifest, ..self.contents }, self.pass)
     }
 }
 
@@ -126,7 +130,7 @@ pub(super) fn is_wheel(file_name: &str) -> bool {
 }
 
 /// Text from an archive, fit to be shown: control characters would move a terminal's cursor.
-pub(super) fn printable(text: &str) -> String {
+pub(crate) fn printable(text: &str) -> String {
     let bidi = |c: char| matches!(c, '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}');
     text.chars()
         .map(|c| if c.is_control() || bidi(c) { char::REPLACEMENT_CHARACTER } else { c })

@@ -14,12 +14,16 @@ mod pypi;
 mod record;
 mod source;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
+use crate::content::{ContentScanner, Package, Pass};
+use crate::licence::Licences;
+use crate::malware::Malware;
+pub(crate) use contents::printable;
 use contents::{Contents, Gatherer};
 use countersign_core::{Check, Ecosystem, Finding, FindingKind, Severity};
 use countersign_ecosystem::archive::{
-    ArchiveKind, Limits, ManifestEntry, Summary, walk_with_manifest,
+    ArchiveKind, Entry, Limits, ManifestEntry, Problem, ProblemCode, Summary, walk_with_manifest,
 };
 use countersign_ecosystem::version;
 use std::io::{Read, Seek, SeekFrom};
@@ -62,6 +66,8 @@ pub struct StructureReport {
     /// How the check ended: failed when a structure finding is high or critical, not done when
     /// the bytes could not be read.
     pub check: Check,
+    /// How the scans of content ended, one check for each scanner.
+    pub content_checks: Vec<Check>,
     /// Each file's digest, to compare with what is installed.
     pub manifest: Vec<ManifestEntry>,
     /// Stable names of what runs code at installation (`postinstall`, `build.rs`, `setup.py`), sorted; to compare
@@ -88,6 +94,7 @@ pub fn scan_archive<R: Read + Seek>(
         Ok(report) => report,
         Err(because) => StructureReport {
             findings: Vec::new(),
+            content_checks: content_not_done(&because),
             check: Check::not_done(CHECK, because),
             manifest: Vec::new(),
             install_hooks: Vec::new(),
@@ -113,18 +120,82 @@ fn scan<R: Read + Seek>(
     let start = first_bytes(reader).map_err(|e| format!("could not read the artifact: {e}"))?;
     let Some(kind) = kind_of(file_name, ecosystem, &start, &mut notes) else {
         let title = format!("`{file_name}` is no archive that the gate can open");
-        notes.structure("not-an-archive", Severity::Critical, title, None);
-        return Ok(notes.into_report(Contents::default(), None));
+        notes.structure("not-an-archive", Severity::Critical, title.clone(), None);
+        let mut report = notes.into_report(Contents::default(), None);
+        report.content_checks = content_not_done(&title);
+        return Ok(report);
     };
-    let mut gatherer = Gatherer::new(file_name, ecosystem);
+    let mut gatherer = Gatherer::new(file_name, ecosystem, Pass::new(content_scanners()));
     let (summary, manifest) = walk_with_manifest(reader, kind, limits, &mut |entry, content| {
         gatherer.visit(entry, content)
     })
     .map_err(|e| e.to_string())?;
-    let contents = gatherer.into_contents(manifest);
-    Ok(judge_all(file_name, ecosystem, kind, expected, &summary, contents, notes))
+    let (contents, pass) = gatherer.into_contents(manifest);
+    Ok(judge_all(file_name, ecosystem, kind, expected, &summary, contents, pass, notes))
 }
 
+/// One file, as if a package held it and nothing else but its manifest.
+pub(crate) fn scan_file(
+    ecosystem: Ecosystem,
+    entry: &Entry,
+    content: &mut dyn Read,
+    listed: ManifestEntry,
+    manifest: &[u8],
+) -> Vec<Finding> {
+    let (path, name) = match ecosystem {
+        Ecosystem::Npm => ("package/package.json", "file.tgz"),
+        Ecosystem::Cargo => ("file-1.0.0/Cargo.toml", "file-1.0.0.crate"),
+        Ecosystem::Pypi => ("file-1.0/PKG-INFO", "file-1.0.tar.gz"),
+        Ecosystem::Debian => ("control/control", "file_1.0_all.deb"),
+    };
+    let metadata = MetadataFile { path: path.to_owned(), content: manifest.to_vec() };
+    let contents =
+        Contents { manifest: vec![listed], metadata: vec![metadata], ..Contents::default() };
+    let mut pass = Pass::new(content_scanners());
+    if pass.file(entry, content).is_err() {
+        return Vec::new();
+    }
+    let mut notes = Notes::default();
+    match ecosystem {
+        Ecosystem::Npm => drop(npm::examine(&contents, &mut notes)),
+        Ecosystem::Cargo => drop(cargo::examine(None, &contents, &mut notes)),
+        Ecosystem::Pypi => drop(pypi::examine(name, None, &contents, &mut notes)),
+        Ecosystem::Debian => drop(debian::examine(&contents, &mut notes)),
+    }
+    let package = Package {
+        ecosystem,
+        file_name: name,
+        manifest: &contents.manifest,
+        metadata: &contents.metadata,
+        hooks: &notes.findings,
+    };
+    pass.finish(&package, None).0
+}
+
+/// The scanners that every file passes.
+fn content_scanners() -> Vec<Box<dyn ContentScanner>> {
+    vec![Box::new(Malware::default()), Box::new(Licences::default())]
+}
+
+/// The checks of all content scanners, of which none could be done.
+fn content_not_done(because: &str) -> Vec<Check> {
+    content_scanners().iter().map(|s| Check::not_done(s.name(), because)).collect()
+}
+
+/// Why not everything in the archive could be read.
+fn unread(summary: &Summary) -> Option<String> {
+    let cut = |p: &&Problem| {
+        matches!(p.code, ProblemCode::EncryptedEntry | ProblemCode::UnsupportedCompression)
+            || p.code.ends_walk()
+    };
+    match summary.problems.iter().find(cut) {
+        Some(problem) => Some(problem.detail.clone()),
+        None if summary.complete => None,
+        None => Some("the archive was not read to its end".to_owned()),
+    }
+}
+
+#[allow(clippy::too_many_arguments)]
 fn judge_all(
     file_name: &str,
     ecosystem: Ecosystem,
@@ -132,6 +203,7 @@ fn judge_all(
     expected: Option<&Expected>,
     summary: &Summary,
     contents: Contents,
+    pass: Pass,
     mut notes: Notes,
 ) -> StructureReport {
     judge::problems(summary, ecosystem, kind, &contents, &mut notes);
@@ -154,7 +226,24 @@ fn judge_all(
             compare(ecosystem, declared, expected, &mut notes);
         }
     }
-    notes.into_report(contents, declared)
+    let package = Package {
+        ecosystem,
+        file_name,
+        manifest: &contents.manifest,
+        metadata: &contents.metadata,
+        hooks: &notes.findings,
+    };
+    let (findings, checks) = pass.finish(&package, unread(summary).as_deref());
+    let mut report = notes.into_report(contents, declared);
+    report.findings.extend(findings);
+    report.findings.sort_by(strictest_first);
+    report.content_checks = checks;
+    report
+}
+
+fn strictest_first(a: &Finding, b: &Finding) -> std::cmp::Ordering {
+    let by_name = || a.id.cmp(&b.id).then_with(|| a.path.cmp(&b.path));
+    b.severity.cmp(&a.severity).then_with(by_name)
 }
 
 /// Compares names in canonical form, and versions as the ecosystem does.
@@ -257,16 +346,12 @@ impl Notes {
             title: contents::printable(&title),
             fixed_in: None,
             path: path.map(contents::printable),
+            observed: None,
         });
     }
 
     fn into_report(mut self, contents: Contents, declared: Option<Declared>) -> StructureReport {
-        self.findings.sort_by(|a, b| {
-            b.severity
-                .cmp(&a.severity)
-                .then_with(|| a.id.cmp(&b.id))
-                .then_with(|| a.path.cmp(&b.path))
-        });
+        self.findings.sort_by(strictest_first);
         self.findings.dedup();
         let worst = self
             .findings
@@ -281,6 +366,7 @@ impl Notes {
         StructureReport {
             findings: shorten(self.findings),
             check,
+            content_checks: Vec::new(),
             manifest: contents.manifest,
             install_hooks: self.hooks,
             declared,

@@ -5,10 +5,11 @@
 
 use super::contents::{self, Contents};
 use super::{Declared, Expected, Notes, StructureReport, compare};
+use crate::content::{Package, Pass};
 use countersign_core::{Ecosystem, Severity};
-use countersign_ecosystem::archive::Limits;
+use countersign_ecosystem::archive::{Entry, EntryKind, Limits};
 use countersign_ecosystem::debian::{decompress_index, parse_dsc};
-use std::io::{Read, Seek, SeekFrom};
+use std::io::{self, Read, Seek, SeekFrom};
 
 /// Bytes of a description or of a signature.
 const MAX_TEXT: u64 = 1 << 20;
@@ -51,19 +52,35 @@ pub(super) fn scan_text<R: Read + Seek>(
     let unreadable = |e: std::io::Error| format!("could not read the artifact: {e}");
     let mut notes = Notes::default();
     let mut declared = None;
+    let mut pass = Pass::new(super::content_scanners());
+    let mut cut = None;
+    let mut show = |content: &mut dyn Read| pass.file(&entry(file_name), content);
     reader.seek(SeekFrom::Start(0)).map_err(unreadable)?;
     match text {
         Text::Description => {
             let bytes = read_small(reader).map_err(unreadable)?;
+            show(&mut bytes.as_slice()).map_err(unreadable)?;
             declared = describe(&bytes, expected, &mut notes);
         }
         Text::Signature => {
             let bytes = read_small(reader).map_err(unreadable)?;
+            show(&mut bytes.as_slice()).map_err(unreadable)?;
             signature(&bytes, &mut notes);
         }
-        Text::Patch => patch(file_name, reader, limits, &mut notes),
+        Text::Patch => cut = patch(file_name, reader, limits, &mut show, &mut notes),
     }
-    Ok(notes.into_report(Contents::default(), declared))
+    let package = Package {
+        ecosystem: Ecosystem::Debian,
+        file_name,
+        manifest: &[],
+        metadata: &[],
+        hooks: &[],
+    };
+    let (findings, checks) = pass.finish(&package, cut);
+    let mut report = notes.into_report(Contents::default(), declared);
+    report.findings.extend(findings);
+    report.content_checks = checks;
+    Ok(report)
 }
 
 /// At most one byte more than a small text may have.
@@ -107,23 +124,47 @@ fn signature(bytes: &[u8], notes: &mut Notes) {
     notes.structure("uploader-claim", Severity::Info, title, None);
 }
 
-/// Reads a patch to its end, under the limits of an archive's entry.
-fn patch<R: Read>(file_name: &str, reader: &mut R, limits: &Limits, notes: &mut Notes) {
+/// The text as if it were a file of an archive.
+fn entry(file_name: &str) -> Entry {
+    Entry {
+        raw_path: file_name.as_bytes().to_vec(),
+        path: file_name.trim_end_matches(".gz").to_owned(),
+        kind: EntryKind::File,
+        mode: 0o644,
+        size: 0,
+    }
+}
+
+/// Reads a patch to its end, under the limits of an archive's entry. Returns why it was not.
+fn patch<R: Read>(
+    file_name: &str,
+    reader: &mut R,
+    limits: &Limits,
+    show: &mut dyn FnMut(&mut dyn Read) -> io::Result<()>,
+    notes: &mut Notes,
+) -> Option<&'static str> {
     let limit = limits.max_entry_bytes.min(limits.max_unpacked_bytes);
-    let read = decompress_index(&file_name.to_ascii_lowercase(), reader)
-        .and_then(|unpacked| std::io::copy(&mut unpacked.take(limit + 1), &mut std::io::sink()));
+    let read = decompress_index(&file_name.to_ascii_lowercase(), reader).and_then(|unpacked| {
+        let mut bounded = unpacked.take(limit + 1);
+        show(&mut bounded)?;
+        io::copy(&mut bounded, &mut io::sink())?;
+        Ok(bounded.limit() == 0)
+    });
     match read {
-        Ok(n) if n > limit => {
+        Ok(true) => {
             let title = format!("the patch has more than {limit} bytes");
             notes.structure("too-large", Severity::Critical, title, None);
+            Some("the patch is larger than the limit")
         }
-        Ok(_) => {
-            let title = "a patch: what it changes was not looked at".to_owned();
+        Ok(false) => {
+            let title = "a patch: what it makes of the files was not looked at".to_owned();
             notes.structure("patch-not-read", Severity::Info, title, None);
+            None
         }
         Err(e) => {
             let title = format!("the patch cannot be unpacked: {e}");
             notes.structure("not-an-archive", Severity::Critical, title, None);
+            Some("the patch cannot be unpacked")
         }
     }
 }

@@ -4,6 +4,7 @@
 
 mod blobs;
 mod crash;
+mod faults;
 mod fetches;
 mod ledger;
 mod migrate;

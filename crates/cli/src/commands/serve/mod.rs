@@ -119,13 +119,18 @@ pub async fn serve(context: Context, args: ServeArgs) -> Result<u8, Failed> {
     Ok(0)
 }
 
-/// The system's allocator keeps what was freed, in a heap for each thread, unless it is told otherwise
-/// before the program starts; a gateway that read a large index once would stay large. So the program
-/// starts itself again, in the same process, with these settings. What the user has set stays.
+/// The allocator keeps what was freed for ten seconds, and that of the libraries in C for good, each
+/// in a heap for every thread, unless they are told otherwise before the program starts; a gateway that
+/// read a large index would stay large. So the program starts itself again, in the same process, with
+/// these settings. What the user has set stays.
 fn settle_memory() {
     use std::os::unix::process::CommandExt as _;
-    const SETTINGS: [(&str, &str); 3] = [
-        ("MALLOC_ARENA_MAX", "2"),
+    const SETTINGS: [(&str, &str); 4] = [
+        (
+            "_RJEM_MALLOC_CONF",
+            "narenas:2,dirty_decay_ms:250,muzzy_decay_ms:0,background_thread:true,tcache_max:8192",
+        ),
+        ("MALLOC_ARENA_MAX", "1"),
         ("MALLOC_MMAP_THRESHOLD_", "131072"),
         ("MALLOC_TRIM_THRESHOLD_", "131072"),
     ];

@@ -14,6 +14,8 @@ pub struct Reloader {
     context: Arc<Context>,
     args: ServeArgs,
     present: Plan,
+    /// The configuration that the gateway was started with.
+    started: Config,
     engine: Engine,
     feeds: Arc<Notify>,
 }
@@ -27,7 +29,8 @@ impl Reloader {
         engine: Engine,
         feeds: Arc<Notify>,
     ) -> Self {
-        Self { context, args, present, engine, feeds }
+        let started = present.config.clone();
+        Self { context, args, present, started, engine, feeds }
     }
 
     /// Reads everything again. What cannot be read leaves everything as it was, and says so.
@@ -55,6 +58,7 @@ impl Reloader {
         // The certificate comes first: it is the one part that can still fail.
         server.reload_tls().map_err(Failed::usage)?;
         server.replace_tokens(tokens(&next.tokens));
+        self.engine.set_tokens_required(!next.tokens.is_empty());
         let (policy, lists) = (Arc::new(policy), Arc::new(next.lists.clone()));
         let evidence = Arc::new(next.evidence.clone());
         let generation = self.engine.replace_grounds(|g| {
@@ -62,8 +66,12 @@ impl Reloader {
             g.lists = lists;
             g.evidence = evidence;
         });
-        for what in fixed(&self.present.config, &next.config) {
-            tracing::warn!(setting = what, "changed, which takes effect with the next start");
+        // Compared with the start, and so said each time for as long as it is not in force.
+        for what in fixed(&self.started, &next.config) {
+            tracing::warn!(
+                setting = what,
+                "changed, which takes effect with the next start: start the gateway again"
+            );
         }
         self.present = next;
         Ok(generation)

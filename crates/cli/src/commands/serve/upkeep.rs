@@ -79,7 +79,11 @@ impl FeedWatch {
         loop {
             tokio::select! {
                 _ = files.tick() => self.look(false).await,
-                () = poke.notified() => self.look(true).await,
+                () = poke.notified() => {
+                    // Who asks wants an answer, also if it is the one that was given before.
+                    self.said.clear();
+                    self.look(true).await;
+                }
                 () = tokio::time::sleep_until(next_sync) => {
                     self.sync().await;
                     next_sync = Instant::now() + sync;
@@ -142,6 +146,7 @@ impl FeedWatch {
         if self.applied.as_ref() == Some(&print) {
             self.refused = None;
             self.said.clear();
+            self.engine.metrics().set_feeds_behind(false);
             return;
         }
         if !settled || (!at_once && self.refused.as_ref() == Some(&print)) {
@@ -153,6 +158,7 @@ impl FeedWatch {
                 let feeds = feeds.map(Arc::new);
                 let generation = self.engine.replace_grounds(|g| g.feeds = feeds);
                 self.engine.metrics().feeds_replaced();
+                self.engine.metrics().set_feeds_behind(false);
                 tracing::info!(generation, advisories, "feeds replaced");
                 self.applied = Some(print);
                 self.said.clear();
@@ -168,6 +174,7 @@ impl FeedWatch {
         if self.said != error {
             self.engine.metrics().feeds_failed();
         }
+        self.engine.metrics().set_feeds_behind(true);
         once(&mut self.said, error, "feeds stay as they were");
     }
 }

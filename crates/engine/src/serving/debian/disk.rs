@@ -11,8 +11,9 @@
 use super::suite::Form;
 use crate::debian::tables::{FileState, private_folder};
 use crate::http_client::Failure;
+use crate::pipeline::disk_reason;
 use crate::upstream::Upstream;
-use countersign_core::{ReasonCode, Sha256Digest, Timestamp};
+use countersign_core::{Sha256Digest, Timestamp};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use std::collections::{HashMap, HashSet};
@@ -71,7 +72,7 @@ impl Disk {
 
     fn failed(&self, e: &io::Error) -> Failure {
         let detail = format!("the mirror in `{}` cannot be kept: {e}", self.root.display());
-        Failure::new(ReasonCode::Internal, detail)
+        Failure::new(disk_reason(e), detail)
     }
 
     /// Where a file of that digest is kept.

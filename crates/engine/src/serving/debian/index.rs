@@ -5,6 +5,7 @@ use super::send::Content;
 use super::suite::{Form, Kept, Slot, Want};
 use super::{At, Fetching, absent, blocking};
 use crate::http_client::{Failure, redacted};
+use crate::pipeline::disk_reason;
 use countersign_core::{ReasonCode, Sha256Digest};
 use countersign_ecosystem::archive::ArchiveKind;
 use futures_util::FutureExt as _;
@@ -211,7 +212,7 @@ impl At {
         let mirror = self.mirror.clone();
         let aside = blocking(move || mirror.disk.aside()).await?;
         let unwritten = |e: &std::io::Error| {
-            Failure::new(ReasonCode::Internal, format!("{shown} cannot be kept: {e}"))
+            Failure::new(disk_reason(e), format!("{shown} cannot be kept: {e}"))
         };
         let mut out = tokio::fs::File::from_std(aside.reopen().map_err(|e| unwritten(&e))?);
         let (mut hasher, mut size) = (sha2::Sha256::new(), 0u64);

@@ -186,7 +186,8 @@ fn wheel_hooks_are_what_python_runs_at_its_start() {
     let report = wheel_with("a_b-1.0.dist-info", "Name: a-b\nVersion: 1.0\n", more, &None);
     assert_eq!(report.install_hooks, ["evil.pth", "paths.pth", "sitecustomize.py"]);
     let title = |path: &str| {
-        report.findings.iter().find(|f| f.path.as_deref() == Some(path)).unwrap().title.as_str()
+        let mut hooks = report.findings.iter().filter(|f| f.kind == FindingKind::InstallHook);
+        hooks.find(|f| f.path.as_deref() == Some(path)).unwrap().title.as_str()
     };
     assert!(title("evil.pth").contains("runs code"));
     assert!(title("a_b-1.0.data/purelib/paths.pth").contains("adds directories"));

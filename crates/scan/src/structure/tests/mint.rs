@@ -13,7 +13,7 @@ fn crc32(bytes: &[u8]) -> u32 {
     !crc
 }
 
-pub(super) fn zip(files: &[(&str, &[u8])]) -> Vec<u8> {
+pub(crate) fn zip(files: &[(&str, &[u8])]) -> Vec<u8> {
     let (mut out, mut directory) = (Vec::new(), Vec::new());
     for (name, content) in files {
         let mut shared = vec![20, 0, 0, 0, 0, 0, 0, 0, 0x21, 0];
@@ -44,14 +44,14 @@ pub(super) fn zip(files: &[(&str, &[u8])]) -> Vec<u8> {
 }
 
 /// A wheel with a RECORD that is right unless `record` changes its text.
-pub(super) fn wheel(
+pub(crate) fn wheel(
     info: &str,
     files: &[(&str, &[u8])],
     record: impl FnOnce(String) -> String,
 ) -> Vec<u8> {
     let mut rows = String::new();
     for (name, content) in files {
-        let hash = super::super::record::base64url(Sha256Digest::of(content));
+        let hash = crate::structure::record::base64url(Sha256Digest::of(content));
         rows.push_str(&format!("{name},sha256={hash},{}\n", content.len()));
     }
     let name = format!("{info}/RECORD");
@@ -62,7 +62,7 @@ pub(super) fn wheel(
     zip(&all)
 }
 
-pub(super) fn tar(files: &[(&str, &[u8])]) -> Vec<u8> {
+pub(crate) fn tar(files: &[(&str, &[u8])]) -> Vec<u8> {
     let mut out = Vec::new();
     for (path, content) in files {
         let mut block = [0u8; 512];
@@ -83,7 +83,7 @@ pub(super) fn tar(files: &[(&str, &[u8])]) -> Vec<u8> {
 }
 
 /// gzip with stored blocks (RFC 1951, section 3.2.4).
-pub(super) fn gz(bytes: &[u8]) -> Vec<u8> {
+pub(crate) fn gz(bytes: &[u8]) -> Vec<u8> {
     let mut out = vec![0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255];
     for chunk in bytes.chunks(60_000) {
         let len = chunk.len() as u16;
@@ -98,11 +98,11 @@ pub(super) fn gz(bytes: &[u8]) -> Vec<u8> {
     out
 }
 
-pub(super) fn tar_gz(files: &[(&str, &[u8])]) -> Vec<u8> {
+pub(crate) fn tar_gz(files: &[(&str, &[u8])]) -> Vec<u8> {
     gz(&tar(files))
 }
 
-pub(super) fn deb(control: &[(&str, &[u8])], data: &[(&str, &[u8])]) -> Vec<u8> {
+pub(crate) fn deb(control: &[(&str, &[u8])], data: &[(&str, &[u8])]) -> Vec<u8> {
     let mut out = b"!<arch>\n".to_vec();
     for (name, content) in [
         ("debian-binary", b"2.0\n".to_vec()),
