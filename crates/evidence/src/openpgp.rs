@@ -15,7 +15,8 @@ use crate::verified::Verified;
 use countersign_core::{Claim, ProofClass, Timestamp};
 use sequoia_openpgp as openpgp;
 
-use openpgp::cert::{Cert, CertParser};
+use openpgp::cert::Cert;
+use openpgp::cert::raw::{RawCert, RawCertParser};
 use openpgp::parse::Parse as _;
 use openpgp::parse::stream::{
     DetachedVerifierBuilder, GoodChecksum, MessageLayer, MessageStructure, VerificationHelper,
@@ -192,15 +193,16 @@ fn timestamp(t: SystemTime) -> Option<Timestamp> {
     i64::try_from(seconds).ok().map(Timestamp)
 }
 
-/// The certificates of a keyring. One that cannot be read is passed over, as apt does: old
-/// keyrings hold keys of versions that nobody reads any more, and they verify nothing.
-fn read_keyring(bytes: &[u8]) -> Result<Vec<Cert>, EvidenceError> {
+/// The certificates of a keyring, not read further than to their keys: a keyring holds many, and few
+/// of them sign a list. One that cannot be read is passed over, as apt does: old keyrings hold keys of
+/// versions that nobody reads any more, and they verify nothing.
+fn read_keyring(bytes: &[u8]) -> Result<Vec<RawCert<'_>>, EvidenceError> {
     if bytes.len() > MAX_KEYRING {
         return Err(EvidenceError::material(KEYRING, format!("it is beyond {MAX_KEYRING} bytes")));
     }
     let mut certs = Vec::new();
     for block in blocks(bytes) {
-        let parser = CertParser::from_bytes(block)
+        let parser = RawCertParser::from_bytes(block)
             .map_err(|e| EvidenceError::material(KEYRING, e.to_string()))?;
         certs.extend(parser.filter_map(Result::ok).take(MAX_CERTIFICATES));
     }
@@ -237,14 +239,14 @@ fn blocks(bytes: &[u8]) -> Vec<&[u8]> {
 
 /// Hands Sequoia the keyring's certificates and keeps the signatures that hold.
 struct Helper<'a> {
-    certs: &'a [Cert],
+    certs: &'a [RawCert<'a>],
     policy: &'a StandardPolicy<'a>,
     now: SystemTime,
     signatures: Vec<ReleaseSignature>,
 }
 
 impl<'a> Helper<'a> {
-    fn new(certs: &'a [Cert], policy: &'a StandardPolicy<'a>, now: SystemTime) -> Self {
+    fn new(certs: &'a [RawCert<'a>], policy: &'a StandardPolicy<'a>, now: SystemTime) -> Self {
         Self { certs, policy, now, signatures: Vec::new() }
     }
 
@@ -269,8 +271,9 @@ impl<'a> Helper<'a> {
 impl VerificationHelper for Helper<'_> {
     fn get_certs(&mut self, ids: &[KeyHandle]) -> openpgp::Result<Vec<Cert>> {
         let wanted =
-            |c: &&Cert| c.keys().any(|k| ids.iter().any(|id| id.aliases(k.key().key_handle())));
-        Ok(self.certs.iter().filter(wanted).cloned().collect())
+            |c: &&RawCert<'_>| c.keys().any(|k| ids.iter().any(|id| id.aliases(k.key_handle())));
+        let wanted = self.certs.iter().filter(wanted);
+        Ok(wanted.filter_map(|c| Cert::try_from(c).ok()).collect())
     }
 
     fn check(&mut self, structure: MessageStructure<'_>) -> openpgp::Result<()> {
