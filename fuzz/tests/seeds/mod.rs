@@ -52,7 +52,9 @@ fn real_npm() -> Vec<Vec<u8>> {
 fn real_bundles() -> Vec<Vec<u8>> {
     let mut out = vec![documents::sigstore_bundle()];
     for name in ["sigstore-2.3.1", "trishankatdatadog-supreme-goggles-1.0.5"] {
-        let Some(bytes) = shared(&format!("vectors/npm/{name}.attestations.json")) else { continue };
+        let Some(bytes) = shared(&format!("vectors/npm/{name}.attestations.json")) else {
+            continue;
+        };
         let Ok(value) = serde_json::from_slice::<serde_json::Value>(&bytes) else { continue };
         for attestation in value["attestations"].as_array().into_iter().flatten() {
             out.push(attestation["bundle"].to_string().into_bytes());
