@@ -62,23 +62,6 @@ pub fn witness_request(data: &[u8]) {
     let _ = witness(&request, &known, Observed::default(), &KEY, now);
 }
 
-/// What a log sends to a witness, and what a witness answers.
-pub fn witness_request(data: &[u8]) {
-    let text = text(data);
-    let key = KEY.witness();
-    let _ = cosignatures(&text, std::slice::from_ref(&key));
-    let _ = merge_cosignatures(&text, &text, &key);
-    let _ = read_size_body(&text);
-    if let Ok(key) = WitnessKey::parse(&text) {
-        assert!(WitnessKey::parse(&key.to_string()).is_ok_and(|again| again == key));
-    }
-    let Ok(request) = AddCheckpoint::parse(&text) else { return };
-    assert_eq!(AddCheckpoint::parse(&request.to_text()).as_ref(), Ok(&request));
-    let known = [KEY.verifier().clone()];
-    let now = countersign_core::Timestamp(1_800_000_000);
-    let _ = witness(&request, &known, Observed::default(), &KEY, now);
-}
-
 /// An envelope and the statement in it.
 pub fn dsse(data: &[u8]) {
     if let Ok(value) = parse_strict(data) {
