@@ -2,6 +2,7 @@
 
 use crate::config::UpstreamConfig;
 use crate::credential::Vault;
+use crate::gathered::Gathered;
 use crate::upstream::Upstream;
 use bytes::Bytes;
 use countersign_core::ReasonCode;
@@ -104,11 +105,13 @@ pub(crate) fn redacted(url: &Url) -> String {
 
 impl Clients {
     fn new(roots: &[reqwest::Certificate], patience: Patience) -> Result<Self, String> {
+        let names = std::sync::Arc::new(crate::names::Resolver::default());
         let build = |decode: bool| -> Result<reqwest::Client, String> {
             let mut b = reqwest::Client::builder()
                 .redirect(reqwest::redirect::Policy::none())
                 .connect_timeout(patience.connect)
                 .tcp_nodelay(true)
+                .dns_resolver(names.clone())
                 // An idle connection with TLS keeps tens of kilobytes.
                 .pool_max_idle_per_host(12)
                 .pool_idle_timeout(Duration::from_secs(30))
@@ -266,7 +269,7 @@ impl Http {
     ) -> Result<Fetched, Failure> {
         let (status, headers) = (response.status(), response.headers().clone());
         let shown = redacted(url);
-        let mut body = Vec::new();
+        let mut body = Gathered::default();
         let mut stream = response.bytes_stream();
         while let Some(chunk) = self.next_chunk(&mut stream, &shown).await? {
             if body.len() + chunk.len() > limit {
@@ -275,9 +278,9 @@ impl Http {
                     format!("{shown} is larger than the limit of {limit} bytes for an index"),
                 ));
             }
-            body.extend_from_slice(&chunk);
+            body.push(&chunk);
         }
-        Ok(Fetched { status, headers, body: body.into() })
+        Ok(Fetched { status, headers, body: body.into_bytes() })
     }
 
     /// Asks a small question of an API and reads the answer under a limit.
