@@ -155,7 +155,8 @@ fn documents_that_are_bombs_open_nothing_and_take_bounded_memory() {
             matches!(status, 403 | 502 | 503) || *name == "text" || *name == "nested",
             "{name}: {said}"
         );
-        assert!(peak < 400, "{name}: {peak} MiB");
+        // Three times the limit: what came, what is made of it, and what was freed a moment ago.
+        assert!(peak < 480, "{name}: {peak} MiB");
         assert_eq!(get(&address, "/pypi/simple/good/", None).0, 200, "after {name}");
     }
     // Several at once, as different clients would.

@@ -34,6 +34,10 @@ impl Gathered {
             };
             let (now, rest) = chunk.split_at(room.min(chunk.len()));
             if let Some(last) = self.blocks.last_mut() {
+                if last.capacity() - last.len() < now.len() {
+                    let wanted = (2 * last.capacity()).max(last.len() + now.len()).min(BLOCK);
+                    last.reserve_exact(wanted - last.len());
+                }
                 last.extend_from_slice(now);
             }
             chunk = rest;
