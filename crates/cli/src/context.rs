@@ -3,9 +3,12 @@
 use crate::args::Common;
 use countersign_core::Timestamp;
 use countersign_engine::config::{Config, Lists};
+use countersign_engine::evidence_kinds::sigstore::TrustRoots;
 use countersign_engine::feeds::Feeds;
 use countersign_engine::policy::{PolicyFile, PolicySet};
 use countersign_engine::store::{OpenMode, Store, init_key};
+use countersign_engine::{Engine, Setup};
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 /// An error for people, with the exit code that it ends in.
@@ -189,6 +192,37 @@ impl Context {
         let opened =
             tokio::task::spawn_blocking(move || Feeds::open(&folder, &places, now())).await;
         opened.map_err(Failed::internal)?.map_err(Failed::usage)
+    }
+
+    /// An engine over what is recorded: it fetches nothing, serves nobody, and knows no client.
+    pub async fn engine_of_records(
+        &self,
+        (config, lists): (Config, Lists),
+        policy: PolicySet,
+        more_feeds: &[PathBuf],
+    ) -> Result<Engine, Failed> {
+        let store = self.open().await?;
+        let feeds = self.feeds(&store, more_feeds).await?;
+        let evidence = config.evidence.clone();
+        let setup = Setup {
+            store,
+            policy,
+            config,
+            lists,
+            feeds,
+            roots: TrustRoots::embedded().map_err(Failed::internal)?,
+            evidence,
+            extra_roots: Vec::new(),
+            upstreams: Vec::new(),
+            pins: Vec::new(),
+            locked: HashMap::new(),
+            scopes: HashMap::new(),
+            installed: Vec::new(),
+            client: String::new(),
+            debian: Vec::new(),
+            serving: None,
+        };
+        Engine::open(setup).await.map_err(Failed::internal)
     }
 }
 

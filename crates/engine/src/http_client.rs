@@ -105,7 +105,7 @@ pub(crate) fn redacted(url: &Url) -> String {
 
 impl Clients {
     fn new(roots: &[reqwest::Certificate], patience: Patience) -> Result<Self, String> {
-        let names = std::sync::Arc::new(crate::names::Resolver::default());
+        let names = std::sync::Arc::new(crate::names::Names::default());
         let build = |decode: bool| -> Result<reqwest::Client, String> {
             let mut b = reqwest::Client::builder()
                 .redirect(reqwest::redirect::Policy::none())

@@ -10,7 +10,6 @@ use parking_lot::Mutex;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// How long an answer is used. The system's resolver does not tell how long it holds; a host that
@@ -47,14 +46,10 @@ impl Names {
     }
 }
 
-/// What reqwest asks.
-#[derive(Clone, Default)]
-pub(crate) struct Resolver(Arc<Names>);
-
-impl Resolve for Resolver {
+impl Resolve for Names {
     fn resolve(&self, name: Name) -> Resolving {
         let host = name.as_str().to_owned();
-        let asking = self.0.asking(name.as_str(), || {
+        let asking = self.asking(name.as_str(), || {
             // It goes on when the one who asked first has left.
             let task = tokio::spawn(async move {
                 let found = tokio::net::lookup_host((host.as_str(), 0)).await;
@@ -73,6 +68,7 @@ impl Resolve for Resolver {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     #[tokio::test]
@@ -105,7 +101,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_systems_names_are_found() {
-        let found = Resolver::default().resolve("localhost".parse().unwrap()).await;
+        let found = Names::default().resolve("localhost".parse().unwrap()).await;
         let found = found.unwrap_or_else(|e| panic!("{e}"));
         assert!(found.into_iter().all(|a| a.ip().is_loopback()));
     }

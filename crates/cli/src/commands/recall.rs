@@ -3,11 +3,9 @@
 use crate::context::{Context, Failed};
 use crate::{exit, print};
 use clap::{Args, Subcommand};
-use countersign_engine::evidence_kinds::sigstore::TrustRoots;
+use countersign_engine::Engine;
 use countersign_engine::recall::{Fetcher, RecallOptions, RecallReport, Recalled};
 use countersign_engine::store::{RecallState, StoredRecall};
-use countersign_engine::{Engine, Setup};
-use std::collections::HashMap;
 use std::path::PathBuf;
 
 /// `recall`.
@@ -83,29 +81,7 @@ async fn judge(context: &Context, args: RecallArgs) -> Result<u8, Failed> {
     let (config, lists) = context.config()?;
     let named = args.policy.clone().or_else(|| config.policy.clone());
     let policy = context.policy(named.as_deref().unwrap_or("baseline"))?;
-    let store = context.open().await?;
-    let feeds = context.feeds(&store, &args.feed).await?;
-    let evidence = config.evidence.clone();
-    let engine = Engine::open(Setup {
-        store: store.clone(),
-        policy,
-        config,
-        lists,
-        feeds,
-        roots: TrustRoots::embedded().map_err(Failed::internal)?,
-        evidence,
-        extra_roots: Vec::new(),
-        upstreams: Vec::new(),
-        pins: Vec::new(),
-        locked: HashMap::new(),
-        scopes: HashMap::new(),
-        installed: Vec::new(),
-        client: String::new(),
-        debian: Vec::new(),
-        serving: None,
-    })
-    .await
-    .map_err(Failed::internal)?;
+    let engine = context.engine_of_records((config, lists), policy, &args.feed).await?;
     let options = RecallOptions { all: args.all, dry_run: args.dry_run };
     let report = engine.recall(options).await.map_err(Failed::internal)?;
     print_report(&report, args.json)?;

@@ -4,10 +4,7 @@ use super::ledger::time;
 use crate::context::{Context, Failed};
 use crate::print;
 use clap::Args;
-use countersign_engine::evidence_kinds::sigstore::TrustRoots;
 use countersign_engine::recall::{ReplayGroup, ReplayReport};
-use countersign_engine::{Engine, Setup};
-use std::collections::HashMap;
 use std::path::PathBuf;
 
 /// `policy replay`.
@@ -35,29 +32,7 @@ pub async fn replay(context: &Context, args: &ReplayArgs) -> Result<u8, Failed> 
     let since = args.since.as_deref().map(time).transpose()?;
     let (config, lists) = context.config()?;
     let policy = context.policy(&args.policy)?;
-    let store = context.open().await?;
-    let feeds = context.feeds(&store, &args.feed).await?;
-    let evidence = config.evidence.clone();
-    let engine = Engine::open(Setup {
-        store,
-        policy,
-        config,
-        lists,
-        feeds,
-        roots: TrustRoots::embedded().map_err(Failed::internal)?,
-        evidence,
-        extra_roots: Vec::new(),
-        upstreams: Vec::new(),
-        pins: Vec::new(),
-        locked: HashMap::new(),
-        scopes: HashMap::new(),
-        installed: Vec::new(),
-        client: String::new(),
-        debian: Vec::new(),
-        serving: None,
-    })
-    .await
-    .map_err(Failed::internal)?;
+    let engine = context.engine_of_records((config, lists), policy, &args.feed).await?;
     let report = engine.replay(since).await.map_err(Failed::internal)?;
     if args.json {
         print::line(&serde_json::to_string_pretty(&report).map_err(Failed::internal)?);
