@@ -163,16 +163,30 @@ PRAGMA user_version = 2;
 
 /// Refuses a database of a later version before anything of it is touched.
 pub(crate) async fn check_version(path: &Path) -> Result<(), StoreError> {
-    let err = |e| StoreError::sql(path, e);
+    let found = match version_on_disk(path, true).await {
+        Err(e) if wants_rollback(&e) => version_on_disk(path, false).await,
+        found => found,
+    };
+    known(path, found.map_err(|e| StoreError::sql(path, e))?)
+}
+
+async fn version_on_disk(path: &Path, read_only: bool) -> Result<i64, sqlx::Error> {
     let options = SqliteConnectOptions::new()
         .filename(path)
-        .read_only(true)
+        .read_only(read_only)
         .busy_timeout(BUSY_TIMEOUT)
         .disable_statement_logging();
-    let mut conn = options.connect().await.map_err(err)?;
-    let found = user_version(&mut conn).await.map_err(err);
-    conn.close().await.map_err(err)?;
-    known(path, found?)
+    let mut conn = options.connect().await?;
+    let found = user_version(&mut conn).await;
+    conn.close().await?;
+    found
+}
+
+/// Whether a process was cut off while it made the database: what it leaves is a journal that has to
+/// be rolled back by somebody who may write (sqlite.org/rescode.html#readonly_rollback).
+fn wants_rollback(e: &sqlx::Error) -> bool {
+    const SQLITE_READONLY_ROLLBACK: &str = "776";
+    e.as_database_error().and_then(|d| d.code()).as_deref() == Some(SQLITE_READONLY_ROLLBACK)
 }
 
 fn known(path: &Path, found: i64) -> Result<(), StoreError> {
@@ -210,4 +224,31 @@ pub(crate) async fn migrate(conn: &mut SqliteConnection, path: &Path) -> Result<
         sqlx::raw_sql(*step).execute(&mut *tx).await.map_err(err)?;
     }
     tx.commit().await.map_err(err)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_database_whose_making_was_cut_off_is_taken_up_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let (made, left) = (dir.path().join("made.sqlite"), dir.path().join("left.sqlite"));
+        let options = SqliteConnectOptions::new().filename(&made).create_if_missing(true);
+        let mut conn = options.connect().await.unwrap();
+        // A cache of one page: the transaction is written to the database while it is open.
+        let begun = "PRAGMA cache_size = 1; CREATE TABLE t (b BLOB); INSERT INTO t VALUES (1);
+            BEGIN; PRAGMA user_version = 1; CREATE TABLE u (b BLOB);
+            INSERT INTO u VALUES (zeroblob(100000)); INSERT INTO t VALUES (zeroblob(100000));";
+        sqlx::raw_sql(begun).execute(&mut conn).await.unwrap();
+        std::fs::copy(&made, &left).unwrap();
+        let journal = |of: &Path| of.with_extension("sqlite-journal");
+        std::fs::copy(journal(&made), journal(&left)).unwrap();
+
+        let cut_off = version_on_disk(&left, true).await.unwrap_err();
+        assert!(wants_rollback(&cut_off), "{cut_off:?}");
+        check_version(&left).await.unwrap();
+        assert_eq!(version_on_disk(&left, true).await.unwrap(), 0);
+        assert!(!journal(&left).exists());
+    }
 }
