@@ -4,9 +4,9 @@ use crate::text;
 use countersign_core::Sha256Digest;
 use countersign_ledger::{
     AddCheckpoint, Checkpoint, Envelope, Hash, Observed, Receipt, SigningKey, VerifierKey,
-    WitnessKey, cosignatures, merge_cosignatures, parse_entry_bundle, parse_strict, read_size_body,
-    statement, verify_checkpoint, verify_consistency, verify_envelope, verify_inclusion,
-    verify_note, verify_receipt, witness,
+    WitnessKey, cosignatures, merge_cosignatures, pack, parse_entry_bundle, parse_strict,
+    read_size_body, statement, unpack, verify_checkpoint, verify_consistency, verify_envelope,
+    verify_inclusion, verify_note, verify_receipt, witness,
 };
 use std::sync::LazyLock;
 
@@ -72,6 +72,16 @@ pub fn dsse(data: &[u8]) {
     assert!(Envelope::parse(&written).is_ok(), "a written envelope is read");
     if let Ok(verified) = verify_envelope(&envelope, KEY.verifier()) {
         let _ = statement::read_decision(verified.value());
+    }
+}
+
+/// Packed entries, as a store keeps them.
+pub fn packed_entries(data: &[u8]) {
+    let Ok(entries) = unpack(data) else { return };
+    let again = pack(&entries).expect("what was unpacked is packed");
+    assert_eq!(unpack(&again).as_deref(), Ok(entries.as_slice()));
+    for entry in &entries {
+        let _ = entry.commitment();
     }
 }
 

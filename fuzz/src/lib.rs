@@ -47,6 +47,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("osv_record", osv_record),
     ("package_lock", package_lock),
     ("packages", packages),
+    ("packed_entries", packed_entries),
     ("packument", packument),
     ("pep740", pep740),
     ("pnpm_lock", pnpm_lock),

@@ -28,6 +28,7 @@ mod json;
 mod key;
 mod leaf;
 mod note;
+mod pack;
 mod proof;
 mod prover;
 mod receipt;
@@ -47,6 +48,7 @@ pub use json::{StrictJsonError, parse_strict};
 pub use key::{KeyError, SigningKey, VerifierKey, WitnessKey};
 pub use leaf::{Commitment, Salt, commitment, entry_bundle, parse_entry_bundle};
 pub use note::{NoteError, sign_note, verify_note};
+pub use pack::{MAX_PACK, PackError, PackedContent, PackedEntry, pack, unpack};
 pub use proof::{
     ProofError, consistency_proof, consistency_tiles, inclusion_proof, inclusion_tiles, root,
     root_tiles, verify_consistency, verify_inclusion,
@@ -55,5 +57,5 @@ pub use prover::Prover;
 pub use receipt::{
     BATCH_FORMAT, RECEIPT_FORMAT, Receipt, ReceiptError, VerifiedReceipt, verify_receipt,
 };
-pub use tile::{MAX_TREE_SIZE, TILE_WIDTH, TileError, TileId, TileKind, TileSource};
+pub use tile::{MAX_TREE_SIZE, TILE_WIDTH, TileError, TileId, TileKind, TileSource, tile_root};
 pub use witness::{AddCheckpoint, Observed, WitnessRefusal, read_size_body, witness};

@@ -1,6 +1,6 @@
 //! Tiles (C2SP tlog-tiles): 256 hashes of one level, or 256 entries, under a path of their own.
 
-use crate::hash::Hash;
+use crate::hash::{Hash, fold};
 use std::fmt;
 
 /// Hashes or entries in a full tile.
@@ -131,6 +131,16 @@ impl<T: TileSource + ?Sized> TileSource for &T {
     fn tile(&self, tile: TileId) -> Result<Vec<u8>, TileError> {
         (**self).tile(tile)
     }
+}
+
+/// The one hash over a full hash tile, which the tile a level above holds; `None` of other bytes.
+#[must_use]
+pub fn tile_root(tile: &[u8]) -> Option<Hash> {
+    let (hashes, rest) = tile.as_chunks::<32>();
+    if !rest.is_empty() || hashes.len() != usize::from(TILE_WIDTH) {
+        return None;
+    }
+    fold(&hashes.iter().map(|h| Hash(*h)).collect::<Vec<_>>())
 }
 
 /// The hashes of a hash tile, exactly `tile.width` of them.

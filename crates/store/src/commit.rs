@@ -8,8 +8,9 @@
 //! 3. **Compare.** The state row is read under the lock. If another process appended, the edge is
 //!    read again from there. A state behind what this process saw, or another history, is an error.
 //! 4. **Write.** Entries, records, tiles and the new signed checkpoint, then the swap: the state row
-//!    is replaced only where it still has the size compared in step 3. A crash leaves the transaction
-//!    without its commit record, and SQLite forgets it. The signed checkpoint existed in memory only:
+//!    is replaced only where it still has the size compared in step 3. Bundles that are complete now
+//!    are folded (`bundles`). A crash leaves the transaction without its commit record, and SQLite
+//!    forgets it: the entries of a bundle are then rows as before. The signed checkpoint existed in memory only:
 //!    no one can have seen two checkpoints of one size.
 //! 5. **Commit.** SQLite appends the commit record and syncs (`synchronous=FULL`). From here the
 //!    entries are in the ledger for good. A crash now means that callers never heard of it: the
@@ -23,9 +24,14 @@
 //!    that what a person sees recorded is published; when many do, step 6 runs beside the next
 //!    commits and takes several of them at once.
 //!
+//! While nobody waits, the task folds complete bundles that lie as rows: those of a database that an
+//! earlier version made. Each few of them are a transaction of their own, after which they are folded,
+//! and before which they are not.
+//!
 //! An error in step 5 may, rarely, hide a commit that did happen. The callers are told it failed,
 //! and refuse: an entry without an admission harms nobody, an admission without an entry must not be.
 
+use crate::bundles::{self, WIDTH};
 use crate::entry::{Durable, Entry};
 use crate::error::StoreError;
 use crate::publish::Publisher;
@@ -49,6 +55,10 @@ const QUEUE: usize = 4096;
 /// Jobs in one commit up to which their callers also wait for the publication. More of them are a
 /// load under which waiting for files would only make the next commit larger and later.
 const FEW: usize = 4;
+
+/// Bundles of an earlier version that are folded in one transaction. Whoever comes meanwhile waits for
+/// it: some milliseconds.
+const FOLDS: u64 = 4;
 
 /// Entries that are to be appended together, and who waits for them.
 pub(crate) struct Job {
@@ -74,6 +84,8 @@ pub(crate) struct Committer {
     edge: Option<Edge>,
     /// Size and root of the newest checkpoint that this process has seen.
     seen: (u64, Hash),
+    /// From which bundle on there may be some that are complete and not folded.
+    unfolded: Option<u64>,
 }
 
 impl Committer {
@@ -89,13 +101,15 @@ impl Committer {
         let seen = (state.size, state.root);
         let database = paths.database();
         let steps = paths.steps.clone();
-        let committer = Self { database, steps, key, publisher, writer, edge: None, seen };
+        let unfolded = Some(0);
+        let committer =
+            Self { database, steps, key, publisher, writer, edge: None, seen, unfolded };
         tokio::spawn(committer.run(jobs));
         sender
     }
 
     async fn run(mut self, mut jobs: mpsc::Receiver<Job>) {
-        while let Some(first) = jobs.recv().await {
+        while let Some(first) = self.next(&mut jobs).await {
             // Whoever was woken by the last commit gets to line up; nobody waits for a clock.
             tokio::task::yield_now().await;
             let mut size = first.entries.len();
@@ -107,6 +121,48 @@ impl Committer {
             }
             self.commit_batch(batch).await;
         }
+    }
+
+    /// The next job; while there is none, what was left unfolded is folded.
+    async fn next(&mut self, jobs: &mut mpsc::Receiver<Job>) -> Option<Job> {
+        while let Some(from) = self.unfolded {
+            match jobs.try_recv() {
+                Ok(job) => return Some(job),
+                Err(mpsc::error::TryRecvError::Disconnected) => return None,
+                Err(mpsc::error::TryRecvError::Empty) => {}
+            }
+            self.unfolded = self.fold_some(from).await.unwrap_or_else(|e| {
+                if !matches!(e, StoreError::Closed) {
+                    tracing::warn!(error = %e, "older entries stay unfolded until the next start");
+                }
+                None
+            });
+            tokio::task::yield_now().await;
+        }
+        jobs.recv().await
+    }
+
+    /// Folds a few bundles from `from` on, and gives the one to go on from.
+    async fn fold_some(&self, from: u64) -> Result<Option<u64>, StoreError> {
+        let mut guard = self.writer.lock().await;
+        let writer = guard.as_mut().ok_or(StoreError::Closed)?;
+        writer.heal(&self.database).await?;
+        let path = &self.database;
+        let size = self.seen.0;
+        let Some(first) = bundles::unfolded_from(&mut writer.durable, path, from, size).await?
+        else {
+            return Ok(None);
+        };
+        let err = |e| StoreError::sql(path, e);
+        self.steps.at(Step::Begin, path)?;
+        let mut tx = writer.durable.begin_with("BEGIN IMMEDIATE").await.map_err(err)?;
+        let upto = (size / WIDTH).min(first.saturating_add(FOLDS));
+        for bundle in first..upto {
+            bundles::fold(&mut tx, path, bundle).await?;
+            self.steps.at(Step::Folded, path)?;
+        }
+        tx.commit().await.map_err(err)?;
+        Ok(Some(upto))
     }
 
     /// Commits a batch. A record that the database refuses spoils only its own job.
@@ -179,7 +235,14 @@ impl Committer {
         let checkpoint = plan.checkpoint.sign(&self.key).map_err(StoreError::ledger)?;
         rows::insert(&mut tx, &self.database, plan.old_size, entries).await?;
         step(Step::Rows)?;
-        save(&mut tx, &self.database, &plan.tiles).await?;
+        let mut folded = Vec::new();
+        for bundle in plan.old_size / WIDTH..plan.new_size / WIDTH {
+            if bundles::fold(&mut tx, &self.database, bundle).await? {
+                folded.push(bundle);
+            }
+            step(Step::Folded)?;
+        }
+        save(&mut tx, &self.database, &plan.tiles, &folded).await?;
         step(Step::Tiles)?;
         let swapped = sqlx::query(
             "UPDATE ledger_state SET size = ?, root = ?, checkpoint = ? WHERE size = ? AND root = ?",

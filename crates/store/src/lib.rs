@@ -3,7 +3,8 @@
 //! # On disk
 //!
 //! ```text
-//! <dir>/store.sqlite      records, ledger entries, hash tiles, the signed checkpoint: the truth
+//! <dir>/store.sqlite      records, ledger entries (new ones as rows, the others in bundles of 256), what
+//!                         tiles do not follow from them, the signed checkpoint: the truth
 //! <dir>/blobs/sha256/ab/… artifacts under their digest; being here says nothing about admission
 //! <dir>/staging/          artifacts that are still arriving
 //! <dir>/ledger/           checkpoint, tiles and entry bundles as others read them (C2SP tlog-tiles)
@@ -27,6 +28,7 @@
 )]
 
 mod blobs;
+mod bundles;
 mod caches;
 mod commit;
 mod cosigned;

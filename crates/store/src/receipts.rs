@@ -1,13 +1,21 @@
 //! Receipts: an entry with its proof against the current checkpoint.
 
+use crate::bundles::entry_at;
 use crate::error::StoreError;
-use crate::store::Store;
-use crate::tiles::{ledger_state, load, to_i64};
+use crate::store::{Store, blocking};
+use crate::tiles::{Tiles, ledger_state, load};
 use countersign_ledger::{
-    Envelope, Prover, Receipt, Salt, consistency_proof, consistency_tiles, inclusion_tiles,
+    Envelope, Hash, Prover, Receipt, TileId, TileKind, consistency_proof, consistency_tiles,
+    inclusion_tiles, tile_root,
 };
 use sqlx::Connection as _;
+use sqlx::sqlite::SqliteConnection;
 use std::collections::BTreeSet;
+
+/// An entry whose place is all that is left of it.
+fn forgotten(index: u64) -> StoreError {
+    StoreError::NotFound { what: format!("the content of ledger entry {index}") }
+}
 
 impl Store {
     /// The receipt of the entry at a place of the ledger, of any kind.
@@ -43,22 +51,43 @@ impl Store {
         for index in indexes {
             ids.extend(inclusion_tiles(*index, size).map_err(|_| missing(*index))?);
         }
-        let tiles = load(&mut tx, &path, ids).await?;
+        let mut tiles = self.published_tiles(&mut tx, &ids).await?;
+        ids.retain(|id| !tiles.contains_key(&(id.kind, id.index)));
+        tiles.extend(load(&mut tx, &path, ids).await?);
         let mut prover = Prover::new(&tiles, size, 512);
         let mut out = Vec::with_capacity(indexes.len());
         for index in indexes {
-            let row: Option<(Vec<u8>, Vec<u8>)> =
-                sqlx::query_as("SELECT salt, envelope FROM entries WHERE idx = ?")
-                    .bind(to_i64(*index))
-                    .fetch_optional(&mut *tx)
-                    .await
-                    .map_err(|e| self.sql_error(e))?;
-            let (salt, envelope) = row.ok_or_else(|| missing(*index))?;
-            let salt: Salt =
-                salt.try_into().map_err(|_| self.corrupt("a salt has another length"))?;
-            let envelope = Envelope::parse(&envelope).map_err(|e| self.corrupt(e))?;
+            let kept = entry_at(&mut tx, &path, *index).await?.ok_or_else(|| missing(*index))?;
+            let (salt, envelope) = kept.content().ok_or_else(|| forgotten(*index))?;
+            let envelope = Envelope::parse(envelope).map_err(|e| self.corrupt(e))?;
             let proof = prover.inclusion(*index).map_err(|e| self.corrupt(e))?;
             out.push(Receipt::new(envelope, salt, *index, &proof, note.clone()));
+        }
+        Ok(out)
+    }
+
+    /// Of the tiles over the leaves of folded bundles, those whose published file is what the database
+    /// says of it: its root is in the tile above. To derive them takes each entry of the bundle.
+    async fn published_tiles(
+        &self,
+        conn: &mut SqliteConnection,
+        ids: &BTreeSet<TileId>,
+    ) -> Result<Tiles, StoreError> {
+        let path = self.paths().database();
+        let leaves = ids.iter().filter(|id| id.kind == TileKind::Hashes(0) && id.is_full());
+        let mut out = Tiles::new();
+        for id in leaves {
+            let above = TileId { kind: TileKind::Hashes(1), index: id.index / 256, width: 1 };
+            let above = load(conn, &path, [above]).await?.remove(&(above.kind, above.index));
+            let at = usize::try_from(id.index % 256).unwrap_or(usize::MAX).saturating_mul(32);
+            let Some(root) = above.as_deref().and_then(|a| a.get(at..)?.first_chunk::<32>()) else {
+                continue;
+            };
+            let file = self.paths().ledger().join(id.path());
+            let found = blocking(move || Ok(std::fs::read(file).ok())).await?;
+            if let Some(tile) = found.filter(|t| tile_root(t) == Some(Hash(*root))) {
+                out.insert((id.kind, id.index), tile);
+            }
         }
         Ok(out)
     }

@@ -11,7 +11,7 @@ pub(crate) const VERSION: i64 = STEPS.len() as i64;
 
 /// What brings a database from each version to the next. A step that was released is never changed:
 /// databases that were made by it are out there.
-const STEPS: [&str; 2] = [STEP_1, STEP_2];
+const STEPS: [&str; 3] = [STEP_1, STEP_2, STEP_3];
 
 /// How long a statement waits for another process to finish its write.
 pub(crate) const BUSY_TIMEOUT: Duration = Duration::from_secs(60);
@@ -159,6 +159,25 @@ CREATE TABLE recalled (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX recalled_by_old ON recalled (old_idx);
 PRAGMA user_version = 2;
+";
+
+/// Version 3: entries leave `entries` once their bundle is complete (`bundles`), so that nothing may
+/// refer to that table. Taking a reference out of a table's definition changes nothing of its rows:
+/// SQLite's own description of how to do it (sqlite.org/lang_altertable.html, section 7) is to edit
+/// the definition.
+const STEP_3: &str = "
+CREATE TABLE bundles (
+    idx INTEGER PRIMARY KEY,
+    kinds TEXT NOT NULL,
+    decisions INTEGER NOT NULL,
+    earliest INTEGER NOT NULL,
+    latest INTEGER NOT NULL,
+    data BLOB NOT NULL
+) STRICT;
+PRAGMA writable_schema = ON;
+UPDATE sqlite_schema SET sql = replace(sql, ' REFERENCES entries (idx)', '') WHERE type = 'table';
+PRAGMA writable_schema = RESET;
+PRAGMA user_version = 3;
 ";
 
 /// Refuses a database of a later version before anything of it is touched.

@@ -1,13 +1,14 @@
 //! Looking through the ledger's entries, of all kinds.
 
+use crate::bundles::{self, Kept, WIDTH};
 use crate::error::StoreError;
 use crate::store::Store;
 use crate::tiles::{to_i64, to_u64};
 use countersign_core::Timestamp;
 use countersign_ledger::statement::VSA_TYPE;
 use countersign_ledger::{Envelope, Salt, VerifiedStatement, verify_envelope};
-use sqlx::Row as _;
-use sqlx::sqlite::SqliteRow;
+use sqlx::Connection as _;
+use std::collections::VecDeque;
 
 /// Entries that are looked at in one query.
 const PAGE: u32 = 1000;
@@ -69,6 +70,23 @@ pub struct StoredEntry {
     pub statement: VerifiedStatement,
 }
 
+/// Lines in descending order of their places, fetched some at a time.
+struct Lines {
+    ready: VecDeque<EntryLine>,
+    /// Only what is below this place is still to be fetched.
+    before: u64,
+}
+
+impl Lines {
+    fn new() -> Self {
+        Self { ready: VecDeque::new(), before: i64::MAX.unsigned_abs() }
+    }
+
+    fn next_place(&self) -> Option<u64> {
+        self.ready.front().map(|line| line.index)
+    }
+}
+
 impl Store {
     /// Entries that match, newest first.
     ///
@@ -76,77 +94,129 @@ impl Store {
     /// When the database fails or an entry is damaged.
     pub async fn search(&self, search: &Search) -> Result<Vec<EntryLine>, StoreError> {
         let text = search.text.as_ref().map(|t| t.to_lowercase());
-        let mut before = i64::MAX;
+        let text = text.as_deref();
+        // What decisions say is in their records; entries of other kinds are read one by one.
+        let (mut decisions, mut events) = (Lines::new(), Lines::new());
+        let is_kind = |kind: &str| search.kind.as_ref().is_none_or(|k| k == kind);
+        let mut more_decisions = !search.events_only && is_kind(VSA_TYPE);
+        let mut more_events = search.verdict.is_none() && search.kind.as_deref() != Some(VSA_TYPE);
         let mut out = Vec::new();
         while out.len() < search.limit {
-            let rows = self.search_page(search, text.as_deref(), before).await?;
-            let Some(last) = rows.last() else { break };
-            before = self.get(last, 0)?;
-            for row in &rows {
-                if let Some(line) = self.line(row, text.as_deref())?
-                    && out.len() < search.limit
-                {
-                    out.push(line);
-                }
+            while more_decisions && decisions.ready.is_empty() {
+                more_decisions = self.more_decisions(search, text, &mut decisions).await?;
             }
+            while more_events && events.ready.is_empty() {
+                more_events = self.more_events(search, text, &mut events).await?;
+            }
+            let newest = match decisions.next_place() > events.next_place() {
+                true => &mut decisions,
+                false => &mut events,
+            };
+            let Some(line) = newest.ready.pop_front() else { break };
+            out.push(line);
         }
         Ok(out)
     }
 
-    async fn search_page(
+    /// Fetches more decisions; `false` when there are no more.
+    async fn more_decisions(
         &self,
         search: &Search,
         text: Option<&str>,
-        before: i64,
-    ) -> Result<Vec<SqliteRow>, StoreError> {
-        // What decisions say is in their records; entries of other kinds are read one by one.
-        sqlx::query(
-            "SELECT e.idx, e.kind, e.time, d.purl, d.file_name, d.sha256, d.verdict, d.reason, \
-             CASE WHEN d.idx IS NULL THEN e.envelope END \
-             FROM entries e LEFT JOIN decisions d ON d.idx = e.idx \
-             WHERE e.idx < ?1 AND (?2 IS NULL OR e.kind = ?2) AND (?3 IS NULL OR d.verdict = ?3) \
-             AND (?4 IS NULL OR e.time >= ?4) AND (?5 IS NULL OR e.time < ?5) \
-             AND (?6 = 0 OR e.kind <> ?8) \
-             AND (?7 IS NULL OR d.idx IS NULL OR instr(lower(d.purl || ' ' || d.file_name || ' ' \
-                  || coalesce(d.sha256, '') || ' ' || d.decision), ?7) > 0) \
-             ORDER BY e.idx DESC LIMIT ?9",
+        lines: &mut Lines,
+    ) -> Result<bool, StoreError> {
+        let rows = sqlx::query(
+            "SELECT idx, time, purl, file_name, sha256, verdict, reason FROM decisions \
+             WHERE idx < ?1 AND (?2 IS NULL OR verdict = ?2) \
+             AND (?3 IS NULL OR time >= ?3) AND (?4 IS NULL OR time < ?4) \
+             AND (?5 IS NULL OR instr(lower(purl || ' ' || file_name || ' ' \
+                  || coalesce(sha256, '') || ' ' || decision), ?5) > 0) \
+             ORDER BY idx DESC LIMIT ?6",
         )
-        .bind(before)
-        .bind(search.kind.as_deref())
+        .bind(to_i64(lines.before))
         .bind(search.verdict.as_deref())
         .bind(search.since.map(|t| t.0))
         .bind(search.until.map(|t| t.0))
-        .bind(search.events_only)
         .bind(text)
-        .bind(VSA_TYPE)
         .bind(PAGE)
         .fetch_all(&mut *self.reader().await?)
         .await
-        .map_err(|e| self.sql_error(e))
+        .map_err(|e| self.sql_error(e))?;
+        for row in &rows {
+            lines.before = to_u64(self.get(row, 0)?, &self.paths().database())?;
+            lines.ready.push_back(EntryLine {
+                index: lines.before,
+                kind: VSA_TYPE.to_owned(),
+                time: Timestamp(self.get(row, 1)?),
+                purl: self.get(row, 2)?,
+                file_name: self.get(row, 3)?,
+                sha256: self.get(row, 4)?,
+                verdict: self.get(row, 5)?,
+                reason: self.get(row, 6)?,
+                subject: None,
+            });
+        }
+        Ok(!rows.is_empty())
     }
 
-    /// The line of a row; `None` when it is an entry of another kind that does not hold the text.
-    fn line(&self, row: &SqliteRow, text: Option<&str>) -> Result<Option<EntryLine>, StoreError> {
-        let envelope: Option<Vec<u8>> = self.get(row, 8)?;
+    /// Fetches more entries of other kinds: the rows above the next folded bundle that may hold some,
+    /// or else that bundle. `false` when there are no more.
+    async fn more_events(
+        &self,
+        search: &Search,
+        text: Option<&str>,
+        lines: &mut Lines,
+    ) -> Result<bool, StoreError> {
+        let path = self.paths().database();
+        let wanted = bundles::Wanted {
+            kind: search.kind.as_deref(),
+            since: search.since,
+            until: search.until,
+        };
+        let mut conn = self.reader().await?;
+        let mut tx = conn.begin().await.map_err(|e| self.sql_error(e))?;
+        let bundle = bundles::folded_before(&mut tx, &path, lines.before, &wanted).await?;
+        let floor = bundle.as_ref().map_or(0, |(place, _)| (place + 1).saturating_mul(WIDTH));
+        let rows = bundles::wanted_rows(&mut tx, &path, floor, lines.before, &wanted, PAGE).await?;
+        let (before, kept) = match (rows.last().map(|row| row.index), bundle) {
+            (Some(last), _) => (last, rows),
+            (None, Some((place, data))) => {
+                let mut kept = bundles::all(&path, place, data).await?;
+                kept.reverse();
+                (place.saturating_mul(WIDTH), kept)
+            }
+            (None, None) => return Ok(false),
+        };
+        for kept in kept.iter().filter(|k| k.index < lines.before && wanted.has(k)) {
+            lines.ready.extend(self.line(kept, text)?);
+        }
+        lines.before = before;
+        Ok(true)
+    }
+
+    /// The line of an entry that is no decision; `None` when it does not hold the text.
+    fn line(&self, kept: &Kept, text: Option<&str>) -> Result<Option<EntryLine>, StoreError> {
         let mut subject = None;
-        if let Some(bytes) = envelope {
-            let statement = self.statement(&bytes)?;
+        if let Some((_, envelope)) = kept.content() {
+            let statement = self.statement(envelope)?;
             let holds = |t| statement.value().to_string().to_lowercase().contains(t);
             if text.is_some_and(|t| !holds(t)) {
                 return Ok(None);
             }
             let name = statement.value().pointer("/subject/0/name");
             subject = name.and_then(|n| n.as_str()).map(str::to_owned);
+        } else if text.is_some() {
+            return Ok(None);
         }
         Ok(Some(EntryLine {
-            index: to_u64(self.get(row, 0)?, &self.paths().database())?,
-            kind: self.get(row, 1)?,
-            time: Timestamp(self.get(row, 2)?),
-            purl: self.get(row, 3)?,
-            file_name: self.get(row, 4)?,
-            sha256: self.get(row, 5)?,
-            verdict: self.get(row, 6)?,
-            reason: self.get(row, 7)?,
+            index: kept.index,
+            kind: kept.entry.kind.clone(),
+            time: kept.entry.time,
+            purl: None,
+            file_name: None,
+            sha256: None,
+            verdict: None,
+            reason: None,
             subject,
         }))
     }
@@ -157,35 +227,27 @@ impl Store {
         verify_envelope(&envelope, key).map_err(|e| self.corrupt(e))
     }
 
-    /// Entries with their content, in order, from place `from` on, at most `limit` of them.
+    /// Entries with their content, in order, from place `from` on, at most `limit` of them. Entries
+    /// whose content was forgotten are left out.
     ///
     /// # Errors
     /// When the database fails, or an entry is damaged or not signed by the ledger's key.
     pub async fn entries(&self, from: u64, limit: u32) -> Result<Vec<StoredEntry>, StoreError> {
-        let rows = sqlx::query(
-            "SELECT idx, time, salt, envelope FROM entries WHERE idx >= ? ORDER BY idx LIMIT ?",
-        )
-        .bind(to_i64(from))
-        .bind(limit)
-        .fetch_all(&mut *self.reader().await?)
-        .await
-        .map_err(|e| self.sql_error(e))?;
-        rows.iter().map(|row| self.stored_entry(row)).collect()
+        let upto = from.saturating_add(u64::from(limit));
+        let mut conn = self.reader().await?;
+        let mut tx = conn.begin().await.map_err(|e| self.sql_error(e))?;
+        let kept = bundles::entries_in(&mut tx, &self.paths().database(), from, upto).await?;
+        kept.iter().filter_map(|kept| self.stored_entry(kept).transpose()).collect()
     }
 
-    fn stored_entry(&self, row: &SqliteRow) -> Result<StoredEntry, StoreError> {
-        let (salt, bytes): (Vec<u8>, Vec<u8>) = (self.get(row, 2)?, self.get(row, 3)?);
-        let salt = salt.try_into().map_err(|_| self.corrupt("a salt has another length"))?;
-        let envelope = Envelope::parse(&bytes).map_err(|e| self.corrupt(e))?;
-        Ok(StoredEntry {
-            index: to_u64(
-                row.try_get(0).map_err(|e| self.sql_error(e))?,
-                &self.paths().database(),
-            )?,
-            time: Timestamp(self.get(row, 1)?),
+    fn stored_entry(&self, kept: &Kept) -> Result<Option<StoredEntry>, StoreError> {
+        let Some((salt, bytes)) = kept.content() else { return Ok(None) };
+        Ok(Some(StoredEntry {
+            index: kept.index,
+            time: kept.entry.time,
             salt,
-            statement: self.statement(&bytes)?,
-            envelope,
-        })
+            envelope: Envelope::parse(bytes).map_err(|e| self.corrupt(e))?,
+            statement: self.statement(bytes)?,
+        }))
     }
 }

@@ -16,6 +16,8 @@ pub enum Step<'a> {
     Compared,
     /// Entries and records are written.
     Rows,
+    /// A bundle that is complete is folded; the transaction goes on.
+    Folded,
     /// Tiles are written.
     Tiles,
     /// The checkpoint is swapped; the transaction is about to be committed.

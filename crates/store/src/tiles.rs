@@ -1,12 +1,16 @@
 //! The ledger's state and tiles as the database holds them.
 
+use crate::bundles::{self, Kept};
 use crate::error::StoreError;
+use crate::store::blocking;
 use countersign_ledger::{
-    Commitment, Edge, Hash, TileId, TileKind, VerifierKey, entry_bundle, root, root_tiles,
+    Commitment, Edge, Hash, TileId, TileKind, VerifierKey, entry_bundle, leaf_hash, root,
+    root_tiles,
 };
 use sqlx::sqlite::SqliteConnection;
 use sqlx::{QueryBuilder, Row as _, Sqlite};
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::path::Path;
 
 /// Tiles in memory, as the pure ledger code reads them.
@@ -50,35 +54,63 @@ pub(crate) async fn ledger_state(
     }))
 }
 
-/// Loads tiles; one that is missing is left out, for the reader to notice.
+/// Loads tiles; one that is missing is left out, for the reader to notice. The tile over the leaves
+/// of a folded bundle follows from its entries, as the entry bundle does.
 pub(crate) async fn load(
     conn: &mut SqliteConnection,
     path: &Path,
     ids: impl IntoIterator<Item = TileId>,
 ) -> Result<Tiles, StoreError> {
-    let err = |e| StoreError::sql(path, e);
     let mut tiles = Tiles::new();
+    // An entry bundle and the tile over it are often asked for together.
+    let mut read: HashMap<(u64, u16), Vec<Commitment>> = HashMap::new();
     for id in ids {
         let data = match id.kind {
-            TileKind::Hashes(level) => {
-                sqlx::query_scalar("SELECT data FROM tiles WHERE level = ? AND idx = ?")
-                    .bind(level)
-                    .bind(to_i64(id.index))
-                    .fetch_optional(&mut *conn)
-                    .await
-                    .map_err(err)?
+            TileKind::Hashes(level) => stored(conn, path, level, id.index).await?,
+            TileKind::Entries => None,
+        };
+        let data = match (data, id.kind) {
+            (None, TileKind::Hashes(0) | TileKind::Entries) => {
+                let entries = match read.entry((id.index, id.width)) {
+                    Entry::Occupied(known) => known.into_mut(),
+                    Entry::Vacant(new) => {
+                        let from = id.index.saturating_mul(256);
+                        let upto = from.saturating_add(u64::from(id.width));
+                        new.insert(commitments(conn, path, from, upto).await?)
+                    }
+                };
+                Some(derive(id.kind, entries))
             }
-            TileKind::Entries => {
-                let from = id.index.saturating_mul(256);
-                let upto = from.saturating_add(u64::from(id.width));
-                Some(entry_bundle(&commitments(conn, path, from, upto).await?))
-            }
+            (data, _) => data,
         };
         if let Some(data) = data {
             tiles.insert((id.kind, id.index), data);
         }
     }
     Ok(tiles)
+}
+
+/// The bundle of entries, or the tile over them as leaves.
+fn derive(kind: TileKind, entries: &[Commitment]) -> Vec<u8> {
+    match kind {
+        TileKind::Entries => entry_bundle(entries),
+        TileKind::Hashes(_) => entries.iter().flat_map(|e| leaf_hash(e).0).collect(),
+    }
+}
+
+/// A hash tile that has a row of its own.
+async fn stored(
+    conn: &mut SqliteConnection,
+    path: &Path,
+    level: u8,
+    index: u64,
+) -> Result<Option<Vec<u8>>, StoreError> {
+    sqlx::query_scalar("SELECT data FROM tiles WHERE level = ? AND idx = ?")
+        .bind(level)
+        .bind(to_i64(index))
+        .fetch_optional(conn)
+        .await
+        .map_err(|e| StoreError::sql(path, e))
 }
 
 /// The commitments of the entries `from..upto`, in order and without a gap.
@@ -88,33 +120,26 @@ pub(crate) async fn commitments(
     from: u64,
     upto: u64,
 ) -> Result<Vec<Commitment>, StoreError> {
-    let err = |e| StoreError::sql(path, e);
-    let rows: Vec<Vec<u8>> = sqlx::query_scalar(
-        "SELECT commitment FROM entries WHERE idx >= ? AND idx < ? ORDER BY idx",
-    )
-    .bind(to_i64(from))
-    .bind(to_i64(upto))
-    .fetch_all(conn)
-    .await
-    .map_err(err)?;
-    let read = rows.into_iter().map(TryInto::try_into).collect::<Result<Vec<Commitment>, _>>();
-    let read = read.map_err(|_| StoreError::corrupt(path, "a ledger entry has another length"))?;
-    if to_i64(upto.saturating_sub(from)) != i64::try_from(read.len()).unwrap_or(-1) {
+    let kept = bundles::entries_in(conn, path, from, upto).await?;
+    if !kept.iter().map(|k| k.index).eq(from..upto) {
         return Err(StoreError::corrupt(
             path,
             format!("ledger entries {from} to {upto} have gaps"),
         ));
     }
-    Ok(read)
+    blocking(move || Ok(kept.iter().map(Kept::commitment).collect())).await
 }
 
-/// Writes hash tiles; entry bundles are the entries themselves and have no rows of their own.
+/// Writes hash tiles. Entry bundles are the entries themselves and have no rows of their own; nor
+/// have the tiles over the leaves of `folded` bundles.
 pub(crate) async fn save(
     conn: &mut SqliteConnection,
     path: &Path,
     tiles: &[countersign_ledger::PlannedTile],
+    folded: &[u64],
 ) -> Result<(), StoreError> {
     let hashes = tiles.iter().filter_map(|t| match t.id.kind {
+        TileKind::Hashes(0) if folded.contains(&t.id.index) => None,
         TileKind::Hashes(level) => Some((level, t)),
         TileKind::Entries => None,
     });

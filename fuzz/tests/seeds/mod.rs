@@ -20,6 +20,7 @@ pub fn of(target: &str) -> Vec<Vec<u8>> {
         "release_gpg" => vec![signed::release_gpg()],
         "receipt" => vec![signed::receipt()],
         "dsse" => signed::envelopes(),
+        "packed_entries" => vec![signed::packed_entries()],
         "checkpoint" => signed::checkpoints(),
         "witness_request" => signed::witness_requests(),
         "proofs" => vec![signed::proofs()],

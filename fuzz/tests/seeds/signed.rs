@@ -5,7 +5,8 @@ use countersign_core::{Decision, Digests, Purl, Timestamp};
 use countersign_fuzz::{NOW, SEPARATOR, key};
 use countersign_ledger::statement::{DecisionRecord, Verifier, vsa};
 use countersign_ledger::{
-    AddCheckpoint, Checkpoint, Envelope, Receipt, commitment, cosign, leaf_hash, sign_statement,
+    AddCheckpoint, Checkpoint, Envelope, PackedContent, PackedEntry, Receipt, commitment, cosign,
+    leaf_hash, pack, sign_statement,
 };
 use sequoia_openpgp as openpgp;
 
@@ -106,6 +107,16 @@ pub fn envelopes() -> Vec<Vec<u8>> {
     let statement = countersign_ledger::verify_envelope(&envelope, key().verifier());
     let statement = statement.expect("it is signed").value().to_string();
     vec![envelope.to_bytes().expect("an envelope is written"), statement.into_bytes()]
+}
+
+/// A signed entry, one that is no envelope, and one that was forgotten.
+pub fn packed_entries() -> Vec<u8> {
+    let kept = |envelope| PackedContent::Kept { salt: [7; 32], envelope };
+    let signed = kept(envelope().to_bytes().expect("an envelope is written"));
+    let contents =
+        [signed, kept(b"else".to_vec()), PackedContent::Forgotten { commitment: [9; 32] }];
+    let entry = |content| PackedEntry { kind: "urn:x".to_owned(), time: NOW, content };
+    pack(&contents.map(entry)).expect("three entries are packed")
 }
 
 /// A checkpoint with and without its signature, and the key.

@@ -1,59 +1,47 @@
 //! Every entry: its commitment, its signature, its record, and the tree that all of them make.
 
 use super::FsckReport;
+use crate::bundles::{self, Kept};
 use crate::error::StoreError;
 use crate::store::{Store, blocking};
-use crate::tiles::{LedgerState, to_i64};
+use crate::tiles::{LedgerState, to_i64, to_u64};
 use crate::waivers::{StoredWaiver, Waiver};
 use countersign_core::{Sha256Digest, Timestamp};
 use countersign_ledger::statement::{VSA_TYPE, WAIVER_REVOKED_TYPE, WAIVER_TYPE, read_decision};
 use countersign_ledger::{
-    Commitment, Edge, Envelope, Salt, VerifiedStatement, VerifierKey, commitment, verify_envelope,
+    Commitment, Edge, Envelope, VerifiedStatement, VerifierKey, commitment, verify_envelope,
 };
 use serde_json::Value;
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
-use sqlx::{FromRow, Row as _};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 /// Entries that are read at a time, which bounds the memory of a check.
 const PAGE: u64 = 2048;
 
-/// An entry with the record beside it, as the database has them.
-struct Row {
-    idx: i64,
-    kind: String,
-    commitment: Vec<u8>,
-    salt: Vec<u8>,
-    envelope: Vec<u8>,
-    purl: Option<String>,
-    file_name: Option<String>,
+/// The kinds of entries that a waiver follows from.
+const WAIVERS: [&str; 2] = [WAIVER_TYPE, WAIVER_REVOKED_TYPE];
+
+/// The record of a decision, as far as its statement says the same.
+#[derive(Debug, PartialEq, Eq)]
+struct Record {
+    purl: String,
+    file_name: String,
     sha256: Option<String>,
-    verdict: Option<String>,
-    facts: Option<String>,
-    time: Option<i64>,
+    verdict: String,
+    time: i64,
+    facts: Sha256Digest,
 }
 
-impl FromRow<'_, SqliteRow> for Row {
-    fn from_row(row: &SqliteRow) -> Result<Self, sqlx::Error> {
-        Ok(Self {
-            idx: row.try_get(0)?,
-            kind: row.try_get(1)?,
-            commitment: row.try_get(2)?,
-            salt: row.try_get(3)?,
-            envelope: row.try_get(4)?,
-            purl: row.try_get(5)?,
-            file_name: row.try_get(6)?,
-            sha256: row.try_get(7)?,
-            verdict: row.try_get(8)?,
-            facts: row.try_get(9)?,
-            time: row.try_get(10)?,
-        })
-    }
+/// An entry with the record beside it, as the database has them.
+struct Row {
+    kept: Kept,
+    record: Option<Record>,
 }
 
 /// What is kept of a checked entry.
 struct Checked {
-    index: i64,
+    index: u64,
     commitment: Commitment,
     /// The statement, where a waiver follows from it.
     waiver: Option<VerifiedStatement>,
@@ -73,9 +61,17 @@ impl Store {
         let mut granted = Vec::new();
         while edge.size() < state.size {
             let upto = state.size.min(edge.size().saturating_add(PAGE));
-            let rows = self.page(conn, edge.size(), upto).await?;
-            if rows.is_empty() {
-                report.problem(format!("entry {} is missing", edge.size()));
+            let rows = match self.page(conn, edge.size(), upto).await {
+                Ok(rows) => rows,
+                Err(StoreError::Corrupt { because, .. }) => {
+                    report.problem(because);
+                    return Ok(());
+                }
+                Err(e) => return Err(e),
+            };
+            if !rows.iter().map(|r| r.kept.index).eq(edge.size()..upto) {
+                report
+                    .problem(format!("of the entries {} to {upto} some are missing", edge.size()));
                 return Ok(());
             }
             let mut commitments = Vec::with_capacity(rows.len());
@@ -104,17 +100,42 @@ impl Store {
         from: u64,
         upto: u64,
     ) -> Result<Vec<Row>, StoreError> {
-        sqlx::query_as(
-            "SELECT e.idx, e.kind, e.commitment, e.salt, e.envelope, d.purl, d.file_name, \
-             d.sha256, d.verdict, d.facts, d.time FROM entries e \
-             LEFT JOIN decisions d ON d.idx = e.idx \
-             WHERE e.idx >= ? AND e.idx < ? ORDER BY e.idx",
+        let path = self.paths().database();
+        let kept = bundles::entries_in(conn, &path, from, upto).await?;
+        let mut records = self.records(conn, from, upto).await?;
+        let row = |kept: Kept| Row { record: records.remove(&kept.index), kept };
+        Ok(kept.into_iter().map(row).collect())
+    }
+
+    /// The records of the decisions `from..upto`.
+    async fn records(
+        &self,
+        conn: &mut SqliteConnection,
+        from: u64,
+        upto: u64,
+    ) -> Result<HashMap<u64, Record>, StoreError> {
+        let rows = sqlx::query(
+            "SELECT idx, purl, file_name, sha256, verdict, time, facts FROM decisions \
+             WHERE idx >= ? AND idx < ?",
         )
         .bind(to_i64(from))
         .bind(to_i64(upto))
         .fetch_all(conn)
         .await
-        .map_err(|e| self.sql_error(e))
+        .map_err(|e| self.sql_error(e))?;
+        let record = |row: &SqliteRow| {
+            let facts: &str = self.get(row, 6)?;
+            let record = Record {
+                purl: self.get(row, 1)?,
+                file_name: self.get(row, 2)?,
+                sha256: self.get(row, 3)?,
+                verdict: self.get(row, 4)?,
+                time: self.get(row, 5)?,
+                facts: Sha256Digest::of(facts.as_bytes()),
+            };
+            Ok((to_u64(self.get(row, 0)?, &self.paths().database())?, record))
+        };
+        rows.iter().map(record).collect()
     }
 
     async fn check_waivers(
@@ -159,49 +180,54 @@ async fn check_page(rows: Vec<Row>, key: &Arc<VerifierKey>) -> Result<Vec<Checke
 }
 
 fn check_row(row: &Row, key: &VerifierKey) -> Checked {
-    let stored: Commitment = row.commitment.as_slice().try_into().unwrap_or_default();
-    let (index, commitment) = (row.idx, stored);
-    match check_entry(row, key) {
+    let (index, commitment) = (row.kept.index, row.kept.commitment());
+    let of_waiver = |s: &VerifiedStatement| WAIVERS.contains(&s.predicate_type());
+    match check_entry(row, commitment, key) {
         Ok(statement) => {
-            let waiver = [WAIVER_TYPE, WAIVER_REVOKED_TYPE].contains(&statement.predicate_type());
-            Checked { index, commitment, waiver: waiver.then_some(statement), problem: None }
+            Checked { index, commitment, waiver: statement.filter(of_waiver), problem: None }
         }
         Err(because) => Checked { index, commitment, waiver: None, problem: Some(because) },
     }
 }
 
-fn check_entry(row: &Row, key: &VerifierKey) -> Result<VerifiedStatement, String> {
-    let salt: Salt =
-        row.salt.as_slice().try_into().map_err(|_| "its salt has another length".to_owned())?;
-    if row.commitment != commitment(&salt, &row.envelope) {
+/// Checks an entry, and gives its statement; `None` of one whose content was forgotten.
+fn check_entry(
+    row: &Row,
+    stored: Commitment,
+    key: &VerifierKey,
+) -> Result<Option<VerifiedStatement>, String> {
+    let Some((salt, envelope)) = row.kept.content() else { return Ok(None) };
+    if stored != commitment(&salt, envelope) {
         return Err("its commitment is not that of its envelope".into());
     }
-    let envelope = Envelope::parse(&row.envelope).map_err(|e| e.to_string())?;
+    let envelope = Envelope::parse(envelope).map_err(|e| e.to_string())?;
     let statement = verify_envelope(&envelope, key).map_err(|e| e.to_string())?;
-    if row.kind != statement.predicate_type() {
+    if row.kept.entry.kind != statement.predicate_type() {
         return Err("its kind is not that of its statement".into());
     }
-    if statement.predicate_type() != VSA_TYPE {
-        return Ok(statement);
+    if statement.predicate_type() == VSA_TYPE && row.record != Some(signed_record(&statement)?) {
+        return Err("its record is not what was signed".into());
     }
+    Ok(Some(statement))
+}
+
+/// The record that belongs to a signed decision.
+fn signed_record(statement: &VerifiedStatement) -> Result<Record, String> {
     let signed = read_decision(statement.value()).map_err(|e| e.to_string())?;
-    let facts = row.facts.as_ref().map(|f| Sha256Digest::of(f.as_bytes()).to_hex());
-    let signed_facts = statement.value().pointer("/predicate/countersign/factsDigest/sha256");
-    let agree = row.purl == Some(signed.purl.to_string())
-        && row.file_name == Some(signed.file_name)
-        && row.sha256 == signed.sha256.map(Sha256Digest::to_hex)
-        && row.verdict == Some(signed.verdict.to_string())
-        && row.time == Some(signed.time_verified.0)
-        && facts.as_deref() == signed_facts.and_then(|f| f.as_str());
-    match agree {
-        true => Ok(statement),
-        false => Err("its record is not what was signed".into()),
-    }
+    let facts = statement.value().pointer("/predicate/countersign/factsDigest/sha256");
+    let facts = facts.and_then(Value::as_str).and_then(|hex| hex.parse().ok());
+    Ok(Record {
+        purl: signed.purl.to_string(),
+        file_name: signed.file_name,
+        sha256: signed.sha256.map(Sha256Digest::to_hex),
+        verdict: signed.verdict.to_string(),
+        time: signed.time_verified.0,
+        facts: facts.ok_or("the digest of its facts is missing")?,
+    })
 }
 
 /// Builds up, from the signed entries alone, what the waivers should be.
-fn replay_waiver(granted: &mut Vec<StoredWaiver>, index: i64, statement: &VerifiedStatement) {
-    let Ok(index) = u64::try_from(index) else { return };
+fn replay_waiver(granted: &mut Vec<StoredWaiver>, index: u64, statement: &VerifiedStatement) {
     let Some(predicate) = statement.value().get("predicate") else { return };
     if statement.predicate_type() == WAIVER_TYPE {
         let waiver = serde_json::from_value::<Waiver>(predicate.clone()).ok();

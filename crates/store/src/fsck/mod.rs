@@ -9,11 +9,11 @@ mod blobs;
 mod entries;
 mod tree;
 
+use crate::bundles;
 use crate::error::StoreError;
 use crate::publish::published_size;
 use crate::store::Store;
 use crate::tiles::{LedgerState, ledger_state, root_at, to_u64};
-use countersign_ledger::statement::VSA_TYPE;
 use countersign_ledger::verify_checkpoint;
 use sqlx::Connection as _;
 use sqlx::sqlite::SqliteConnection;
@@ -116,19 +116,15 @@ impl Store {
         state: &LedgerState,
         report: &mut FsckReport,
     ) -> Result<(), StoreError> {
-        let counts = "SELECT (SELECT count(*) FROM entries), \
-            (SELECT coalesce(max(idx) + 1, 0) FROM entries), \
-            (SELECT count(*) FROM entries WHERE kind = ?), (SELECT count(*) FROM decisions)";
-        let row: (i64, i64, i64, i64) = sqlx::query_as(counts)
-            .bind(VSA_TYPE)
+        let path = self.paths().database();
+        let (entries, end, signed) = bundles::counts(conn, &path).await?;
+        let decisions: i64 = sqlx::query_scalar("SELECT count(*) FROM decisions")
             .fetch_one(conn)
             .await
             .map_err(|e| self.sql_error(e))?;
-        let (entries, end, signed, decisions) = row;
-        let path = self.paths().database();
-        report.entries = to_u64(entries, &path)?;
-        report.decisions = to_u64(decisions, &path)?;
-        if (report.entries, to_u64(end, &path)?) != (state.size, state.size) {
+        let decisions = to_u64(decisions, &path)?;
+        (report.entries, report.decisions) = (entries, decisions);
+        if (entries, end) != (state.size, state.size) {
             let size = state.size;
             report
                 .problem(format!("the checkpoint covers {size} entries, and there are {entries}"));

@@ -32,7 +32,7 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-fn fresh(image: &Path) -> tempfile::TempDir {
+pub(crate) fn fresh(image: &Path) -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
     copy(image, dir.path());
     dir

@@ -1,13 +1,13 @@
 //! Appending: group commit, receipts, published files, several writers.
 
 use super::{NOW, admission, decision, new_store, reopen};
-use countersign_core::{Sha256Digest, Verdict};
+use countersign_core::{Sha256Digest, Timestamp, Verdict};
 use countersign_ledger::statement::{VSA_TYPE, event};
 use countersign_ledger::{
     Receipt, TileId, TileKind, parse_entry_bundle, verify_checkpoint, verify_consistency,
     verify_receipt,
 };
-use countersign_store::{OpenMode, Store, StoreError};
+use countersign_store::{OpenMode, Search, Store, StoreError};
 use serde_json::json;
 use std::time::Instant;
 
@@ -210,6 +210,79 @@ async fn a_change_of_a_record_or_an_entry_is_found() {
         let found = report.problems.join("; ");
         assert!(found.contains(word), "{change}: {found}");
     }
+}
+
+#[tokio::test]
+async fn a_change_of_a_folded_bundle_is_found_and_what_lies_elsewhere_is_read_on() {
+    let (dir, store) = new_store().await;
+    store.record((0..300).map(admission).collect()).await.unwrap();
+    let key = store.verifier_key().unwrap().clone();
+    for index in [7, 255, 256] {
+        let receipt = store.receipt_for(index).await.unwrap();
+        assert!(verify_receipt(&receipt, &key, None).unwrap().admits());
+    }
+    let images = [
+        ("UPDATE bundles SET data = substr(data, 1, length(data) - 1)", "entries 0 to 255"),
+        ("UPDATE bundles SET data = x'00'", "unknown form"),
+        ("DELETE FROM bundles", "covers 300 entries, and there are 44"),
+        ("UPDATE bundles SET decisions = 255", "299 decisions are signed"),
+    ];
+    for (change, word) in images {
+        let copy = super::faults::fresh(dir.path());
+        super::open::sql(copy.path(), change).await;
+        let damaged = reopen(copy.path()).await;
+        let found = damaged.fsck(false).await.unwrap().problems.join("; ");
+        assert!(found.contains(word), "{change}: {found}");
+        assert!(damaged.receipt_for(290).await.is_ok(), "{change}");
+    }
+}
+
+#[tokio::test]
+async fn receipts_do_not_need_the_published_files_and_do_not_believe_them() {
+    let (dir, store) = new_store().await;
+    store.record((0..600).map(admission).collect()).await.unwrap();
+    store.published().await;
+    let places = [0, 255, 256, 511, 599];
+    let before = store.receipts_for(&places).await.unwrap();
+    let tile = dir.path().join("ledger/tile/0/000");
+    std::fs::write(&tile, vec![7; 256 * 32]).unwrap();
+    assert_eq!(store.receipts_for(&places).await.unwrap(), before);
+    std::fs::remove_dir_all(dir.path().join("ledger/tile")).unwrap();
+    assert_eq!(store.receipts_for(&places).await.unwrap(), before);
+}
+
+#[tokio::test]
+async fn a_search_goes_through_folded_bundles_and_rows_alike() {
+    let (_dir, store) = new_store().await;
+    let mut wanted = Vec::new();
+    for n in 0..6u64 {
+        store.record((n * 100..n * 100 + 99).map(admission).collect()).await.unwrap();
+        let kind = format!("urn:countersign:seen-{}:v1", n % 2);
+        let act = event(&kind, &format!("thing-{n}"), json!({"text": "Müller"}));
+        let time = Timestamp(NOW.0 + i64::try_from(n).unwrap());
+        wanted.insert(0, store.record_event(&act, time).await.unwrap().index());
+    }
+    let find = async |search: Search| {
+        let found = store.search(&Search { limit: 1000, ..search }).await.unwrap();
+        found.into_iter().map(|l| l.index).collect::<Vec<_>>()
+    };
+    let events = || Search { events_only: true, ..Search::default() };
+    assert_eq!(find(events()).await, wanted);
+    assert!(find(Search::default()).await.into_iter().eq((0..600).rev()));
+    let kind = Some("urn:countersign:seen-1:v1".to_owned());
+    let odd = [wanted[0], wanted[2], wanted[4]];
+    assert_eq!(find(Search { kind: kind.clone(), ..Search::default() }).await, odd);
+    let text = Some("müller".to_owned());
+    assert_eq!(find(Search { text: text.clone(), ..events() }).await, wanted);
+    assert_eq!(find(Search { text, ..Search::default() }).await, wanted);
+    let since = Some(Timestamp(NOW.0 + 2));
+    let until = Some(Timestamp(NOW.0 + 4));
+    assert_eq!(find(Search { since, until, ..events() }).await, wanted[2..4]);
+    let thing = Some("thing-4".to_owned());
+    assert_eq!(find(Search { text: thing, ..events() }).await, wanted[1..2]);
+    let two = store.search(&Search { limit: 2, ..Search::default() }).await.unwrap();
+    assert_eq!((two[0].index, two[0].subject.as_deref()), (599, Some("thing-5")));
+    assert_eq!(two[1].purl.as_deref(), Some("pkg:pypi/flask@3.0.0"));
 }
 
 #[tokio::test]

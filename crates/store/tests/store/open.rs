@@ -50,12 +50,12 @@ async fn a_missing_store_is_created_only_on_request() {
 async fn a_database_of_a_later_version_is_refused_and_left_alone() {
     let (dir, store) = new_store().await;
     store.close().await.unwrap();
-    sql(dir.path(), "PRAGMA user_version = 7").await;
+    sql(dir.path(), "PRAGMA user_version = 1000").await;
     let file = dir.path().join("store.sqlite");
     let before = std::fs::read(&file).unwrap();
     for mode in [OpenMode::Create, OpenMode::Existing, OpenMode::ReadOnly] {
         let error = open_error(dir.path(), mode).await;
-        assert!(matches!(error, StoreError::FromTheFuture { found: 7, known: 2, .. }), "{error}");
+        assert!(matches!(error, StoreError::FromTheFuture { found: 1000, .. }), "{error}");
         assert!(error.to_string().contains("later one"), "{error}");
     }
     assert_eq!(std::fs::read(&file).unwrap(), before);
