@@ -138,27 +138,69 @@ pub fn verify_envelope(
     envelope: &Envelope,
     key: &VerifierKey,
 ) -> Result<VerifiedStatement, EnvelopeError> {
-    if envelope.payload_type != PAYLOAD_TYPE {
-        return Err(malformed("its payload is not an in-toto statement"));
-    }
-    let [signature] = envelope.signatures.as_slice() else {
-        return Err(EnvelopeError::WrongKey { key: key.key_id() });
-    };
-    // The key id is outside the signature: comparing it leaves no byte that may be changed.
-    if signature.keyid != key.key_id() {
-        return Err(EnvelopeError::WrongKey { key: key.key_id() });
-    }
-    let payload = BASE64_STANDARD
-        .decode(&envelope.payload)
-        .map_err(|_| malformed("its payload is not base64"))?;
-    let sig = BASE64_STANDARD
-        .decode(&signature.sig)
-        .map_err(|_| malformed("its signature is not base64"))?;
-    if !key.accepts(&pre_authentication(&envelope.payload_type, &payload), &sig) {
+    let signed = Signed::of(envelope, key)?;
+    if !key.accepts(&signed.message, &signed.sig) {
         return Err(EnvelopeError::BadSignature { key: key.key_id() });
     }
-    let value = parse_strict(&payload).map_err(malformed)?;
-    Ok(VerifiedStatement { value })
+    signed.statement()
+}
+
+/// Verifies many envelopes of one key at once, in half of the time: for a check of a whole ledger.
+///
+/// What passes was signed with the key. The one difference to [`verify_envelope`] is a signature of
+/// an odd form, such as only the key's own holder can make: it may pass here and does not pass there.
+#[must_use]
+pub fn verify_envelopes(
+    envelopes: &[&Envelope],
+    key: &VerifierKey,
+) -> Vec<Result<VerifiedStatement, EnvelopeError>> {
+    let signed: Vec<_> = envelopes.iter().map(|envelope| Signed::of(envelope, key)).collect();
+    let sound = || signed.iter().flatten();
+    let messages: Vec<&[u8]> = sound().map(|s| s.message.as_slice()).collect();
+    let signatures: Vec<&[u8]> = sound().map(|s| s.sig.as_slice()).collect();
+    if !key.accepts_all(&messages, &signatures) {
+        // One by one, to tell which.
+        return envelopes.iter().map(|envelope| verify_envelope(envelope, key)).collect();
+    }
+    signed.into_iter().map(|signed| signed.and_then(|s| s.statement())).collect()
+}
+
+/// An envelope whose signature is still to be verified.
+struct Signed {
+    /// What was signed: the payload and what goes before it.
+    message: Vec<u8>,
+    /// Where the payload begins.
+    payload: usize,
+    sig: Vec<u8>,
+}
+
+impl Signed {
+    fn of(envelope: &Envelope, key: &VerifierKey) -> Result<Self, EnvelopeError> {
+        if envelope.payload_type != PAYLOAD_TYPE {
+            return Err(malformed("its payload is not an in-toto statement"));
+        }
+        let [signature] = envelope.signatures.as_slice() else {
+            return Err(EnvelopeError::WrongKey { key: key.key_id() });
+        };
+        // The key id is outside the signature: comparing it leaves no byte that may be changed.
+        if signature.keyid != key.key_id() {
+            return Err(EnvelopeError::WrongKey { key: key.key_id() });
+        }
+        let payload = BASE64_STANDARD
+            .decode(&envelope.payload)
+            .map_err(|_| malformed("its payload is not base64"))?;
+        let sig = BASE64_STANDARD
+            .decode(&signature.sig)
+            .map_err(|_| malformed("its signature is not base64"))?;
+        let message = pre_authentication(&envelope.payload_type, &payload);
+        Ok(Self { payload: message.len() - payload.len(), message, sig })
+    }
+
+    /// The statement, once the signature was verified.
+    fn statement(&self) -> Result<VerifiedStatement, EnvelopeError> {
+        let value = parse_strict(self.message.get(self.payload..).unwrap_or_default());
+        Ok(VerifiedStatement { value: value.map_err(malformed)? })
+    }
 }
 
 #[cfg(test)]
@@ -192,6 +234,29 @@ mod tests {
             verify_envelope(&again, key(2).verifier()),
             Err(EnvelopeError::WrongKey { .. })
         ));
+    }
+
+    #[test]
+    fn of_many_envelopes_each_is_judged_as_it_is_alone() {
+        let sign = |n: u8| sign_statement(&key(1), &json!({"predicateType": "urn:x", "n": n}));
+        let good: Vec<Envelope> = (0..40).map(|n| sign(n).unwrap()).collect();
+        let mut broken = good.clone();
+        broken[3].payload = good[4].payload.clone();
+        broken[7].signatures[0].sig = good[8].signatures[0].sig.clone();
+        broken[9].signatures.clear();
+        broken[11] = sign_statement(&key(2), &json!({"predicateType": "urn:x"})).unwrap();
+        broken[12].signatures[0].sig = "AAAA".into();
+        broken[13].payload_type = "text".into();
+        for envelopes in [&good[..], &broken, &broken[9..10], &good[..1], &[]] {
+            let refs: Vec<&Envelope> = envelopes.iter().collect();
+            let alone = |e: &&Envelope| verify_envelope(e, key(1).verifier());
+            let one_by_one: Vec<_> = refs.iter().map(alone).collect();
+            assert_eq!(verify_envelopes(&refs, key(1).verifier()), one_by_one);
+        }
+        assert_eq!(
+            broken.iter().filter(|e| verify_envelope(e, key(1).verifier()).is_err()).count(),
+            6
+        );
     }
 
     #[test]

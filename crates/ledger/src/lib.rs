@@ -41,6 +41,7 @@ pub use checkpoint::{Checkpoint, CheckpointError, VerifiedCheckpoint, verify_che
 pub use cosignature::{Cosigned, Quorum, QuorumError, cosign, cosignatures, merge_cosignatures};
 pub use dsse::{
     Envelope, EnvelopeError, PAYLOAD_TYPE, VerifiedStatement, sign_statement, verify_envelope,
+    verify_envelopes,
 };
 pub use edge::{Edge, Plan, PlannedTile};
 pub use hash::{EMPTY_ROOT, Hash, leaf_hash, node_hash};

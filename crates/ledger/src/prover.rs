@@ -9,8 +9,19 @@ use std::collections::{HashMap, VecDeque};
 /// is not full has the nodes that are complete.
 type Rows = Vec<Vec<Hash>>;
 
-/// Makes proofs of the tree of one size. Holds tiles of at most the given number, each 16 KiB, and
-/// besides them those above the leaves, of which there are 1/256 as many.
+/// The height of the groups in which a tile that was read before is read again: of 32 leaves.
+const GROUP_HEIGHT: usize = 5;
+
+/// Tiles of which the nodes above the groups are kept at most: half a kilobyte each, 32 MiB for a
+/// tree of 16 million leaves.
+const MAX_CROWNS: usize = 1 << 16;
+
+/// The nodes of a full tile above its groups and below its root, from the lowest row on: 8, 4 and 2.
+type Crown = Box<[Hash]>;
+
+/// Makes proofs of the tree of one size. Holds tiles of leaves of at most the given number, each
+/// 16 KiB, a little of all others that were read, so that a leaf of them takes 26 hashes and not
+/// 247, and those above the leaves, of which there are 1/256 as many.
 #[derive(Debug)]
 pub struct Prover<S> {
     source: S,
@@ -19,14 +30,17 @@ pub struct Prover<S> {
     tiles: HashMap<(u8, u64), Rows>,
     /// Tiles of leaves, in the order in which they came.
     leaves: VecDeque<u64>,
+    crowns: HashMap<u64, Crown>,
+    /// The group that was read last: its tile, its place there, and its nodes.
+    group: Option<(u64, usize, Rows)>,
 }
 
 impl<S: TileSource> Prover<S> {
     /// Proofs of the tree of `size` leaves, with room for `room` tiles of leaves in memory.
     #[must_use]
     pub fn new(source: S, size: u64, room: usize) -> Self {
-        let (tiles, leaves) = (HashMap::new(), VecDeque::new());
-        Self { source, size, room: room.max(1), tiles, leaves }
+        let (tiles, leaves, crowns) = (HashMap::new(), VecDeque::new(), HashMap::new());
+        Self { source, size, room: room.max(1), tiles, leaves, crowns, group: None }
     }
 
     /// Number of leaves.
@@ -67,16 +81,41 @@ impl<S: TileSource> Prover<S> {
         let out = ProofError::OutOfRange { index: place, size: self.size };
         let (id, from, count) = tile_of(height, place, self.size)?;
         let row = usize::try_from(height % 8).unwrap_or(usize::MAX);
-        let rows = self.rows(id, height)?;
+        let level = u8::try_from(height / 8).unwrap_or(u8::MAX);
+        let known = level > 0 || self.tiles.contains_key(&(0, id.index));
+        if let Some(crown) = self.crowns.get(&id.index).filter(|_| !known) {
+            if row >= GROUP_HEIGHT {
+                return in_crown(crown, row, from / count).ok_or(out);
+            }
+            let group = from >> GROUP_HEIGHT;
+            let place = (from - (group << GROUP_HEIGHT)) / count;
+            return self.group(id, group)?.get(row).and_then(|r| r.get(place)).copied().ok_or(out);
+        }
+        let rows = self.rows(id, level)?;
         rows.get(row).and_then(|r| r.get(from / count)).copied().ok_or(out)
     }
 
-    fn rows(&mut self, id: TileId, height: u32) -> Result<&Rows, ProofError> {
-        let level = u8::try_from(height / 8).unwrap_or(u8::MAX);
+    /// The nodes of one group of a tile.
+    fn group(&mut self, id: TileId, group: usize) -> Result<&Rows, ProofError> {
+        let is_last = |(tile, at, _): &(u64, usize, Rows)| (*tile, *at) == (id.index, group);
+        if !self.group.as_ref().is_some_and(is_last) {
+            let tile = read_hashes(&self.source, id)?;
+            let leaves = tile.chunks(1 << GROUP_HEIGHT).nth(group).unwrap_or_default();
+            self.group = Some((id.index, group, expand(leaves.to_vec(), GROUP_HEIGHT)));
+        }
+        let gone = || ProofError::OutOfRange { index: id.index, size: self.size };
+        self.group.as_ref().map(|(_, _, rows)| rows).ok_or_else(gone)
+    }
+
+    fn rows(&mut self, id: TileId, level: u8) -> Result<&Rows, ProofError> {
         let key = (level, id.index);
         if !self.tiles.contains_key(&key) {
-            let rows = expand(read_hashes(&self.source, id)?);
+            let rows = expand(read_hashes(&self.source, id)?, 8);
             if level == 0 {
+                if id.is_full() && self.crowns.len() < MAX_CROWNS {
+                    let upper = rows.get(GROUP_HEIGHT..8).unwrap_or_default().concat();
+                    self.crowns.insert(id.index, upper.into_boxed_slice());
+                }
                 if self.leaves.len() >= self.room
                     && let Some(oldest) = self.leaves.pop_front()
                 {
@@ -91,10 +130,16 @@ impl<S: TileSource> Prover<S> {
     }
 }
 
-/// All complete nodes above the hashes of a tile.
-fn expand(hashes: Vec<Hash>) -> Rows {
+/// A node of a crown, by its row in the tile and its place there.
+fn in_crown(crown: &[Hash], row: usize, place: usize) -> Option<Hash> {
+    let before: usize = (GROUP_HEIGHT..row).map(|row| 256 >> row).sum();
+    crown.get(before + place).copied()
+}
+
+/// All complete nodes above some hashes, up to a height.
+fn expand(hashes: Vec<Hash>, height: usize) -> Rows {
     let mut rows = vec![hashes];
-    for _ in 0..8 {
+    for _ in 0..height {
         let next = rows.last().map_or_else(Vec::new, |row| {
             row.as_chunks::<2>().0.iter().map(|[left, right]| node_hash(*left, *right)).collect()
         });
@@ -116,8 +161,9 @@ mod tests {
             // One tile of leaves at a time, so that tiles are dropped and read again.
             let mut prover = Prover::new(&tiles, size, 1);
             assert_eq!(prover.root().unwrap(), root(size, &tiles).unwrap());
-            for n in 0..40 {
-                let index = n * 7919 % size;
+            // And some of them several times.
+            for n in 0..80 {
+                let index = n % 40 * 7919 % size;
                 let wanted = inclusion_proof(index, size, &tiles).unwrap();
                 assert_eq!(prover.inclusion(index).unwrap(), wanted, "{index} in {size}");
                 let wanted = consistency_proof(index, size, &tiles).unwrap();

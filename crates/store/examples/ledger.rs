@@ -1,13 +1,19 @@
-//! Measures the ledger from inside the process, for `cargo xtask bench ledger`:
-//! `ledger FOLDER ENTRIES WRITERS` appends, proves and checks, and prints one JSON object a line.
+//! Measures the ledger from inside the process, for `cargo xtask bench ledger`, and prints one JSON
+//! object a line.
+//!
+//! `ledger FOLDER ENTRIES WRITERS DECISIONS WHOLE` appends up to each power of ten from 10,000 on, and
+//! up to the given number; at each of these sizes it proves and checks. The check with every signature
+//! is made up to `WHOLE` entries. `ledger FOLDER` looks at a store that is there.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, missing_docs)]
 
 use countersign_core::{Decision, Digests, Sha256Digest, Timestamp};
 use countersign_ledger::statement::{DecisionRecord, Verifier, event};
-use countersign_ledger::{verify_checkpoint, verify_consistency};
+use countersign_ledger::verify_checkpoint;
 use countersign_store::{NewDecision, OpenMode, Store, init_key};
-use serde_json::json;
+use serde_json::{Value, json};
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{ConnectOptions as _, Connection as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -110,11 +116,11 @@ fn bytes_below(path: &Path) -> u64 {
     all
 }
 
-async fn load(store: &Store, kind: Kind, from: u64, entries: u64, writers: u64) {
+async fn load(store: &Store, kind: Kind, from: u64, entries: u64, writers: u64) -> Value {
     let (next, done) = (Arc::new(AtomicU64::new(from)), Arc::new(AtomicU64::new(0)));
     let upto = from + entries;
     let latencies = Arc::new(Latencies::new());
-    let start = Instant::now();
+    let (start, busy) = (Instant::now(), processor_time());
     let tasks: Vec<_> = (0..writers)
         .map(|_| {
             let (store, next, done, latencies) =
@@ -136,19 +142,12 @@ async fn load(store: &Store, kind: Kind, from: u64, entries: u64, writers: u64) 
     let watch = {
         let done = Arc::clone(&done);
         tokio::spawn(async move {
-            let (mut most, mut steps, mut last, mut at) = (0, Vec::new(), 0, Instant::now());
-            let step = (entries / 10).max(1);
+            let mut most = 0;
             loop {
                 tokio::time::sleep(Duration::from_millis(20)).await;
                 most = most.max(memory());
-                let now = done.load(Ordering::Relaxed);
-                if now - last >= step || now == entries {
-                    let rate = (now - last) as f64 / at.elapsed().as_secs_f64();
-                    steps.push(json!({"entries": now, "per_s": rate.round(), "kib": memory()}));
-                    (last, at) = (now, Instant::now());
-                }
-                if now >= entries {
-                    return (most, steps);
+                if done.load(Ordering::Relaxed) >= entries {
+                    return most;
                 }
             }
         })
@@ -157,17 +156,19 @@ async fn load(store: &Store, kind: Kind, from: u64, entries: u64, writers: u64) 
         task.await.unwrap();
     }
     let took = start.elapsed().as_secs_f64();
-    let (most, steps) = watch.await.unwrap();
-    let name = if kind == Kind::Event { "append" } else { "append_decisions" };
-    println!(
-        "{}",
-        json!({
-            "what": name, "entries": entries, "writers": writers,
-            "per_s": (entries as f64 / took).round(), "seconds": took,
-            "p50_ms": latencies.percentile_ms(0.5), "p99_ms": latencies.percentile_ms(0.99),
-            "max_kib": most, "growth": steps,
-        })
-    );
+    json!({
+        "entries": entries, "writers": writers,
+        "per_s": (entries as f64 / took).round(), "seconds": took,
+        "p50_ms": latencies.percentile_ms(0.5), "p99_ms": latencies.percentile_ms(0.99),
+        "cpu_us": ((processor_time() - busy) * 1e6 / entries as f64).round(),
+        "max_kib": watch.await.unwrap(), "load": system_load(),
+    })
+}
+
+/// How many programs wanted to run in the last minute, on average.
+fn system_load() -> f64 {
+    let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    load.split(' ').next().and_then(|l| l.parse().ok()).unwrap_or(0.0)
 }
 
 async fn idle(store: &Store, from: u64) {
@@ -178,105 +179,185 @@ async fn idle(store: &Store, from: u64) {
         append(store, Kind::Event, n).await;
         latencies.add(at.elapsed());
     }
-    println!(
-        "{}",
-        json!({"what": "idle", "p50_ms": latencies.percentile_ms(0.5), "p99_ms": latencies.percentile_ms(0.99)})
-    );
+    let (p50, p99) = (latencies.percentile_ms(0.5), latencies.percentile_ms(0.99));
+    say("idle", json!({"p50_ms": p50, "p99_ms": p99, "load": system_load()}));
 }
 
-/// Bytes of an entry's envelope and of a decision's record and facts, on average over a sample: what
-/// the ledger is given to keep.
+/// Bytes of an entry's envelope, on average over a sample: what the ledger is given to keep.
 async fn content(store: &Store, size: u64) -> f64 {
     let (mut bytes, mut seen) = (0, 0);
     for part in 0..40 {
         for entry in store.entries(part * size / 40, 50).await.unwrap() {
             bytes += entry.envelope.to_bytes().unwrap().len();
             seen += 1;
-            if let Some(d) = store.decision_at(entry.index).await.unwrap() {
-                let decision = serde_json::to_vec(&d.decision).unwrap().len();
-                bytes += decision + d.facts.to_string().len() + d.purl.to_string().len();
-                bytes += d.file_name.len() + 64;
-            }
         }
     }
     bytes as f64 / seen as f64
 }
 
+/// What an entry takes on the disk: in all, and beside its content. The content as it is kept is what
+/// lies in the folded bundles, but for the salts.
+async fn disk(store: Store, folder: &Path) -> (Store, Value) {
+    let size = store.ledger_size().await.unwrap() as f64;
+    let content = content(&store, size as u64).await;
+    store.close().await.unwrap();
+    let options = SqliteConnectOptions::new().filename(folder.join("store.sqlite"));
+    let mut conn = options.connect().await.unwrap();
+    let sums = "SELECT count(*) * 256, coalesce(sum(length(data)), 0) FROM bundles";
+    let (folded, packed): (i64, i64) = sqlx::query_as(sums).fetch_one(&mut conn).await.unwrap();
+    let rows = "SELECT coalesce(sum(length(envelope)), 0) FROM entries";
+    let rows: i64 = sqlx::query_scalar(rows).fetch_one(&mut conn).await.unwrap();
+    conn.close().await.unwrap();
+    let all = bytes_below(folder) as f64;
+    let packed = packed as f64 - folded as f64 * 32.0 + rows as f64;
+    let at = Instant::now();
+    let store = Store::open(folder, OpenMode::Existing).await.unwrap();
+    let figures = json!({
+        "entry": (all / size).round(), "content": content.round(),
+        "packed": (packed / size).round(), "beside": ((all - packed) / size).round(),
+        "beside_content": (all / size - content).round(),
+        "open_ms": at.elapsed().as_secs_f64() * 1000.0,
+    });
+    (store, figures)
+}
+
 /// Inclusion proofs from the published files, on all processors: of places all over the tree, and of
-/// places beside each other.
-async fn proofs(store: &Store, size: u64) {
-    for (what, spread) in [("proofs_random", true), ("proofs_in_order", false)] {
-        let at = Instant::now();
-        let n = 100_000;
-        let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get) as u64;
-        let mut tasks = Vec::new();
-        for t in 0..threads {
-            let mut prover = store.prover().await.unwrap().unwrap();
-            tasks.push(std::thread::spawn(move || {
-                for i in 0..n {
-                    let place = if spread { (i * threads + t) * 2_654_435_761 } else { t * n + i };
-                    assert!(!prover.inclusion(place % size).unwrap().is_empty());
-                }
-            }));
-        }
-        tasks.into_iter().for_each(|t| t.join().unwrap());
-        let per_s = ((n * threads) as f64 / at.elapsed().as_secs_f64()).round();
-        println!("{}", json!({"what": what, "per_s": per_s, "kib": memory()}));
+/// places beside each other. Gives how many a second.
+async fn proofs(store: &Store, size: u64, spread: bool) -> f64 {
+    let at = Instant::now();
+    let n = 400_000;
+    let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get) as u64;
+    let mut tasks = Vec::new();
+    for t in 0..threads {
+        let mut prover = store.prover().await.unwrap().unwrap();
+        tasks.push(std::thread::spawn(move || {
+            for i in 0..n {
+                let place = if spread { (i * threads + t) * 2_654_435_761 } else { t * n + i };
+                assert!(!prover.inclusion(place % size).unwrap().is_empty());
+            }
+        }));
     }
+    tasks.into_iter().for_each(|t| t.join().unwrap());
+    ((n * threads) as f64 / at.elapsed().as_secs_f64()).round()
+}
+
+/// The published tree derived again, by one thread: entries a second.
+async fn check_tree(store: &Store, size: u64) -> f64 {
+    store.published().await;
+    let at = Instant::now();
+    let report = store.fsck_published().await.unwrap();
+    assert!(report.is_clean() && report.published == size, "{report:?}");
+    (size as f64 / at.elapsed().as_secs_f64()).round()
+}
+
+/// The whole check, with every signature and record: entries a second.
+async fn check(store: &Store) -> (f64, f64) {
+    let (at, busy) = (Instant::now(), processor_time());
+    let report = store.fsck(false).await.unwrap();
+    assert!(report.is_clean() && report.verified == report.entries, "{report:?}");
+    let per_s = (report.entries as f64 / at.elapsed().as_secs_f64()).round();
+    (per_s, ((processor_time() - busy) * 1e6 / report.entries as f64).round())
+}
+
+/// Receipts made from the database: a second, one after the other.
+async fn receipts(store: &Store, size: u64) -> f64 {
+    let at = Instant::now();
+    let n = 2000.min(size);
+    for i in 0..n {
+        drop(store.receipt_for(i * 7919 % size).await.unwrap());
+    }
+    (n as f64 / at.elapsed().as_secs_f64()).round()
+}
+
+/// Everything that is read, of a store of some size.
+async fn look(store: &Store, whole: u64) -> Value {
+    let size = store.ledger_size().await.unwrap();
+    let tree = check_tree(store, size).await;
+    let mut figures = json!({
+        "size": size, "fsck_tree": tree,
+        "proofs_random": proofs(store, size, true).await,
+        "proofs_in_order": proofs(store, size, false).await,
+        "receipts": receipts(store, size).await,
+    });
+    if size <= whole {
+        let (per_s, cpu_us) = check(store).await;
+        figures["fsck"] = json!(per_s);
+        figures["fsck_cpu_us"] = json!(cpu_us);
+    }
+    figures["kib"] = json!(memory());
+    figures["load_after"] = json!(system_load());
+    figures
+}
+
+fn say(what: &str, mut figures: Value) {
+    figures["what"] = json!(what);
+    println!("{figures}");
+}
+
+/// Processor time that this process took so far, in seconds.
+fn processor_time() -> f64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let fields: Vec<&str> = stat.rsplit(") ").next().unwrap_or_default().split(' ').collect();
+    let ticks = |at: usize| fields.get(at).and_then(|f| f.parse::<f64>().ok()).unwrap_or(0.0);
+    // Fields 14 and 15 of proc(5), in hundredths of a second.
+    (ticks(11) + ticks(12)) / 100.0
+}
+
+/// The sizes at which is measured: the powers of ten below `entries`, and that number.
+fn sizes(entries: u64) -> Vec<u64> {
+    let powers = std::iter::successors(Some(10_000u64), |n| n.checked_mul(10));
+    powers.take_while(|n| *n < entries).chain([entries]).collect()
+}
+
+async fn measure(folder: &Path, entries: u64, writers: u64, decisions: u64, whole: u64) {
+    std::fs::create_dir_all(folder).unwrap();
+    init_key(folder, "bench.example/ledger").await.unwrap();
+    let mut store = Store::open(folder, OpenMode::Create).await.unwrap();
+    say("start", json!({"kib": memory(), "load": system_load()}));
+    idle(&store, u64::MAX / 2).await;
+    let mut most = 0;
+    for upto in sizes(entries) {
+        let from = store.ledger_size().await.unwrap();
+        let appended = load(&store, Kind::Event, from, upto.saturating_sub(from), writers).await;
+        most = most.max(appended["max_kib"].as_u64().unwrap_or(0));
+        let mut figures = appended;
+        figures["max_kib"] = json!(most);
+        for (name, value) in look(&store, whole).await.as_object().unwrap() {
+            figures[name] = value.clone();
+        }
+        let (opened, on_disk) = disk(store, folder).await;
+        store = opened;
+        for (name, value) in on_disk.as_object().unwrap() {
+            figures[name] = value.clone();
+        }
+        say("size", figures);
+    }
+    let size = store.ledger_size().await.unwrap();
+    let key = store.verifier_key().unwrap().clone();
+    let (note, proof) = store.consistency_from(size / 2).await.unwrap();
+    let (head, half) = (verify_checkpoint(&note, &key).unwrap(), size / 2);
+    let root = store.prover().await.unwrap().unwrap().root().unwrap();
+    assert!(head.root() == root && !proof.is_empty(), "{half} of {size}");
+    if decisions > 0 {
+        say("decisions", load(&store, Kind::Decision, 0, decisions, writers).await);
+    }
+    store.close().await.unwrap();
 }
 
 fn main() {
-    let mut words = std::env::args().skip(1);
-    let folder = PathBuf::from(words.next().expect("a folder"));
-    let entries: u64 = words.next().map_or(200_000, |w| w.parse().unwrap());
-    let writers: u64 = words.next().map_or(64, |w| w.parse().unwrap());
-    let decisions: u64 = words.next().map_or(entries / 10, |w| w.parse().unwrap());
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let folder = PathBuf::from(words.first().expect("a folder"));
+    let number = |at: usize, or: u64| words.get(at).map_or(or, |w| w.parse().unwrap());
+    let entries = number(1, 200_000);
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
     let runtime = runtime.worker_threads(2).enable_all().build().unwrap();
     runtime.block_on(async {
-        std::fs::create_dir_all(&folder).unwrap();
-        init_key(&folder, "bench.example/ledger").await.unwrap();
-        let store = Store::open(&folder, OpenMode::Create).await.unwrap();
-        println!("{}", json!({"what": "start", "kib": memory()}));
-        idle(&store, u64::MAX / 2).await;
-        load(&store, Kind::Event, 0, entries, writers).await;
-        if decisions > 0 {
-            load(&store, Kind::Decision, 0, decisions, writers).await;
+        if folder.join("store.sqlite").exists() {
+            let store = Store::open(&folder, OpenMode::Existing).await.unwrap();
+            say("look", look(&store, u64::MAX).await);
+            return store.close().await.unwrap();
         }
-        let size = store.ledger_size().await.unwrap();
-        let key = store.verifier_key().unwrap().clone();
-        let (note, proof) = store.consistency_from(size / 2).await.unwrap();
-        let head = verify_checkpoint(&note, &key).unwrap();
-        assert!(verify_consistency(0, countersign_ledger::EMPTY_ROOT, size, head.root(), &[]).is_ok());
-        println!("{}", json!({"what": "consistency", "hashes": proof.len()}));
-        let at = Instant::now();
-        let n = 2000.min(size);
-        for i in 0..n {
-            drop(store.receipt_for(i * 7919 % size).await.unwrap());
-        }
-        println!("{}", json!({"what": "receipts", "per_s": (n as f64 / at.elapsed().as_secs_f64()).round()}));
-        store.published().await;
-        let at = Instant::now();
-        let report = store.fsck_published().await.unwrap();
-        assert!(report.is_clean() && report.published == size, "{report:?}");
-        println!("{}", json!({"what": "fsck_tree", "entries": size, "per_s_core": (size as f64 / at.elapsed().as_secs_f64()).round(), "kib": memory()}));
-        proofs(&store, size).await;
-        let at = Instant::now();
-        let report = store.fsck(false).await.unwrap();
-        assert!(report.is_clean(), "{report:?}");
-        println!(
-            "{}",
-            json!({"what": "fsck", "entries": report.entries, "per_s": (report.entries as f64 / at.elapsed().as_secs_f64()).round(), "kib": memory()})
-        );
-        let content = content(&store, size).await;
-        store.close().await.unwrap();
-        let each = bytes_below(&folder) as f64 / size as f64;
-        println!("{}", json!({"what": "disk", "entries": size, "bytes": bytes_below(&folder),
-            "content": content.round(), "beside": (each - content).round(),
-            "database": std::fs::metadata(folder.join("store.sqlite")).unwrap().len()}));
-        let at = Instant::now();
-        let store = Store::open(&folder, OpenMode::Existing).await.unwrap();
-        println!("{}", json!({"what": "open", "ms": at.elapsed().as_secs_f64() * 1000.0}));
-        store.close().await.unwrap();
+        measure(&folder, entries, number(2, 64), number(3, entries / 10), number(4, u64::MAX))
+            .await;
     });
 }

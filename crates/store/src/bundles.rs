@@ -18,7 +18,7 @@ use countersign_ledger::statement::VSA_TYPE;
 use countersign_ledger::{Commitment, PackedContent, PackedEntry, Salt, TILE_WIDTH, pack, unpack};
 use sqlx::Row as _;
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 /// Entries of a bundle.
@@ -87,23 +87,65 @@ pub(crate) async fn entries_in(
     from: u64,
     upto: u64,
 ) -> Result<Vec<Kept>, StoreError> {
-    let mut out = rows(conn, path, from, upto).await?;
-    if upto > from {
-        for (bundle, data) in folded(conn, path, from / WIDTH, (upto - 1) / WIDTH).await? {
-            let entries = all(path, bundle, data).await?;
-            out.extend(entries.into_iter().filter(|e| (from..upto).contains(&e.index)));
+    let stored = stored_in(conn, path, from, upto).await?;
+    let path = path.to_owned();
+    blocking(move || {
+        let mut out = Vec::new();
+        for (bundle, stored) in stored {
+            out.extend(stored.entries(&path, bundle)?);
         }
-    }
-    out.sort_by_key(|e| e.index);
-    Ok(out)
+        out.retain(|kept| (from..upto).contains(&kept.index));
+        Ok(out)
+    })
+    .await
 }
 
 /// The entries of one bundle that lies folded.
 pub(crate) async fn all(path: &Path, bundle: u64, data: Vec<u8>) -> Result<Vec<Kept>, StoreError> {
-    let unfolded = blocking(move || Ok(unfold(&data))).await?;
-    let entries = unfolded.map_err(|because| damaged(path, bundle, because))?;
-    let first = bundle.saturating_mul(WIDTH);
-    Ok((first..).zip(entries).map(|(index, entry)| Kept { index, entry, beside: None }).collect())
+    let path = path.to_owned();
+    let stored = Stored { rows: Vec::new(), folded: Some(data) };
+    blocking(move || stored.entries(&path, bundle)).await
+}
+
+/// What the database has of a bundle, as it has it.
+#[derive(Debug, Default)]
+pub(crate) struct Stored {
+    rows: Vec<Kept>,
+    folded: Option<Vec<u8>>,
+}
+
+impl Stored {
+    /// The entries. They are decompressed, which takes a millisecond.
+    pub(crate) fn entries(self, path: &Path, bundle: u64) -> Result<Vec<Kept>, StoreError> {
+        let mut out = self.rows;
+        if let Some(data) = self.folded {
+            let entries = unfold(&data).map_err(|because| damaged(path, bundle, because))?;
+            let first = bundle.saturating_mul(WIDTH);
+            let kept = |(index, entry)| Kept { index, entry, beside: None };
+            out.extend((first..).zip(entries).map(kept));
+            out.sort_by_key(|e| e.index);
+        }
+        Ok(out)
+    }
+}
+
+/// What the database has of the bundles with the entries `from..upto`, by their places.
+pub(crate) async fn stored_in(
+    conn: &mut SqliteConnection,
+    path: &Path,
+    from: u64,
+    upto: u64,
+) -> Result<BTreeMap<u64, Stored>, StoreError> {
+    let mut out: BTreeMap<u64, Stored> = BTreeMap::new();
+    for kept in rows(conn, path, from, upto).await? {
+        out.entry(kept.index / WIDTH).or_default().rows.push(kept);
+    }
+    if upto > from {
+        for (bundle, data) in folded(conn, path, from / WIDTH, (upto - 1) / WIDTH).await? {
+            out.entry(bundle).or_default().folded = Some(data);
+        }
+    }
+    Ok(out)
 }
 
 /// Which entries a search wants, beside decisions, which it finds by their records.

@@ -14,10 +14,16 @@ use countersign_ledger::{Checkpoint, TileId, TileKind};
 use sqlx::sqlite::{SqliteConnection, SqlitePool};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
-use tokio::sync::watch;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{Notify, watch};
 
 /// Tiles that are loaded and written at a time, against memory on a first publication.
 const PAGE: usize = 256;
+
+/// How long a publication waits after the one before when nobody waits for it. Under load each commit
+/// widens the same few tiles at the edge, which are files of their own.
+const PACE: Duration = Duration::from_millis(25);
 
 /// Temporary names begin so; they are only ever made under the lock.
 const TEMPORARY: &str = ".tmp-";
@@ -29,6 +35,8 @@ pub(crate) struct Publisher {
     wanted: watch::Sender<u64>,
     /// The size up to which publication was tried; whether it succeeded is in the log.
     tried: watch::Receiver<u64>,
+    /// That somebody waits.
+    hurry: Arc<Notify>,
 }
 
 impl Publisher {
@@ -36,6 +44,8 @@ impl Publisher {
     pub(crate) fn spawn(paths: Paths, readers: SqlitePool, size: u64) -> Self {
         let (wanted, mut sizes) = watch::channel(size);
         let (done, tried) = watch::channel(size);
+        let hurry = Arc::new(Notify::new());
+        let waiting = Arc::clone(&hurry);
         tokio::spawn(async move {
             while sizes.changed().await.is_ok() {
                 let size = *sizes.borrow_and_update();
@@ -43,9 +53,13 @@ impl Publisher {
                     tracing::warn!(error = %e, "ledger files are behind the database, will publish again");
                 }
                 done.send_replace(size);
+                tokio::select! {
+                    () = tokio::time::sleep(PACE) => {}
+                    () = waiting.notified() => {}
+                }
             }
         });
-        Self { wanted, tried }
+        Self { wanted, tried, hurry }
     }
 
     /// Asks for everything up to `size` to be published, and does not wait.
@@ -59,6 +73,7 @@ impl Publisher {
 
     /// Waits until publication up to `size` was tried.
     pub(crate) async fn reached(&self, size: u64) {
+        self.hurry.notify_one();
         drop(self.tried.clone().wait_for(|tried| *tried >= size).await);
     }
 

@@ -3,7 +3,7 @@
 use crate::bundles::entry_at;
 use crate::error::StoreError;
 use crate::store::{Store, blocking};
-use crate::tiles::{Tiles, ledger_state, load};
+use crate::tiles::{Tiles, derive, ledger_state, load, stored};
 use countersign_ledger::{
     Envelope, Hash, Prover, Receipt, TileId, TileKind, consistency_proof, consistency_tiles,
     inclusion_tiles, tile_root,
@@ -51,9 +51,7 @@ impl Store {
         for index in indexes {
             ids.extend(inclusion_tiles(*index, size).map_err(|_| missing(*index))?);
         }
-        let mut tiles = self.published_tiles(&mut tx, &ids).await?;
-        ids.retain(|id| !tiles.contains_key(&(id.kind, id.index)));
-        tiles.extend(load(&mut tx, &path, ids).await?);
+        let tiles = self.tiles_for(&mut tx, ids).await?;
         let mut prover = Prover::new(&tiles, size, 512);
         let mut out = Vec::with_capacity(indexes.len());
         for index in indexes {
@@ -66,30 +64,46 @@ impl Store {
         Ok(out)
     }
 
-    /// Of the tiles over the leaves of folded bundles, those whose published file is what the database
-    /// says of it: its root is in the tile above. To derive them takes each entry of the bundle.
-    async fn published_tiles(
+    /// Tiles of the ledger. Those over the leaves of folded bundles are taken from the published files
+    /// where these are what the database says: the root is in the tile above. To derive one from its
+    /// entries takes all 256 of them.
+    async fn tiles_for(
         &self,
         conn: &mut SqliteConnection,
-        ids: &BTreeSet<TileId>,
+        ids: BTreeSet<TileId>,
     ) -> Result<Tiles, StoreError> {
         let path = self.paths().database();
-        let leaves = ids.iter().filter(|id| id.kind == TileKind::Hashes(0) && id.is_full());
-        let mut out = Tiles::new();
-        for id in leaves {
-            let above = TileId { kind: TileKind::Hashes(1), index: id.index / 256, width: 1 };
-            let above = load(conn, &path, [above]).await?.remove(&(above.kind, above.index));
-            let at = usize::try_from(id.index % 256).unwrap_or(usize::MAX).saturating_mul(32);
-            let Some(root) = above.as_deref().and_then(|a| a.get(at..)?.first_chunk::<32>()) else {
-                continue;
-            };
-            let file = self.paths().ledger().join(id.path());
-            let found = blocking(move || Ok(std::fs::read(file).ok())).await?;
-            if let Some(tile) = found.filter(|t| tile_root(t) == Some(Hash(*root))) {
-                out.insert((id.kind, id.index), tile);
+        let leaves = |id: &&TileId| id.kind == TileKind::Hashes(0) && id.is_full();
+        let above = |id: &TileId| TileId {
+            kind: TileKind::Hashes(1),
+            index: id.index / 256,
+            width: u16::try_from(id.index % 256).unwrap_or(0) + 1,
+        };
+        let asked: BTreeSet<TileId> =
+            ids.iter().copied().chain(ids.iter().filter(leaves).map(above)).collect();
+        let asked: Vec<TileId> = asked.into_iter().collect();
+        let mut tiles = stored(conn, &path, &asked).await?;
+        let mut files = Vec::new();
+        for id in ids.iter().filter(leaves) {
+            let upper = above(id);
+            let place = usize::from(upper.width - 1) * 32;
+            let upper = tiles.get(&(upper.kind, upper.index));
+            let root = upper.and_then(|u| u.get(place..)?.first_chunk::<32>());
+            if let (Some(root), None) = (root, tiles.get(&(id.kind, id.index))) {
+                files.push((*id, Hash(*root)));
             }
         }
-        Ok(out)
+        let ledger = self.paths().ledger();
+        let found = blocking(move || {
+            let read = |(id, root): (TileId, Hash)| {
+                let tile = std::fs::read(ledger.join(id.path())).ok()?;
+                (tile_root(&tile) == Some(root)).then_some(((id.kind, id.index), tile))
+            };
+            Ok(files.into_iter().filter_map(read).collect::<Vec<_>>())
+        });
+        tiles.extend(found.await?);
+        derive(conn, &path, &asked, &mut tiles).await?;
+        Ok(tiles)
     }
 
     /// The current signed checkpoint; `None` while no ledger was begun.

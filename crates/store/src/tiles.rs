@@ -61,56 +61,72 @@ pub(crate) async fn load(
     path: &Path,
     ids: impl IntoIterator<Item = TileId>,
 ) -> Result<Tiles, StoreError> {
-    let mut tiles = Tiles::new();
-    // An entry bundle and the tile over it are often asked for together.
-    let mut read: HashMap<(u64, u16), Vec<Commitment>> = HashMap::new();
-    for id in ids {
-        let data = match id.kind {
-            TileKind::Hashes(level) => stored(conn, path, level, id.index).await?,
-            TileKind::Entries => None,
-        };
-        let data = match (data, id.kind) {
-            (None, TileKind::Hashes(0) | TileKind::Entries) => {
-                let entries = match read.entry((id.index, id.width)) {
-                    Entry::Occupied(known) => known.into_mut(),
-                    Entry::Vacant(new) => {
-                        let from = id.index.saturating_mul(256);
-                        let upto = from.saturating_add(u64::from(id.width));
-                        new.insert(commitments(conn, path, from, upto).await?)
-                    }
-                };
-                Some(derive(id.kind, entries))
-            }
-            (data, _) => data,
-        };
-        if let Some(data) = data {
-            tiles.insert((id.kind, id.index), data);
-        }
-    }
+    let ids: Vec<TileId> = ids.into_iter().collect();
+    let mut tiles = stored(conn, path, &ids).await?;
+    derive(conn, path, &ids, &mut tiles).await?;
     Ok(tiles)
 }
 
+/// The hash tiles that have rows of their own, in one query.
+pub(crate) async fn stored(
+    conn: &mut SqliteConnection,
+    path: &Path,
+    ids: &[TileId],
+) -> Result<Tiles, StoreError> {
+    let err = |e| StoreError::sql(path, e);
+    let hashes = ids.iter().filter_map(|id| match id.kind {
+        TileKind::Hashes(level) => Some((level, to_i64(id.index))),
+        TileKind::Entries => None,
+    });
+    let wanted: Vec<(u8, i64)> = hashes.collect();
+    if wanted.is_empty() {
+        return Ok(Tiles::new());
+    }
+    let wanted = serde_json::to_string(&wanted).map_err(StoreError::invalid)?;
+    let rows: Vec<(u8, i64, Vec<u8>)> = sqlx::query_as(
+        "SELECT t.level, t.idx, t.data FROM json_each(?) w CROSS JOIN tiles t \
+         ON t.level = w.value ->> 0 AND t.idx = w.value ->> 1",
+    )
+    .bind(wanted)
+    .fetch_all(conn)
+    .await
+    .map_err(err)?;
+    let tile = |(level, idx, data)| Ok(((TileKind::Hashes(level), to_u64(idx, path)?), data));
+    rows.into_iter().map(tile).collect()
+}
+
+/// Adds the tiles that follow from entries and are not there yet.
+pub(crate) async fn derive(
+    conn: &mut SqliteConnection,
+    path: &Path,
+    ids: &[TileId],
+    tiles: &mut Tiles,
+) -> Result<(), StoreError> {
+    // An entry bundle and the tile over it are often asked for together.
+    let mut read: HashMap<(u64, u16), Vec<Commitment>> = HashMap::new();
+    for id in ids.iter().filter(|id| matches!(id.kind, TileKind::Hashes(0) | TileKind::Entries)) {
+        if tiles.contains_key(&(id.kind, id.index)) {
+            continue;
+        }
+        let entries = match read.entry((id.index, id.width)) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(new) => {
+                let from = id.index.saturating_mul(256);
+                let upto = from.saturating_add(u64::from(id.width));
+                new.insert(commitments(conn, path, from, upto).await?)
+            }
+        };
+        tiles.insert((id.kind, id.index), over(id.kind, entries));
+    }
+    Ok(())
+}
+
 /// The bundle of entries, or the tile over them as leaves.
-fn derive(kind: TileKind, entries: &[Commitment]) -> Vec<u8> {
+fn over(kind: TileKind, entries: &[Commitment]) -> Vec<u8> {
     match kind {
         TileKind::Entries => entry_bundle(entries),
         TileKind::Hashes(_) => entries.iter().flat_map(|e| leaf_hash(e).0).collect(),
     }
-}
-
-/// A hash tile that has a row of its own.
-async fn stored(
-    conn: &mut SqliteConnection,
-    path: &Path,
-    level: u8,
-    index: u64,
-) -> Result<Option<Vec<u8>>, StoreError> {
-    sqlx::query_scalar("SELECT data FROM tiles WHERE level = ? AND idx = ?")
-        .bind(level)
-        .bind(to_i64(index))
-        .fetch_optional(conn)
-        .await
-        .map_err(|e| StoreError::sql(path, e))
 }
 
 /// The commitments of the entries `from..upto`, in order and without a gap.

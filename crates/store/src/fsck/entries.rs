@@ -1,23 +1,27 @@
 //! Every entry: its commitment, its signature, its record, and the tree that all of them make.
 
 use super::FsckReport;
-use crate::bundles::{self, Kept};
+use crate::bundles::{self, Kept, Stored, WIDTH};
 use crate::error::StoreError;
+use crate::files::TileFiles;
 use crate::store::{Store, blocking};
 use crate::tiles::{LedgerState, to_i64, to_u64};
 use crate::waivers::{StoredWaiver, Waiver};
 use countersign_core::{Sha256Digest, Timestamp};
 use countersign_ledger::statement::{VSA_TYPE, WAIVER_REVOKED_TYPE, WAIVER_TYPE, read_decision};
 use countersign_ledger::{
-    Commitment, Edge, Envelope, VerifiedStatement, VerifierKey, commitment, verify_envelope,
+    Commitment, Edge, Envelope, TileId, TileKind, TileSource as _, VerifiedStatement, VerifierKey,
+    parse_entry_bundle, verify_envelopes,
 };
 use serde_json::Value;
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
 use std::collections::HashMap;
+use std::ops::Range;
+use std::path::PathBuf;
 use std::sync::Arc;
 
-/// Entries that are read at a time, which bounds the memory of a check.
-const PAGE: u64 = 2048;
+/// Bundles that are read at a time, which bounds the memory of a check: 4096 entries.
+const PAGE: u64 = 16;
 
 /// The kinds of entries that a waiver follows from.
 const WAIVERS: [&str; 2] = [WAIVER_TYPE, WAIVER_REVOKED_TYPE];
@@ -33,11 +37,26 @@ struct Record {
     facts: Sha256Digest,
 }
 
-/// An entry with the record beside it, as the database has them.
-struct Row {
-    kept: Kept,
-    record: Option<Record>,
+/// A bundle, or the part of one that is there, as the database has it.
+struct Part {
+    stored: Stored,
+    /// The places that it should fill.
+    places: Range<u64>,
+    /// The records of the decisions in it.
+    records: HashMap<u64, Record>,
+    /// The published file with the same entries.
+    published: Option<TileId>,
 }
+
+/// What a check of a part gave.
+struct CheckedPart {
+    entries: Vec<Checked>,
+    /// What is wrong with the published file.
+    problem: Option<String>,
+}
+
+/// The outcome for a part, or why it cannot be read.
+type Outcome = Result<CheckedPart, String>;
 
 /// What is kept of a checked entry.
 struct Checked {
@@ -50,43 +69,54 @@ struct Checked {
 
 impl Store {
     /// Rebuilds the tree from the entries, page by page, and checks each of them, on all processors.
+    /// The first `published` of them are compared with the published ones as well.
     pub(super) async fn check_entries(
         &self,
         conn: &mut SqliteConnection,
         state: &LedgerState,
+        published: u64,
         report: &mut FsckReport,
     ) -> Result<(), StoreError> {
-        let key = Arc::new(state.verifier.clone());
+        let checker = Checker {
+            key: state.verifier.clone(),
+            files: TileFiles::new(self.paths().ledger()),
+            path: self.paths().database(),
+        };
+        let checker = Arc::new(checker);
         let mut edge = Edge::empty();
         let mut granted = Vec::new();
-        while edge.size() < state.size {
-            let upto = state.size.min(edge.size().saturating_add(PAGE));
-            let rows = match self.page(conn, edge.size(), upto).await {
-                Ok(rows) => rows,
-                Err(StoreError::Corrupt { because, .. }) => {
-                    report.problem(because);
-                    return Ok(());
+        let mut page = self.page(conn, 0, state.size, published).await?;
+        while !page.is_empty() {
+            let end = page.last().map_or(state.size, |part| part.places.end);
+            // The next page is read while this one is checked.
+            let (checked, next) = tokio::join!(
+                check_page(page, &checker),
+                self.page(conn, end, state.size, published)
+            );
+            page = next?;
+            for part in checked? {
+                let part = match part {
+                    Ok(part) => part,
+                    Err(because) => {
+                        report.problem(because);
+                        return Ok(());
+                    }
+                };
+                part.problem.into_iter().for_each(|p| report.problem(p));
+                let mut commitments = Vec::with_capacity(part.entries.len());
+                for checked in part.entries {
+                    commitments.push(checked.commitment);
+                    match checked.problem {
+                        None => report.verified = report.verified.saturating_add(1),
+                        Some(why) => report.problem(format!("entry {}: {why}", checked.index)),
+                    }
+                    if let Some(statement) = checked.waiver {
+                        replay_waiver(&mut granted, checked.index, &statement);
+                    }
                 }
-                Err(e) => return Err(e),
-            };
-            if !rows.iter().map(|r| r.kept.index).eq(edge.size()..upto) {
-                report
-                    .problem(format!("of the entries {} to {upto} some are missing", edge.size()));
-                return Ok(());
+                let name = state.verifier.name();
+                edge = edge.plan(&commitments, name).map_err(StoreError::ledger)?.edge;
             }
-            let mut commitments = Vec::with_capacity(rows.len());
-            for checked in check_page(rows, &key).await? {
-                commitments.push(checked.commitment);
-                match checked.problem {
-                    None => report.verified = report.verified.saturating_add(1),
-                    Some(because) => report.problem(format!("entry {}: {because}", checked.index)),
-                }
-                if let Some(statement) = checked.waiver {
-                    replay_waiver(&mut granted, checked.index, &statement);
-                }
-            }
-            let name = state.verifier.name();
-            edge = edge.plan(&commitments, name).map_err(StoreError::ledger)?.edge;
         }
         if edge.root() != state.root {
             report.problem("the entries do not lead to the checkpoint's root");
@@ -94,17 +124,31 @@ impl Store {
         self.check_waivers(conn, &granted, report).await
     }
 
+    /// The bundles from place `from` on, of a ledger of `size` entries.
     async fn page(
         &self,
         conn: &mut SqliteConnection,
         from: u64,
-        upto: u64,
-    ) -> Result<Vec<Row>, StoreError> {
-        let path = self.paths().database();
-        let kept = bundles::entries_in(conn, &path, from, upto).await?;
+        size: u64,
+        published: u64,
+    ) -> Result<Vec<Part>, StoreError> {
+        let upto = size.min(from.saturating_add(PAGE.saturating_mul(WIDTH)));
+        let mut stored = bundles::stored_in(conn, &self.paths().database(), from, upto).await?;
         let mut records = self.records(conn, from, upto).await?;
-        let row = |kept: Kept| Row { record: records.remove(&kept.index), kept };
-        Ok(kept.into_iter().map(row).collect())
+        let mut parts = Vec::new();
+        let mut at = from;
+        while at < upto {
+            let places = at..upto.min(at.saturating_add(WIDTH));
+            let bundle = at / WIDTH;
+            parts.push(Part {
+                stored: stored.remove(&bundle).unwrap_or_default(),
+                records: records.extract_if(|index, _| places.contains(index)).collect(),
+                published: TileId::in_tree(TileKind::Entries, bundle, published),
+                places,
+            });
+            at = at.saturating_add(WIDTH);
+        }
+        Ok(parts)
     }
 
     /// The records of the decisions `from..upto`.
@@ -156,20 +200,20 @@ impl Store {
     }
 }
 
-/// Checks a page in as many parts as there are processors.
-async fn check_page(rows: Vec<Row>, key: &Arc<VerifierKey>) -> Result<Vec<Checked>, StoreError> {
-    let parts = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let part = rows.len().div_ceil(parts).max(1);
-    let mut rows = rows.into_iter();
+/// Checks a page on all processors.
+async fn check_page(parts: Vec<Part>, checker: &Arc<Checker>) -> Result<Vec<Outcome>, StoreError> {
+    let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let share = parts.len().div_ceil(processors).max(1);
+    let mut parts = parts.into_iter();
     let mut tasks = Vec::new();
     loop {
-        let some: Vec<Row> = rows.by_ref().take(part).collect();
+        let some: Vec<Part> = parts.by_ref().take(share).collect();
         if some.is_empty() {
             break;
         }
-        let key = Arc::clone(key);
+        let checker = Arc::clone(checker);
         tasks.push(tokio::spawn(blocking(move || {
-            Ok(some.iter().map(|row| check_row(row, &key)).collect::<Vec<_>>())
+            Ok(some.into_iter().map(|part| checker.part(part)).collect::<Vec<_>>())
         })));
     }
     let mut out = Vec::new();
@@ -179,36 +223,91 @@ async fn check_page(rows: Vec<Row>, key: &Arc<VerifierKey>) -> Result<Vec<Checke
     Ok(out)
 }
 
-fn check_row(row: &Row, key: &VerifierKey) -> Checked {
-    let (index, commitment) = (row.kept.index, row.kept.commitment());
-    let of_waiver = |s: &VerifiedStatement| WAIVERS.contains(&s.predicate_type());
-    match check_entry(row, commitment, key) {
-        Ok(statement) => {
-            Checked { index, commitment, waiver: statement.filter(of_waiver), problem: None }
+/// What entries are checked against.
+struct Checker {
+    key: VerifierKey,
+    files: TileFiles,
+    path: PathBuf,
+}
+
+impl Checker {
+    fn part(&self, part: Part) -> Outcome {
+        let Part { stored, places, records, published } = part;
+        let kept = match stored.entries(&self.path, places.start / WIDTH) {
+            Ok(kept) => kept,
+            Err(StoreError::Corrupt { because, .. }) => return Err(because),
+            Err(e) => return Err(e.to_string()),
+        };
+        if !kept.iter().map(|k| k.index).eq(places.clone()) {
+            let Range { start, end } = places;
+            return Err(format!("of the entries {start} to {} some are missing", end - 1));
         }
-        Err(because) => Checked { index, commitment, waiver: None, problem: Some(because) },
+        let entries = self.entries(&kept, &records);
+        let problem = published.filter(|id| !self.is_published(*id, &entries));
+        let problem =
+            problem.map(|id| format!("the published bundle `{id}` differs from the database"));
+        Ok(CheckedPart { entries, problem })
+    }
+
+    /// Checks the entries of a part; their signatures all at once.
+    fn entries(&self, kept: &[Kept], records: &HashMap<u64, Record>) -> Vec<Checked> {
+        let commitments: Vec<Commitment> = kept.iter().map(|k| k.entry.commitment()).collect();
+        let envelopes: Vec<_> =
+            kept.iter().zip(&commitments).map(|(kept, c)| envelope_of(kept, *c)).collect();
+        let sound: Vec<&Envelope> = envelopes.iter().flatten().flatten().collect();
+        let mut verified = verify_envelopes(&sound, &self.key).into_iter();
+        let mut out = Vec::with_capacity(kept.len());
+        for ((kept, envelope), derived) in kept.iter().zip(&envelopes).zip(commitments) {
+            let (index, commitment) = (kept.index, kept.beside.unwrap_or(derived));
+            let statement = match envelope {
+                Ok(Some(_)) => verified.next().map(|v| v.map_err(|e| e.to_string())).transpose(),
+                Ok(None) => Ok(None),
+                Err(because) => Err(because.clone()),
+            };
+            let outcome = statement.and_then(|statement| {
+                let record = records.get(&index);
+                statement.as_ref().map_or(Ok(()), |s| compare(kept, record, s))?;
+                Ok(statement.filter(|s| WAIVERS.contains(&s.predicate_type())))
+            });
+            let (waiver, problem) = match outcome {
+                Ok(waiver) => (waiver, None),
+                Err(because) => (None, Some(because)),
+            };
+            out.push(Checked { index, commitment, waiver, problem });
+        }
+        out
+    }
+
+    /// Whether a published bundle holds the first of these entries.
+    fn is_published(&self, id: TileId, entries: &[Checked]) -> bool {
+        let found = self.files.tile(id).ok().and_then(|b| parse_entry_bundle(&b));
+        let wanted = entries.iter().take(usize::from(id.width)).map(|e| e.commitment);
+        found.is_some_and(|found| found.len() == usize::from(id.width) && wanted.eq(found))
     }
 }
 
-/// Checks an entry, and gives its statement; `None` of one whose content was forgotten.
-fn check_entry(
-    row: &Row,
-    stored: Commitment,
-    key: &VerifierKey,
-) -> Result<Option<VerifiedStatement>, String> {
-    let Some((salt, envelope)) = row.kept.content() else { return Ok(None) };
-    if stored != commitment(&salt, envelope) {
+/// The envelope of an entry, whose signature is not verified yet; `None` of one that was forgotten.
+fn envelope_of(kept: &Kept, commitment: Commitment) -> Result<Option<Envelope>, String> {
+    let Some((_, envelope)) = kept.content() else { return Ok(None) };
+    if kept.beside.is_some_and(|beside| beside != commitment) {
         return Err("its commitment is not that of its envelope".into());
     }
-    let envelope = Envelope::parse(envelope).map_err(|e| e.to_string())?;
-    let statement = verify_envelope(&envelope, key).map_err(|e| e.to_string())?;
-    if row.kept.entry.kind != statement.predicate_type() {
+    Envelope::parse(envelope).map(Some).map_err(|e| e.to_string())
+}
+
+/// Compares a statement with the kind and the record that stand beside it.
+fn compare(
+    kept: &Kept,
+    record: Option<&Record>,
+    statement: &VerifiedStatement,
+) -> Result<(), String> {
+    if kept.entry.kind != statement.predicate_type() {
         return Err("its kind is not that of its statement".into());
     }
-    if statement.predicate_type() == VSA_TYPE && row.record != Some(signed_record(&statement)?) {
+    if statement.predicate_type() == VSA_TYPE && record != Some(&signed_record(statement)?) {
         return Err("its record is not what was signed".into());
     }
-    Ok(Some(statement))
+    Ok(())
 }
 
 /// The record that belongs to a signed decision.

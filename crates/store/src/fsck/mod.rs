@@ -1,7 +1,7 @@
 //! Checking a store: does everything that is derived still follow from what it is derived from?
 //!
-//! - `entries`: every entry against its commitment, its signature and its record, and the tree that
-//!   they make against the checkpoint;
+//! - `entries`: every entry against its commitment, its signature, its record and what is published
+//!   of it, and the tree that they make against the checkpoint;
 //! - `tree`: the published files alone: every tile from the published entries, and the root;
 //! - `blobs`: admitted artifacts against what lies under their digests.
 
@@ -83,8 +83,9 @@ impl Store {
         self.check_head(&mut tx, &state, &mut report).await?;
         self.check_counts(&mut tx, &state, &mut report).await?;
         if !quick {
-            self.check_entries(&mut tx, &state, &mut report).await?;
-            self.check_files(&mut tx, published.min(state.size), &mut report).await?;
+            let published = published.min(state.size);
+            self.check_entries(&mut tx, &state, published, &mut report).await?;
+            self.check_files(&mut report).await?;
             self.check_blobs(&mut tx, &mut report).await?;
         }
         Ok(report)

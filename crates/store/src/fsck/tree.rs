@@ -1,16 +1,13 @@
-//! The published files: every tile derived again from the published entries, and both compared with
-//! the database.
+//! The published files alone: every tile derived again from the published entries.
 
 use super::FsckReport;
 use crate::error::StoreError;
 use crate::files::TileFiles;
 use crate::publish::read_checkpoint;
 use crate::store::{Store, blocking};
-use crate::tiles::commitments;
 use countersign_ledger::{
     Edge, TileId, TileKind, TileSource as _, VerifierKey, parse_entry_bundle, verify_checkpoint,
 };
-use sqlx::sqlite::SqliteConnection;
 
 /// Bundles that are taken at a time: 16,384 entries.
 const PAGE: u64 = 64;
@@ -30,40 +27,11 @@ impl Store {
         Ok(report)
     }
 
-    /// The published files by themselves, then the published entries against the database's.
-    pub(super) async fn check_files(
-        &self,
-        conn: &mut SqliteConnection,
-        published: u64,
-        report: &mut FsckReport,
-    ) -> Result<(), StoreError> {
+    /// The published files by themselves.
+    pub(super) async fn check_files(&self, report: &mut FsckReport) -> Result<(), StoreError> {
         let alone = self.fsck_published().await?;
         report.published = alone.published;
         alone.problems.into_iter().for_each(|p| report.problem(p));
-        let path = self.paths().database();
-        let files = TileFiles::new(self.paths().ledger());
-        for index in 0..published.div_ceil(256) {
-            let Some(id) = TileId::in_tree(TileKind::Entries, index, published) else { break };
-            let from = index.saturating_mul(256);
-            let upto = from.saturating_add(u64::from(id.width));
-            let wanted = match commitments(conn, &path, from, upto).await {
-                Ok(wanted) => wanted,
-                Err(StoreError::Corrupt { because, .. }) => {
-                    report.problem(because);
-                    continue;
-                }
-                Err(e) => return Err(e),
-            };
-            let files = files.clone();
-            let same = blocking(move || {
-                let found = files.tile(id).ok().and_then(|b| parse_entry_bundle(&b));
-                Ok(found.as_deref() == Some(wanted.as_slice()))
-            })
-            .await?;
-            if !same {
-                report.problem(format!("the published bundle `{id}` differs from the database"));
-            }
-        }
         Ok(())
     }
 }
