@@ -31,6 +31,7 @@ mod note;
 mod proof;
 mod prover;
 mod receipt;
+mod rotation;
 pub mod statement;
 mod tile;
 mod witness;
@@ -54,6 +55,10 @@ pub use proof::{
 pub use prover::Prover;
 pub use receipt::{
     BATCH_FORMAT, RECEIPT_FORMAT, Receipt, ReceiptError, VerifiedReceipt, verify_receipt,
+};
+pub use rotation::{
+    KEY_RETIRED_TYPE, KEY_ROTATED_TYPE, KeyHistory, ROTATIONS_FILE, Rotation, RotationError,
+    read_rotation, read_rotations, rotation,
 };
 pub use tile::{MAX_TREE_SIZE, TILE_WIDTH, TileError, TileId, TileKind, TileSource};
 pub use witness::{AddCheckpoint, Observed, WitnessRefusal, read_size_body, witness};
