@@ -3,9 +3,11 @@
 
 use crate::http_client::{Http, redacted};
 use countersign_ledger::{
-    AddCheckpoint, Cosigned, Hash, Quorum, TileId, TileKind, TileSource as _, VerifiedCheckpoint,
-    VerifierKey, WitnessKey, consistency_proof, consistency_tiles, leaf_hash, merge_cosignatures,
-    parse_entry_bundle, read_size_body, root, root_tiles, verify_checkpoint, verify_consistency,
+    AddCheckpoint, Cosigned, Hash, KeyHistory, Quorum, ROTATIONS_FILE, Rotation, TileId, TileKind,
+    TileSource as _, VerifiedCheckpoint, VerifierKey, WitnessKey, consistency_proof,
+    consistency_tiles, inclusion_proof, inclusion_tiles, leaf_hash, merge_cosignatures,
+    parse_entry_bundle, read_rotations, read_size_body, root, root_tiles, verify_consistency,
+    verify_inclusion,
 };
 use countersign_store::{Store, StoreError, TileFiles};
 use http::{HeaderMap, Method, StatusCode};
@@ -45,6 +47,8 @@ pub struct Followed {
     pub entries: u64,
     /// Whose cosignatures it carries, of the witnesses that were given.
     pub cosigned: Vec<Cosigned>,
+    /// The log's present key, when it is another than the one that was given.
+    pub key: Option<String>,
 }
 
 enum Place {
@@ -105,6 +109,14 @@ impl RemoteLog {
         String::from_utf8(bytes).map_err(|_| alarm("the checkpoint is not text"))
     }
 
+    /// The rotations of the log's key, where it publishes any.
+    async fn rotations(&self) -> Result<Vec<Rotation>, FollowError> {
+        match self.file(ROTATIONS_FILE).await? {
+            Some(bytes) => read_rotations(&bytes).map_err(|e| alarm(e.to_string())),
+            None => Ok(Vec::new()),
+        }
+    }
+
     /// These tiles. Which are missing is for the reader to notice.
     async fn tiles(
         &self,
@@ -143,13 +155,19 @@ pub async fn follow(
     quorum: &Quorum,
     before: Option<&str>,
 ) -> Result<Followed, FollowError> {
-    let old = before.map(|note| verify_checkpoint(note, key)).transpose();
+    let rotations = log.rotations().await?;
+    let keys = KeyHistory::resolve(key, &rotations).map_err(|e| alarm(e.to_string()))?;
+    // What was kept may be from before a rotation that made the trusted key.
+    let own = keys.clone().trusting_all();
+    let old = before.map(|note| own.verify_checkpoint(note)).transpose();
     let old = old.map_err(|e| {
         FollowError::Unreadable(format!("what was kept from last time is not trusted: {e}"))
     })?;
     let note = log.checkpoint(quorum.needed() > 0).await?;
-    let head = verify_checkpoint(&note, key)
+    let head = keys
+        .verify_checkpoint(&note)
         .map_err(|e| alarm(format!("the checkpoint is not trusted: {e}")))?;
+    rotations_are_in(log, &rotations, &head).await?;
     let cosigned = quorum.check(&note).map_err(|e| alarm(e.to_string()))?;
     if let Some(old) = &old {
         continues(log, old, &head).await?;
@@ -163,7 +181,31 @@ pub async fn follow(
     let from = old.as_ref().map_or(0, VerifiedCheckpoint::size);
     let entries = new_entries(log, from, head.size()).await?;
     let (size, root) = (head.size(), head.root());
-    Ok(Followed { note, before: old.map(|o| o.size()), size, root, entries, cosigned })
+    let before = old.map(|o| o.size());
+    let rotated = keys.current() != key;
+    let key = rotated.then(|| keys.current().to_string());
+    Ok(Followed { note, before, size, root, entries, cosigned, key })
+}
+
+/// Proves that the rotations that lead to or from the trusted key are entries of this tree. One that
+/// came after the checkpoint is none of it yet.
+async fn rotations_are_in(
+    log: &RemoteLog,
+    rotations: &[Rotation],
+    head: &VerifiedCheckpoint,
+) -> Result<(), FollowError> {
+    for rotation in rotations.iter().filter(|r| r.leaf_index() < head.size()) {
+        let (index, size) = (rotation.leaf_index(), head.size());
+        let ids = inclusion_tiles(index, size).map_err(|e| alarm(e.to_string()))?;
+        let tiles = log.tiles(ids).await?;
+        let proof = inclusion_proof(index, size, &tiles)
+            .map_err(|e| FollowError::Unreadable(e.to_string()))?;
+        let leaf = leaf_hash(&rotation.commitment().map_err(|e| alarm(e.to_string()))?);
+        verify_inclusion(leaf, index, size, &proof, head.root()).map_err(|_| {
+            alarm(format!("the key rotation that is shown as entry {index} is not in the log"))
+        })?;
+    }
+    Ok(())
 }
 
 async fn continues(
@@ -256,9 +298,10 @@ pub async fn collect(
 ) -> Result<Collected, StoreError> {
     let current = store.checkpoint().await?;
     let mut note = current.ok_or(StoreError::NotFound { what: "a ledger".to_owned() })?;
-    let key = store.verifier_key().cloned();
-    let key = key.ok_or(StoreError::NotFound { what: "the ledger's public key".to_owned() })?;
-    let size = verify_checkpoint(&note, &key)
+    let keys = store.key_history().await?;
+    let keys = keys.ok_or(StoreError::NotFound { what: "the ledger's public key".to_owned() })?;
+    let size = keys
+        .verify_checkpoint(&note)
         .map_err(|e| StoreError::Invalid { because: e.to_string() })?
         .size();
     let http = Http::plain().map_err(|because| StoreError::Invalid { because })?;

@@ -8,6 +8,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr))]
 
 pub mod account;
+pub mod acts;
 mod answer;
 pub mod audit;
 pub mod auditor;
@@ -30,6 +31,7 @@ pub mod grounds;
 mod http_client;
 mod index;
 mod index_cache;
+mod inspections;
 pub mod local;
 pub mod metrics;
 mod names;

@@ -1,5 +1,9 @@
 //! What the ledger records beside decisions: each kind is an in-toto predicate type of its own.
 
+use crate::statement::{STATEMENT_TYPE, VSA_TYPE};
+use countersign_core::{Purl, Sha256Digest};
+use serde_json::{Value, json};
+
 /// First sight of an artifact: where from, under which name and digests.
 pub const FIRST_SEEN_TYPE: &str = "urn:countersign:first-seen:v1";
 /// What evidence was found for an artifact, and what verifying it gave.
@@ -19,11 +23,30 @@ pub const READ_TYPE: &str = "urn:countersign:read:v1";
 /// A statement of which parts were taken out; signed anew, and never an entry itself.
 pub const REDACTED_TYPE: &str = "urn:countersign:redacted:v1";
 
+/// A statement about an artifact: its subject is the file under its name, version and digest.
+#[must_use]
+pub fn about_artifact(
+    predicate_type: &str,
+    purl: &Purl,
+    file_name: &str,
+    sha256: &Sha256Digest,
+    predicate: Value,
+) -> Value {
+    json!({
+        "_type": STATEMENT_TYPE,
+        "subject": [
+            {"name": file_name, "uri": purl.to_string(), "digest": {"sha256": sha256}}
+        ],
+        "predicateType": predicate_type,
+        "predicate": predicate,
+    })
+}
+
 /// The short name of a predicate type, for people: `decision`, `waiver`, `first-seen` and so on; another
 /// type as it is.
 #[must_use]
 pub fn short_kind(predicate_type: &str) -> &str {
-    if predicate_type == crate::statement::VSA_TYPE {
+    if predicate_type == VSA_TYPE {
         return "decision";
     }
     let inner = predicate_type.strip_prefix("urn:countersign:").and_then(|k| k.strip_suffix(":v1"));
@@ -34,7 +57,7 @@ pub fn short_kind(predicate_type: &str) -> &str {
 #[must_use]
 pub fn long_kind(kind: &str) -> String {
     match kind {
-        "decision" => crate::statement::VSA_TYPE.to_owned(),
+        "decision" => VSA_TYPE.to_owned(),
         short if !short.contains(':') => format!("urn:countersign:{short}:v1"),
         other => other.to_owned(),
     }
@@ -49,7 +72,7 @@ mod tests {
         for (long, short) in [
             (FIRST_SEEN_TYPE, "first-seen"),
             (INCIDENT_CLOSED_TYPE, "incident-closed"),
-            (crate::statement::VSA_TYPE, "decision"),
+            (VSA_TYPE, "decision"),
             ("https://other.example/type", "https://other.example/type"),
         ] {
             assert_eq!((short_kind(long), long_kind(short).as_str()), (short, long));

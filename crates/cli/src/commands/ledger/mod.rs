@@ -1,10 +1,13 @@
 //! `countersign ledger`: decisions, histories, proofs and the ledger's own consistency.
 
 mod export;
+mod forget;
 mod fsck;
 mod history;
+mod keys;
 mod monitor;
 mod prove;
+mod words;
 
 pub use history::time;
 
@@ -78,6 +81,10 @@ pub enum LedgerCommand {
     Cosign(monitor::CosignArgs),
     /// Print the ledger's public key
     Key,
+    /// Go on under a new key; both keys sign for a while, so that everybody can follow
+    RotateKey(keys::RotateKeyArgs),
+    /// Forget content, of an entry or an artifact, with a record of who did and why
+    Forget(forget::ForgetArgs),
 }
 
 /// Runs a ledger subcommand.
@@ -100,6 +107,8 @@ pub async fn ledger(context: &Context, command: LedgerCommand) -> Result<u8, Fai
             fsck::fsck(&store, quick, republish, json).await
         }
         LedgerCommand::Cosign(args) => monitor::cosign(&store, &args).await,
+        LedgerCommand::RotateKey(args) => keys::rotate(&store, &args).await,
+        LedgerCommand::Forget(args) => forget::forget(&store, &args).await,
         LedgerCommand::Monitor(_) => Ok(0),
         LedgerCommand::Key => {
             let key = store.verifier_key().ok_or_else(|| {

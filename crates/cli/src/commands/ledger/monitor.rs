@@ -62,6 +62,12 @@ pub async fn monitor(args: &MonitorArgs) -> Result<u8, Failed> {
             Ok(followed) => {
                 keep(&file, &followed.note)?;
                 print::line(&words(key.name(), &followed));
+                if let Some(new) = &followed.key {
+                    print::line(&format!(
+                        "{}: the key was rotated, as the key that you gave says; give the new one from now on: {new}",
+                        key.name()
+                    ));
+                }
             }
             Err(FollowError::Alarm(because)) => {
                 print::error_line(&format!("countersign: ALARM: {}: {because}", key.name()));
