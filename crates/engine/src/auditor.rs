@@ -1,13 +1,14 @@
 //! Other people's ledgers, read as anyone reads them (C2SP tlog-tiles), and witnesses for one's own
 //! (C2SP tlog-witness).
 
+use crate::disclosure::{check_line, statements_path};
 use crate::http_client::{Http, redacted};
 use countersign_ledger::{
-    AddCheckpoint, Cosigned, Hash, KeyHistory, Quorum, ROTATIONS_FILE, Rotation, TileId, TileKind,
-    TileSource as _, VerifiedCheckpoint, VerifierKey, WitnessKey, consistency_proof,
-    consistency_tiles, inclusion_proof, inclusion_tiles, leaf_hash, merge_cosignatures,
-    parse_entry_bundle, read_rotations, read_size_body, root, root_tiles, verify_consistency,
-    verify_inclusion,
+    AddCheckpoint, Commitment, Cosigned, Hash, KeyHistory, Quorum, ROTATIONS_FILE, Rotation,
+    TileId, TileKind, TileSource as _, VerifiedCheckpoint, VerifierKey, WitnessKey,
+    consistency_proof, consistency_tiles, inclusion_proof, inclusion_tiles, leaf_hash,
+    merge_cosignatures, parse_entry_bundle, read_rotations, read_size_body, root, root_tiles,
+    verify_consistency, verify_inclusion,
 };
 use countersign_store::{Store, StoreError, TileFiles};
 use http::{HeaderMap, Method, StatusCode};
@@ -45,6 +46,8 @@ pub struct Followed {
     pub root: Hash,
     /// New entries whose leaves were derived and compared with the tiles.
     pub entries: u64,
+    /// Statements that are published with them and were compared with what they commit to.
+    pub statements: u64,
     /// Whose cosignatures it carries, of the witnesses that were given.
     pub cosigned: Vec<Cosigned>,
     /// The log's present key, when it is another than the one that was given.
@@ -179,12 +182,12 @@ pub async fn follow(
         return Err(alarm("the tiles do not lead to the checkpoint's root"));
     }
     let from = old.as_ref().map_or(0, VerifiedCheckpoint::size);
-    let entries = new_entries(log, from, head.size()).await?;
+    let (entries, statements) = new_entries(log, from, head.size(), &keys).await?;
     let (size, root) = (head.size(), head.root());
     let before = old.map(|o| o.size());
     let rotated = keys.current() != key;
     let key = rotated.then(|| keys.current().to_string());
-    Ok(Followed { note, before, size, root, entries, cosigned, key })
+    Ok(Followed { note, before, size, root, entries, statements, cosigned, key })
 }
 
 /// Proves that the rotations that lead to or from the trusted key are entries of this tree. One that
@@ -239,9 +242,16 @@ async fn continues(
     })
 }
 
-/// Compares the entries from `from` on with the tiles of their leaves.
-async fn new_entries(log: &RemoteLog, from: u64, size: u64) -> Result<u64, FollowError> {
+/// Compares the entries from `from` on with the tiles of their leaves, and the statements that are
+/// published of them with the entries. How many of both.
+async fn new_entries(
+    log: &RemoteLog,
+    from: u64,
+    size: u64,
+    keys: &KeyHistory,
+) -> Result<(u64, u64), FollowError> {
     let mut seen = 0;
+    let mut statements = 0;
     for index in from / 256..size.div_ceil(256) {
         let ids =
             [TileKind::Entries, TileKind::Hashes(0)].map(|kind| TileId::in_tree(kind, index, size));
@@ -259,8 +269,27 @@ async fn new_entries(log: &RemoteLog, from: u64, size: u64) -> Result<u64, Follo
             return Err(alarm(format!("bundle {index} holds other entries than the tree")));
         }
         seen += u64::try_from(width).unwrap_or(0);
+        statements += published_statements(log, index, &bundle, keys).await?;
     }
-    Ok(seen)
+    Ok((seen, statements))
+}
+
+/// Checks what is published of a bundle's statements, where anything is.
+async fn published_statements(
+    log: &RemoteLog,
+    bundle: u64,
+    entries: &[Commitment],
+    keys: &KeyHistory,
+) -> Result<u64, FollowError> {
+    let Some(text) = log.file(&statements_path(bundle)).await? else { return Ok(0) };
+    let text = String::from_utf8(text).map_err(|_| alarm("the statements are not text"))?;
+    let mut shown = 0;
+    for ((line, entry), index) in text.lines().zip(entries).zip(bundle * 256..) {
+        let line: serde_json::Value = serde_json::from_str(line)
+            .map_err(|e| alarm(format!("the statement of entry {index} is no JSON: {e}")))?;
+        shown += u64::from(check_line(&line, index, entry, keys).map_err(alarm)?);
+    }
+    Ok(shown)
 }
 
 /// A witness: where it is asked, and whose cosignature is believed.

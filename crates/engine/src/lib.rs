@@ -18,6 +18,7 @@ mod continuity;
 mod credential;
 pub mod debian;
 pub mod difference;
+pub mod disclosure;
 mod download;
 mod engine;
 mod evidence;

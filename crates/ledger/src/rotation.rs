@@ -10,7 +10,7 @@
 //! its checkpoints are not believed by those who know a later key.
 
 use crate::checkpoint::{CheckpointError, VerifiedCheckpoint, verify_checkpoint};
-use crate::dsse::{Envelope, VerifiedStatement, verify_envelope};
+use crate::dsse::{Envelope, EnvelopeError, VerifiedStatement, verify_envelope};
 use crate::key::VerifierKey;
 use crate::leaf::{Commitment, Salt, commitment};
 use crate::receipt::{read_hex, write_hex};
@@ -218,6 +218,21 @@ impl KeyHistory {
     #[must_use]
     pub fn keys(&self) -> &[(u64, VerifierKey)] {
         &self.keys
+    }
+
+    /// Verifies an envelope of the present: what the trusted key or a later one signed beside the tree.
+    ///
+    /// # Errors
+    /// When none of them alone signed it, in the words of the newest.
+    pub fn verify_envelope(&self, envelope: &Envelope) -> Result<VerifiedStatement, EnvelopeError> {
+        let mut first = None;
+        for (_, key) in self.keys.iter().skip(self.trusted).rev() {
+            match verify_envelope(envelope, key) {
+                Ok(statement) => return Ok(statement),
+                Err(e) => first = first.or(Some(e)),
+            }
+        }
+        Err(first.unwrap_or(EnvelopeError::WrongKey { key: String::new() }))
     }
 
     /// Verifies a checkpoint under the trusted key or a later one.

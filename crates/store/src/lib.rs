@@ -29,6 +29,7 @@
 mod blobs;
 mod caches;
 mod commit;
+mod copy;
 mod cosigned;
 mod decisions;
 mod entry;

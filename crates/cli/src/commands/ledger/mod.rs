@@ -7,6 +7,7 @@ mod history;
 mod keys;
 mod monitor;
 mod prove;
+mod publish;
 mod words;
 
 pub use history::time;
@@ -83,6 +84,8 @@ pub enum LedgerCommand {
     Key,
     /// Go on under a new key; both keys sign for a while, so that everybody can follow
     RotateKey(keys::RotateKeyArgs),
+    /// Write the public log, for any web server: tiles, and the statements that the disclosure policy shows
+    Publish(publish::PublishArgs),
     /// Forget content, of an entry or an artifact, with a record of who did and why
     Forget(forget::ForgetArgs),
 }
@@ -108,6 +111,7 @@ pub async fn ledger(context: &Context, command: LedgerCommand) -> Result<u8, Fai
         }
         LedgerCommand::Cosign(args) => monitor::cosign(&store, &args).await,
         LedgerCommand::RotateKey(args) => keys::rotate(&store, &args).await,
+        LedgerCommand::Publish(args) => publish::publish(context, &store, &args).await,
         LedgerCommand::Forget(args) => forget::forget(&store, &args).await,
         LedgerCommand::Monitor(_) => Ok(0),
         LedgerCommand::Key => {

@@ -97,7 +97,13 @@ fn words(name: &str, f: &Followed) -> String {
         names => format!("; cosigned by {}", names.join(", ")),
     };
     let (size, entries) = (f.size, f.entries);
-    format!("{name}: {size} entries, {grown}; {entries} entries compared with the tiles{cosigned}")
+    let statements = match f.statements {
+        0 => String::new(),
+        n => format!(", {n} published statements with their commitments"),
+    };
+    format!(
+        "{name}: {size} entries, {grown}; {entries} entries compared with the tiles{statements}{cosigned}"
+    )
 }
 
 fn kept(file: &Path) -> Result<Option<String>, Failed> {
