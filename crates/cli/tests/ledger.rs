@@ -78,7 +78,7 @@ fn an_artifacts_history_is_a_timeline_of_all_that_concerns_it() {
     for subject in ["pkg:pypi/lib", "pkg:pypi/lib@1.0.0"] {
         let log = s.countersign(&["ledger", "log", subject]);
         log.expect(0).says("admit").says("TICKET-7").says("first seen");
-        log.says("first-seen").says("evidence").says("scan").says("0 findings");
+        log.says("first-seen").says("evidence").says("scan").says("0 advisories");
         assert!(!log.stdout.contains("other"), "{}", log.stdout);
     }
     let by_file = file(&s, "lib").display().to_string();

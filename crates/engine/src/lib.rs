@@ -42,6 +42,7 @@ mod passing;
 mod pipeline;
 mod pypi;
 mod pypi_release;
+pub mod reading;
 pub mod recall;
 pub mod refusal;
 pub mod report;
