@@ -69,6 +69,9 @@ pub enum Command {
     /// Look into the ledger
     #[command(subcommand)]
     Ledger(crate::commands::ledger::LedgerCommand),
+    /// Record an incident: open it, close it, list them
+    #[command(subcommand)]
+    Incident(crate::commands::incident::IncidentCommand),
     /// Cosign the ledgers of others, as a witness
     Witness(crate::commands::witness::WitnessArgs),
     /// Run the gateway for a team: the same gate, long-lived, for any number of clients

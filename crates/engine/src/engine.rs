@@ -104,6 +104,8 @@ pub(crate) struct Inner {
     pub(crate) grounds: RwLock<Arc<Grounds>>,
     /// The generation whose grounds are in the ledger.
     pub(crate) noted: tokio::sync::Mutex<Option<u64>>,
+    /// Reads of the ledger that are recorded already.
+    pub(crate) reads: crate::reading::Reads,
     pub(crate) http: Http,
     pub(crate) upstreams: Upstreams,
     pub(crate) credentials: Mutex<HashMap<String, HeaderValue>>,
@@ -209,6 +211,7 @@ impl Engine {
                 config: setup.config,
                 grounds: RwLock::new(Arc::new(grounds)),
                 noted: tokio::sync::Mutex::new(None),
+                reads: crate::reading::Reads::default(),
                 http,
                 upstreams,
                 credentials: Mutex::new(credentials),

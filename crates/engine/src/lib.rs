@@ -8,6 +8,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr))]
 
 pub mod account;
+pub mod acts;
 mod answer;
 pub mod audit;
 pub mod auditor;
@@ -17,6 +18,7 @@ mod continuity;
 mod credential;
 pub mod debian;
 pub mod difference;
+pub mod disclosure;
 mod download;
 mod engine;
 mod evidence;
@@ -30,6 +32,7 @@ pub mod grounds;
 mod http_client;
 mod index;
 mod index_cache;
+mod inspections;
 pub mod local;
 pub mod metrics;
 mod names;
@@ -39,6 +42,7 @@ mod passing;
 mod pipeline;
 mod pypi;
 mod pypi_release;
+pub mod reading;
 pub mod recall;
 pub mod refusal;
 pub mod report;

@@ -452,6 +452,7 @@ impl Engine {
         pin: Pin,
     ) -> Result<Result<Recorded, Changed>, Failure> {
         let store = &self.inner.store;
+        let seen = self.inspections(file, digests, facts).await.map_err(store_failure)?;
         let before = match digests {
             Some(d) => store.latest_decision(&d.sha256, file.purl(), &file.file_name).await,
             // Of what was refused without its bytes a long-lived gate is asked again and again.
@@ -462,6 +463,9 @@ impl Engine {
             && same_decision(&old.decision, decision)
             && let Some(recorded) = store.recorded_at(old.index).await.map_err(store_failure)?
         {
+            for event in seen {
+                store.record_about(event).await.map_err(store_failure)?;
+            }
             return self
                 .pin_apart(file, digests, pin)
                 .await
@@ -494,14 +498,7 @@ impl Engine {
         })?;
         let new = NewDecision { record, facts };
         self.note_grounds().await.map_err(store_failure)?;
-        let recorded = match pin {
-            Pin::WithIt => store.record_pinned(new).await,
-            Pin::No => match store.record(vec![new]).await {
-                Ok(mut recorded) => recorded.pop().ok_or(StoreError::Closed),
-                Err(e) => Err(e),
-            },
-        };
-        match recorded {
+        match store.record_with(seen, new, matches!(pin, Pin::WithIt)).await {
             Ok(recorded) => Ok(Ok(recorded)),
             Err(StoreError::PinChanged { first, first_seen, .. }) => {
                 Ok(Err(Changed { first, first_seen }))

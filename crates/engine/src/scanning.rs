@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 /// Results of another version of the scanner are not used.
-fn scanner() -> String {
+pub(crate) fn scanner() -> String {
     format!("content/{}/4/{}", env!("CARGO_PKG_VERSION"), malware::VERSION)
 }
 

@@ -13,6 +13,7 @@ mod attributes;
 mod cases;
 mod decide;
 mod detail;
+mod disclosure;
 mod error;
 mod load;
 mod pattern;
@@ -24,6 +25,9 @@ mod waiver;
 pub use annotation::{Effect, RuleInfo};
 pub use cases::{TestOutcome, run_tests};
 pub use decide::DecisionContext;
+pub use disclosure::{
+    DISCLOSURE_FILE, DISCLOSURE_SCHEMA, Disclosed, Disclosure, EntryFacts, Reader,
+};
 pub use error::{PolicyError, PolicyFile};
 pub use load::PolicySet;
 pub use pattern::{PatternError, PurlPattern};

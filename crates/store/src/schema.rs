@@ -11,7 +11,7 @@ pub(crate) const VERSION: i64 = STEPS.len() as i64;
 
 /// What brings a database from each version to the next. A step that was released is never changed:
 /// databases that were made by it are out there.
-const STEPS: [&str; 2] = [STEP_1, STEP_2];
+const STEPS: [&str; 3] = [STEP_1, STEP_2, STEP_3];
 
 /// How long a statement waits for another process to finish its write.
 pub(crate) const BUSY_TIMEOUT: Duration = Duration::from_secs(60);
@@ -159,6 +159,35 @@ CREATE TABLE recalled (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX recalled_by_old ON recalled (old_idx);
 PRAGMA user_version = 2;
+";
+
+/// Version 3: entries that are no decisions by kind, and what each is about (16 bytes of the SHA-256 of a
+/// purl, `sha256:…`, or another name); what was forgotten, and by which entry.
+/// `ledger_state.vkey` may have a second line from here on: the key before, while it still signs.
+const STEP_3: &str = "
+CREATE TABLE events (
+    idx INTEGER PRIMARY KEY,
+    kind TEXT NOT NULL,
+    time INTEGER NOT NULL
+) STRICT;
+CREATE INDEX events_by_kind ON events (kind, idx);
+CREATE TABLE about (
+    subject BLOB NOT NULL,
+    idx INTEGER NOT NULL,
+    PRIMARY KEY (subject, idx)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX about_by_idx ON about (idx);
+CREATE TABLE forgotten (
+    idx INTEGER PRIMARY KEY,
+    by_idx INTEGER NOT NULL
+) STRICT;
+CREATE TABLE forgotten_blobs (
+    sha256 TEXT PRIMARY KEY,
+    by_idx INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+INSERT INTO events (idx, kind, time)
+    SELECT idx, kind, time FROM entries WHERE kind <> 'https://slsa.dev/verification_summary/v1';
+PRAGMA user_version = 3;
 ";
 
 /// Refuses a database of a later version before anything of it is touched.

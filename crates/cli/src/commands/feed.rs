@@ -3,6 +3,7 @@
 use crate::args::FeedCommand;
 use crate::context::{Context, Failed, now};
 use crate::print;
+use countersign_engine::acts::{FeedChange, feed_changed};
 use countersign_engine::feeds::Feeds;
 use countersign_engine::store::{Feed, Store};
 use std::path::{Path, PathBuf};
@@ -45,7 +46,11 @@ pub async fn feed(context: &Context, command: FeedCommand) -> Result<u8, Failed>
         // Answered above, without a store.
         FeedCommand::Index { .. } => Ok(0),
         FeedCommand::Remove { name } => {
+            let feed = store.feed(&name).await?;
             if store.remove_feed(&name).await? {
+                if let Some(feed) = feed {
+                    feed_changed(&store, &feed, FeedChange::Removed, now()).await?;
+                }
                 print::line(&format!("removed {name}"));
                 return Ok(0);
             }
@@ -90,6 +95,7 @@ async fn add(
         let opened = tokio::task::spawn_blocking(move || Feeds::open(&folder, &[place], now()));
         opened.await.map_err(Failed::internal)?.map_err(Failed::usage)?;
         store.put_feed(&feed).await?;
+        feed_changed(store, &feed, FeedChange::Added, now()).await?;
     }
     print::line(&format!("added {name}"));
     show(context, store, false).await
@@ -180,14 +186,17 @@ pub async fn fetch(context: &Context, store: &Store, feed: Feed) -> Result<bool,
         return Err(Failed::usage(format!("{e}; what was there before stays in use")));
     }
     staged.persist(&target).map_err(Failed::internal)?;
-    store
-        .put_feed(&Feed {
-            last_synced: Some(now()),
-            sha256: Some(got.sha256),
-            etag: got.etag,
-            ..feed
-        })
-        .await?;
+    let known = store.feed(&feed.name).await?;
+    let brought =
+        Feed { last_synced: Some(now()), sha256: Some(got.sha256), etag: got.etag, ..feed };
+    store.put_feed(&brought).await?;
+    let change = match known {
+        None => Some(FeedChange::Added),
+        Some(known) => (known.sha256 != brought.sha256).then_some(FeedChange::Updated),
+    };
+    if let Some(change) = change {
+        feed_changed(store, &brought, change, now()).await?;
+    }
     Ok(true)
 }
 

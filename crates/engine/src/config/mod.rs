@@ -11,6 +11,7 @@ mod upstream;
 pub use problem::{ConfigError, Problem};
 pub use serve::{
     AddressRange, DEFAULT_LISTEN, LogForm, MemoryConfig, ServeConfig, TlsFiles, TokenConfig,
+    TokenRole,
 };
 pub use upstream::{CredentialConfig, CredentialPlace, CredentialScheme, UpstreamConfig};
 

@@ -323,7 +323,9 @@ mod tests {
     use super::*;
     use countersign_engine::Upstream;
     use countersign_engine::metrics::Metrics;
-    use countersign_engine::serving::Served;
+    use countersign_engine::policy::Reader;
+    use countersign_engine::reading::{LedgerAnswer, LedgerRoute};
+    use countersign_engine::serving::{Asker, Served};
     use futures_util::future::BoxFuture;
 
     /// Is never asked.
@@ -344,6 +346,14 @@ mod tests {
         }
         fn feeds(&self) -> Vec<FeedAge> {
             Vec::new()
+        }
+        fn read_ledger<'a>(
+            &'a self,
+            _: &'a LedgerRoute,
+            _: Reader,
+            _: &'a Asker,
+        ) -> BoxFuture<'a, LedgerAnswer> {
+            unreachable!()
         }
         fn ledger_size(&self) -> BoxFuture<'_, Result<u64, String>> {
             unreachable!()
