@@ -89,6 +89,10 @@ pub struct VersionFacts {
     /// Under what other name they were asked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub advised_as: Option<AdvisedAs>,
+    /// The shortest upgrade: the lowest version above it, of its own release line where there is one,
+    /// that the feeds name and no advisory is about. None where nothing is found, or none is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upgrade: Option<String>,
 }
 
 /// What is known about an artifact's bytes when it is decided upon.

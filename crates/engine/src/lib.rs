@@ -20,6 +20,7 @@ pub mod difference;
 mod download;
 mod engine;
 mod evidence;
+pub mod exemptions;
 mod facts;
 pub mod feeds;
 mod fetch;

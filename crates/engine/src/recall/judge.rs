@@ -99,7 +99,7 @@ impl<'g> Judge<'g> {
             self.asked.insert(key.clone(), package);
         }
         if let Some(package) = self.asked.get(&key) {
-            (facts.findings, facts.advisories) = package.of_version(&version);
+            package.fill(facts, &version);
         }
         Ok(())
     }

@@ -34,6 +34,7 @@ fn judged(
         findings: Vec::new(),
         advisories: Check::passed("advisories"),
         advised_as: None,
+        upgrade: None,
     };
     let facts = ArtifactFacts {
         version,

@@ -348,6 +348,8 @@ impl Notes {
             severity,
             title: contents::printable(&title),
             fixed_in: None,
+            exploitation: None,
+            vex: Vec::new(),
             path: path.map(contents::printable),
             observed: None,
         });
