@@ -116,9 +116,8 @@ impl Engine {
         let mut active = active_waivers(&self.inner.store, now).await?;
         let of_files = exemptions.waivers.iter().map(|w| &w.waiver);
         active.extend(of_files.filter(|w| now < w.until).cloned());
-        let ids = |list: &[ActiveWaiver]| -> Vec<String> {
-            list.iter().map(|w| w.id.clone()).collect()
-        };
+        let ids =
+            |list: &[ActiveWaiver]| -> Vec<String> { list.iter().map(|w| w.id.clone()).collect() };
         let same = ids(&present.waivers) == ids(&active)
             && present.exemptions.identity() == exemptions.identity();
         if !same {

@@ -58,7 +58,10 @@ pub struct FileWaiver {
 /// # Errors
 /// All mistakes with their places: unknown keys, targets that are names alone, empty reasons and owners,
 /// times that are none, ends more than a year ahead.
-pub fn read_waivers(file: &PolicyFile, now: Timestamp) -> Result<Vec<FileWaiver>, Vec<PolicyError>> {
+pub fn read_waivers(
+    file: &PolicyFile,
+    now: Timestamp,
+) -> Result<Vec<FileWaiver>, Vec<PolicyError>> {
     if file.text.len() > MAX_FILE {
         return Err(vec![PolicyError::whole(&file.name, format!("larger than {MAX_FILE} bytes"))]);
     }
@@ -158,7 +161,9 @@ mod tests {
         assert_eq!(covers, ["GHSA-1", "cool-down"]);
         assert_eq!((all[0].line, all[0].owner.as_str()), (2, "us"));
         assert_eq!(all[0].waiver.until, Timestamp::parse("2027-03-01T00:00:00Z").unwrap());
-        assert!(all[0].waiver.id.starts_with("waivers.toml#") && all[0].waiver.id != all[1].waiver.id);
+        assert!(
+            all[0].waiver.id.starts_with("waivers.toml#") && all[0].waiver.id != all[1].waiver.id
+        );
         assert_eq!(read("").unwrap(), []);
     }
 

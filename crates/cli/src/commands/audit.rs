@@ -158,7 +158,7 @@ impl Grounds {
         if context.state.join("store.sqlite").is_file() {
             let opened = Store::open(&context.state, OpenMode::ReadOnly).await?;
             for feed in opened.feeds().await? {
-                places.push(super::feed::place(&context.state, &feed));
+                places.extend(super::feed::places(&context.state, &feed));
             }
             waivers = active_waivers(&opened, now()).await.map_err(Failed::internal)?;
             store = Some(opened);

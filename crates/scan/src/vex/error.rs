@@ -16,7 +16,9 @@ pub enum VexError {
         limit: usize,
     },
     /// It is not of its form.
-    #[error("VEX document cannot be read: {because}; write OpenVEX or CSAF (profile csaf_vex) in JSON")]
+    #[error(
+        "VEX document cannot be read: {because}; write OpenVEX or CSAF (profile csaf_vex) in JSON"
+    )]
     Malformed {
         /// Why not.
         because: String,

@@ -62,7 +62,10 @@ fn a_statement_is_about_its_version_and_vulnerability_and_nothing_else() {
         "status": "not_affected", "justification": "component_not_present",
     })))
     .unwrap();
-    assert_eq!((document.id.as_str(), document.statements.len(), document.unbound), ("https://vex.example/1", 3, 2));
+    assert_eq!(
+        (document.id.as_str(), document.statements.len(), document.unbound),
+        ("https://vex.example/1", 3, 2)
+    );
     let mut set = VexSet::default();
     set.add(document, VexSource::Own);
     let stated = vec![(VexStatus::NotAffected, Some("component_not_present".to_owned()))];
@@ -129,7 +132,8 @@ fn what_is_no_vex_is_an_error() {
         br#"{"@context": "https://openvex.dev/ns"}"#.to_vec(),
         openvex(json!({"vulnerability": "CVE-1", "products": [], "status": "harmless"})),
         openvex(json!({"products": ["pkg:npm/a@1"], "status": "fixed"})),
-        format!("{{\"@context\":\"https://openvex.dev/ns\",\"statements\":{}", "[".repeat(100_000)).into_bytes(),
+        format!("{{\"@context\":\"https://openvex.dev/ns\",\"statements\":{}", "[".repeat(100_000))
+            .into_bytes(),
         advisory,
         nameless,
     ] {
