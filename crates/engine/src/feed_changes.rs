@@ -34,20 +34,19 @@ pub enum Changes {
 }
 
 /// Asks what changed in the feed at `archive` (`…/all.zip`) after `since`, and fetches exactly that.
-/// Changes of the very second of `since` are fetched where it tells no fractions.
+/// `whole` says that `since` is a time in whole seconds: then changes of that very second are fetched,
+/// too.
 ///
 /// # Errors
 /// When the list or one of the records cannot be had, in words for people: then nothing is taken.
-pub async fn changes(archive: &Url, since: &str) -> Result<Changes, String> {
+pub async fn changes(archive: &Url, since: &str, whole: bool) -> Result<Changes, String> {
     let (Ok(list), Ok(since_time)) = (archive.join(LIST), since.parse::<jiff::Timestamp>()) else {
         return Ok(Changes::Unknown);
     };
     let http = Http::plain()?;
     let Some(text) = get(&http, &list, MAX_LIST).await? else { return Ok(Changes::Unknown) };
     let text = std::str::from_utf8(&text).map_err(|e| format!("{}: {e}", redacted(&list)))?;
-    // A time without fractions stands for its whole second.
-    let open = !since.contains('.');
-    let Some((ids, newest)) = changed(text, since_time, open) else {
+    let Some((ids, newest)) = changed(text, since_time, whole) else {
         return Err(format!("{} is no list of changes", redacted(&list)));
     };
     if ids.len() > MAX_CHANGES {
@@ -63,12 +62,12 @@ pub async fn changes(archive: &Url, since: &str) -> Result<Changes, String> {
     Ok(Changes::Records { records, newest: newest.unwrap_or_else(|| since.to_owned()) })
 }
 
-/// The ids that changed after `since` (or at it, where it is `open`), and the newest time as it is
+/// The ids that changed after `since` (or at it, where that is a `whole` second), and the newest time as it is
 /// written. None for what is no list.
 fn changed(
     text: &str,
     since: jiff::Timestamp,
-    open: bool,
+    whole: bool,
 ) -> Option<(Vec<String>, Option<String>)> {
     let mut ids = Vec::new();
     let mut newest: Option<(jiff::Timestamp, &str)> = None;
@@ -79,7 +78,7 @@ fn changed(
             newest = Some((at, time));
         }
         // The list of all ecosystems writes `npm/GHSA-…`; records lie beside the list of their own.
-        if (at > since || open && at >= since) && is_file_name(id) {
+        if (at > since || whole && at >= since) && is_file_name(id) {
             ids.push(id.to_owned());
         }
     }
@@ -126,7 +125,7 @@ mod tests {
         let list = "2026-01-03T00:00:00.5Z,GHSA-c\n2026-01-02T00:00:00Z,GHSA-b\r\n\n\
             2026-01-01T00:00:00Z,GHSA-a\n2026-01-04T00:00:00Z,../x\n";
         let ids =
-            |since: &str, open| changed(list, since.parse().unwrap(), open).unwrap().0.join(" ");
+            |since: &str, whole| changed(list, since.parse().unwrap(), whole).unwrap().0.join(" ");
         assert_eq!(ids("2026-01-02T00:00:00Z", true), "GHSA-c GHSA-b");
         assert_eq!(ids("2026-01-02T00:00:00Z", false), "GHSA-c");
         assert_eq!(ids("2026-01-03T00:00:00.5Z", false), "");

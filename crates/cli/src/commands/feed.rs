@@ -31,6 +31,9 @@ fn changes_of(state: &Path, feed: &Feed) -> PathBuf {
     state.join("feeds/fetched").join(format!("{}.changes.jsonl", feed.name))
 }
 
+/// Marks a time that has no fractions of its second.
+const WHOLE: &str = "whole-second";
+
 /// A note of the newest change that is here.
 fn newest_of(state: &Path, feed: &Feed) -> PathBuf {
     state.join("feeds/fetched").join(format!("{}.newest", feed.name))
@@ -219,7 +222,8 @@ pub async fn fetch(context: &Context, store: &Store, feed: Feed) -> Result<bool,
     // that being cut off here does no harm.
     let _ = std::fs::remove_file(changes_of(&context.state, &feed));
     let newest = checked.and_then(|feeds| feeds.meta().newest_modified());
-    let noted = newest.map(|t| t.to_string()).unwrap_or_default();
+    // Records' times are read in whole seconds.
+    let noted = newest.map(|t| format!("{t} {WHOLE}")).unwrap_or_default();
     std::fs::write(newest_of(&context.state, &feed), noted).map_err(Failed::internal)?;
     store
         .put_feed(&Feed {
@@ -241,12 +245,16 @@ async fn fetch_changes(
     url: &url::Url,
 ) -> Result<Option<bool>, Failed> {
     let newest_file = newest_of(&context.state, feed);
-    let since = std::fs::read_to_string(&newest_file).unwrap_or_default();
+    let noted = std::fs::read_to_string(&newest_file).unwrap_or_default();
+    let (since, whole) = match noted.trim().split_once(' ') {
+        Some((since, word)) => (since, word == WHOLE),
+        None => (noted.trim(), false),
+    };
     let here = place(&context.state, feed).is_file() && !since.is_empty();
     if !here || !url.path().ends_with("/all.zip") {
         return Ok(None);
     }
-    let changes = countersign_engine::changes(url, since.trim()).await.map_err(|e| Failed {
+    let changes = countersign_engine::changes(url, since, whole).await.map_err(|e| Failed {
         message: format!("feed `{}`: {e}; what was there before stays in use", feed.name),
         code: crate::exit::UPSTREAM,
     })?;
