@@ -16,6 +16,7 @@ pub mod config;
 mod continuity;
 mod credential;
 pub mod debian;
+mod dependencies;
 pub mod difference;
 mod download;
 mod engine;

@@ -7,6 +7,7 @@
 
 pub mod advisory;
 pub mod content;
+pub mod dependency;
 pub mod diff;
 pub mod licence;
 pub mod malware;

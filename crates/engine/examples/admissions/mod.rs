@@ -54,6 +54,7 @@ fn admission(n: u64) -> NewDecision {
             Check::not_done("evidence", "there is none"),
         ],
         changes: Vec::new(),
+        dependencies: Vec::new(),
     };
     let record = DecisionRecord {
         purl: facts.version.purl.clone(),

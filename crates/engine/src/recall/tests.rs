@@ -122,6 +122,7 @@ fn facts(name: &str) -> ArtifactFacts {
         findings: Vec::new(),
         checks: vec![Check::passed("digest"), Check::passed("archive")],
         changes: Vec::new(),
+        dependencies: Vec::new(),
     }
 }
 

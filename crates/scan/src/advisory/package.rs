@@ -107,6 +107,17 @@ impl PackageAdvisories {
         clear.map(|(at, text)| Clear::new(self.ecosystem, at, text)).collect()
     }
 
+    /// What the feeds say about every version of the package, whichever it is.
+    #[must_use]
+    pub fn findings_for_all(&self) -> Vec<Finding> {
+        let of_group = |group: &Vec<usize>| {
+            let members = group.iter().filter_map(|i| self.advisories.get(*i));
+            let hits: Vec<&Advisory> = members.filter(|a| a.scope.affects_all()).collect();
+            (!hits.is_empty()).then(|| merge(&hits, None))
+        };
+        self.groups.iter().filter_map(of_group).collect()
+    }
+
     /// What the feeds say about `version`. Records about the same thing become one finding.
     ///
     /// Where a version cannot be compared with an advisory's ranges, a malicious package counts as

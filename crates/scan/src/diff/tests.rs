@@ -44,6 +44,7 @@ fn judged(
         digest_confirmed: true,
         evidence: Vec::new(),
         changes: Vec::new(),
+        dependencies: Vec::new(),
         findings: report.findings,
         checks: Vec::new(),
     };
