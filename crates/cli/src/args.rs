@@ -187,7 +187,7 @@ pub struct InitArgs {
 /// `feed …`.
 #[derive(Subcommand)]
 pub enum FeedCommand {
-    /// Add a feed: an OSV zip, a folder of feeds, or an http address of a zip
+    /// Add a feed: an OSV zip, KEV, EPSS, a folder of feeds, or an http address of one
     Add {
         /// Path or address.
         location: String,

@@ -146,6 +146,9 @@ pub enum EngineError {
     /// The store could not be read.
     #[error(transparent)]
     Store(#[from] countersign_store::StoreError),
+    /// A VEX document or a file of waivers cannot be read.
+    #[error("what the configuration names under `vex` and `waivers` cannot be used: {0}")]
+    Exemptions(String),
     /// A waiver in the store cannot be read.
     #[error(
         "waiver `{id}` cannot be read: {because}; revoke it with `countersign waive --revoke {id}`"
@@ -201,6 +204,7 @@ impl Engine {
             roots: Arc::new(setup.roots),
             evidence: Arc::new(setup.evidence),
             waivers: Arc::default(),
+            exemptions: Arc::default(),
             generation: 0,
         };
         let debian_lists = crate::debian::Lists::new(setup.store.dir());

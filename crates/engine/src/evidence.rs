@@ -27,7 +27,7 @@ impl Engine {
             Ecosystem::Npm => out.extend(self.npm_evidence(file, digests).await),
             Ecosystem::Pypi => out.extend(self.pypi_evidence(file, digests).await),
             // Crates carry no signatures, and Debian's come with the index.
-            Ecosystem::Cargo | Ecosystem::Debian => {
+            Ecosystem::Cargo | Ecosystem::Debian | Ecosystem::Go | Ecosystem::Maven => {
                 let found = self.read_sources(digests, &[ANY], &mut out).await;
                 out.extend(self.attestations(file, digests, &found));
             }

@@ -43,6 +43,19 @@ pub struct Config {
     pub serve: ServeConfig,
     /// Who is told of recalls.
     pub recall: RecallConfig,
+    /// Files of waivers.
+    pub waivers: Vec<String>,
+    /// Where VEX documents lie.
+    pub vex: VexConfig,
+}
+
+/// `[vex]`: files or folders of OpenVEX and CSAF documents.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct VexConfig {
+    /// Those of whoever runs the gate.
+    pub own: Vec<String>,
+    /// Those of vendors.
+    pub vendor: Vec<String>,
 }
 
 /// One `[[reserve]]`: names that only one upstream may offer.
@@ -103,6 +116,8 @@ impl Config {
         let policy = root.text("policy").map(|p| p.value);
         let evidence = root.texts("evidence");
         let (deny, allow) = (root.texts("deny"), root.texts("allow"));
+        let waivers = root.one_or_texts("waivers");
+        let vex = root.table("vex").map(read_vex).unwrap_or_default();
         let upstream = upstream::read(&mut root);
         let reserve: Vec<(At<String>, String)> =
             root.tables("reserve").into_iter().filter_map(read_reserve).collect();
@@ -139,6 +154,8 @@ impl Config {
             patience,
             serve,
             recall,
+            waivers: plain(waivers),
+            vex,
         };
         reader.finish((config, lists))
     }
@@ -195,6 +212,13 @@ fn read_patience(mut table: Table<'_, '_>) -> PatienceConfig {
         connect_seconds: connect.unwrap_or(default.connect_seconds),
         read_seconds: read.unwrap_or(default.read_seconds),
     }
+}
+
+fn read_vex(mut table: Table<'_, '_>) -> VexConfig {
+    let mut places = |key| table.one_or_texts(key).into_iter().map(|p| p.value).collect();
+    let vex = VexConfig { own: places("own"), vendor: places("vendor") };
+    table.finish();
+    vex
 }
 
 fn read_recall(mut table: Table<'_, '_>) -> RecallConfig {

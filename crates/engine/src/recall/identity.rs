@@ -19,6 +19,9 @@ pub struct GroundsId {
     pub feeds: Option<String>,
     /// The digest of the trust roots.
     pub roots: String,
+    /// The digest of VEX documents and files of waivers; empty without any.
+    #[serde(default)]
+    pub exemptions: String,
 }
 
 /// What differs between two sets of grounds.
@@ -29,6 +32,7 @@ pub(super) enum Change {
     Waivers,
     Feeds,
     Roots,
+    Exemptions,
 }
 
 impl Change {
@@ -39,6 +43,7 @@ impl Change {
             Self::Waivers => "the waivers changed",
             Self::Feeds => "the feeds changed",
             Self::Roots => "the trust roots changed",
+            Self::Exemptions => "VEX documents or files of waivers changed",
         }
     }
 }
@@ -58,6 +63,7 @@ impl GroundsId {
             waivers: Sha256Digest::of(waivers.concat().as_bytes()).to_hex(),
             feeds: grounds.feeds.as_ref().map(|f| f.identity().to_owned()),
             roots: grounds.roots.digest().to_hex(),
+            exemptions: grounds.exemptions.identity().to_owned(),
         }
     }
 
@@ -75,6 +81,7 @@ impl GroundsId {
             (Change::Waivers, self.waivers != earlier.waivers),
             (Change::Feeds, self.feeds != earlier.feeds),
             (Change::Roots, self.roots != earlier.roots),
+            (Change::Exemptions, self.exemptions != earlier.exemptions),
         ]
         .into_iter()
         .filter_map(|(change, differs)| differs.then_some(change))
