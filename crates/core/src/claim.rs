@@ -14,6 +14,12 @@ pub struct Claim {
     pub kind: String,
     /// Who signed: a certificate's identity, a key id, or a keyring's certificate.
     pub signer: String,
+    /// The id of the key that signed, where an organisation's key did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+    /// What it says the outcome is, where it states one: `passed`, `warned`, `failed`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outcome: Option<String>,
     /// The identity provider or registry that vouches for the signer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub issuer: Option<String>,
