@@ -21,7 +21,9 @@ use crate::statement::{Expected, Statement, SubjectName};
 use crate::{Context, attested, json, provenance};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE};
-use countersign_core::{Claim, Evidence, EvidenceState, ProofClass, Sha256Digest, Timestamp};
+use countersign_core::{
+    Attested, Claim, Evidence, EvidenceState, ProofClass, Sha256Digest, Timestamp,
+};
 use serde_json::Value;
 use sigstore_types::{DerPublicKey, SignatureBytes};
 use sigstore_verify::crypto::{KeyAlgorithm, SigningScheme, verify_signature};
@@ -400,10 +402,13 @@ fn claim(key: &OrganisationKey, statement: &Statement, time: Time) -> Claim {
     Claim {
         kind: shown(uri),
         signer: key.name.clone(),
-        key: Some(key.id.clone()),
+        attested: Some(Attested {
+            key: key.id.clone(),
+            predicate: shown(short_name(uri)),
+            outcome: outcome(uri, predicate).map(str::to_owned),
+        }),
         issuer: said(VSA, "/verifier/id"),
         builder: said(provenance::SLSA_V1, "/runDetails/builder/id"),
-        outcome: outcome(uri, predicate).map(str::to_owned),
         signed_at: time.at,
         proof: time.proof,
         log: time.log,

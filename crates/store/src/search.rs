@@ -173,6 +173,23 @@ impl Store {
         rows.iter().map(|row| self.stored_entry(row)).collect()
     }
 
+    /// All entries of one predicate type, in order; none of decisions, which are many.
+    ///
+    /// # Errors
+    /// When the database fails, or an entry is damaged or not signed by the ledger's key.
+    pub async fn entries_of_kind(&self, kind: &str) -> Result<Vec<StoredEntry>, StoreError> {
+        // The second condition is the index's own: without it SQLite would read every entry.
+        let rows = sqlx::query(
+            "SELECT idx, time, salt, envelope FROM entries WHERE kind = ? \
+             AND kind <> 'https://slsa.dev/verification_summary/v1' ORDER BY idx",
+        )
+        .bind(kind)
+        .fetch_all(&mut *self.reader().await?)
+        .await
+        .map_err(|e| self.sql_error(e))?;
+        rows.iter().map(|row| self.stored_entry(row)).collect()
+    }
+
     fn stored_entry(&self, row: &SqliteRow) -> Result<StoredEntry, StoreError> {
         let (salt, bytes): (Vec<u8>, Vec<u8>) = (self.get(row, 2)?, self.get(row, 3)?);
         let salt = salt.try_into().map_err(|_| self.corrupt("a salt has another length"))?;
