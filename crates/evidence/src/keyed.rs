@@ -18,6 +18,7 @@ use crate::error::{EvidenceError, Fault, shown};
 use crate::predicate::{PredicateType, VSA, outcome, short_name};
 use crate::sigstore::{TrustedKey, verify_bundle_value, verify_keyed_bundle_value};
 use crate::statement::{Expected, Statement, SubjectName};
+use crate::verified::Verified;
 use crate::{Context, attested, json, provenance};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE};
@@ -137,21 +138,41 @@ pub fn verify_attestations(
     };
     let judge = |read: Result<Value, EvidenceError>| {
         let certified = read.as_ref().is_ok_and(is_certified);
-        let claim = read.and_then(|value| {
-            if certified {
-                let (expected, now) = (about.expected(), context.now);
-                let bundle = verify_bundle_value(value, &expected, context.roots, now)?;
-                return provenance::claim(&bundle);
-            }
-            Unverified::read(value)?.verify(about, keyring, context)
-        });
+        let claim = read.and_then(|value| verify_value(value, about, keyring, context));
         let state = claim.map_or_else(EvidenceError::into_state, |claim| EvidenceState::Verified {
-            claim: Box::new(claim),
+            claim: Box::new(claim.into_inner()),
         });
         let kind = if certified { attested::KIND } else { KIND };
         Evidence { kind: kind.to_owned(), source: context.source.to_owned(), state }
     };
     found.into_iter().map(judge).collect()
+}
+
+/// Verifies one attestation: an envelope or a bundle.
+///
+/// # Errors
+/// When anything in it does not hold, it is about something else, or nobody here can judge it.
+pub fn verify_attestation(
+    attestation: &[u8],
+    about: &About<'_>,
+    keyring: &Keyring<'_>,
+    context: &Context<'_>,
+) -> Result<Verified<Claim>, EvidenceError> {
+    verify_value(json::parse(WHAT, attestation)?, about, keyring, context)
+}
+
+fn verify_value(
+    value: Value,
+    about: &About<'_>,
+    keyring: &Keyring<'_>,
+    context: &Context<'_>,
+) -> Result<Verified<Claim>, EvidenceError> {
+    if is_certified(&value) {
+        let (expected, now) = (about.expected(), context.now);
+        let bundle = verify_bundle_value(value, &expected, context.roots, now)?;
+        return provenance::claim(&bundle).map(Verified::mint);
+    }
+    Unverified::read(value)?.verify(about, keyring, context)
 }
 
 /// The digests of the statements in a document: under these the ledger of the gate that signed them
@@ -229,7 +250,7 @@ impl Unverified {
         about: &About<'_>,
         keyring: &Keyring<'_>,
         context: &Context<'_>,
-    ) -> Result<Claim, EvidenceError> {
+    ) -> Result<Verified<Claim>, EvidenceError> {
         let signers = self.signers(keyring.keys)?;
         let statement = read_statement(&self.payload, about)?;
         statement.check(&about.expected())?;
@@ -247,7 +268,7 @@ impl Unverified {
         ));
         for key in signers.into_iter().filter(|k| (keyring.may)(k, uri)) {
             match self.judge(key, about, keyring, context) {
-                Ok(time) => return Ok(claim(key, &statement, time)),
+                Ok(time) => return Ok(Verified::mint(claim(key, &statement, time))),
                 Err(e) => last = e,
             }
         }
