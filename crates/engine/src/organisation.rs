@@ -195,7 +195,10 @@ impl OrganisationKeys {
         if uses().next().is_none() || uses().any(|u| u.covers(uri, purl)) {
             return Ok(());
         }
-        let about = purl.map_or_else(|| "a file of no known package".to_owned(), Purl::to_string);
+        let about = purl.map_or_else(
+            || "a file of no known package (name it with --purl)".to_owned(),
+            Purl::to_string,
+        );
         Err(SigningError::key(format!(
             "key `{}` may not attest `{}` for {about}; `[[key]]` in the configuration says what it is for",
             key.name,

@@ -282,7 +282,7 @@ async fn rotate(context: &Context, args: RotateArgs) -> Result<u8, Failed> {
     let end = now().plus_seconds(i64::from(args.overlap_days) * DAY);
     let ended = KeyChange::Ended { id: old.id(), not_after: end, owner: current_user() };
     let index = key::record(&store, &ended, now()).await.map_err(Failed::internal)?;
-    key_show::added(&added);
+    key_show::taken_up(&added);
     print::line(&format!("the key before it, {}, ends at {end} (ledger entry {index})", old.id()));
     Ok(0)
 }

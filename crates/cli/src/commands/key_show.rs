@@ -105,14 +105,19 @@ fn one(k: &SigningKey) {
     }
 }
 
-/// What was just added.
+/// What was just added, under a name that is new.
 pub fn added(k: &SigningKey) {
+    taken_up(k);
+    configuration(&k.name);
+}
+
+/// What was just added.
+pub fn taken_up(k: &SigningKey) {
     print::line(&format!("{}: {} key {} ({})", k.name, k.public.algorithm(), k.id(), k.holder));
     print::line(&format!("  ledger entry {}; others verify with the public half:", k.index));
     for line in k.public.to_pem().lines() {
         print::line(&format!("  {line}"));
     }
-    configuration(&k.name);
 }
 
 fn configuration(name: &str) {
@@ -120,7 +125,7 @@ fn configuration(name: &str) {
         "For this gate to count what it signs as evidence, say what for, in countersign.toml:",
     );
     print::error_line(&format!(
-        "  [[key]]\n  name = \"{name}\"\n  attests = [\"test-result\", \"vsa\"]   # or [\"*\"]\n  \
-         packages = [\"pkg:pypi/acme-*\"]         # or [\"*\"]"
+        "  [[key]]\n  name = \"{name}\"\n  attests = [\"test-result\", \"vsa\"]  # or [\"*\"]\n  \
+         packages = [\"pkg:pypi/acme-*\"]      # or [\"*\"]"
     ));
 }
