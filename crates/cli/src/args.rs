@@ -74,6 +74,9 @@ pub enum Command {
     /// Look into the ledger
     #[command(subcommand)]
     Ledger(crate::commands::ledger::LedgerCommand),
+    /// Record an incident: open it, close it, list them
+    #[command(subcommand)]
+    Incident(crate::commands::incident::IncidentCommand),
     /// Cosign the ledgers of others, as a witness
     Witness(crate::commands::witness::WitnessArgs),
     /// Run the gateway for a team: the same gate, long-lived, for any number of clients
@@ -189,7 +192,7 @@ pub struct InitArgs {
 /// `feed …`.
 #[derive(Subcommand)]
 pub enum FeedCommand {
-    /// Add a feed: an OSV zip, a folder of feeds, or an http address of a zip
+    /// Add a feed: an OSV zip, KEV, EPSS, a folder of feeds, or an http address of one
     Add {
         /// Path or address.
         location: String,

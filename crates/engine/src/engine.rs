@@ -105,6 +105,8 @@ pub(crate) struct Inner {
     pub(crate) grounds: RwLock<Arc<Grounds>>,
     /// The generation whose grounds are in the ledger.
     pub(crate) noted: tokio::sync::Mutex<Option<u64>>,
+    /// Reads of the ledger that are recorded already.
+    pub(crate) reads: crate::reading::Reads,
     pub(crate) http: Http,
     pub(crate) upstreams: Upstreams,
     pub(crate) credentials: Mutex<HashMap<String, HeaderValue>>,
@@ -145,6 +147,9 @@ pub enum EngineError {
     /// The store could not be read.
     #[error(transparent)]
     Store(#[from] countersign_store::StoreError),
+    /// A VEX document or a file of waivers cannot be read.
+    #[error("what the configuration names under `vex` and `waivers` cannot be used: {0}")]
+    Exemptions(String),
     /// A waiver in the store cannot be read.
     #[error(
         "waiver `{id}` cannot be read: {because}; revoke it with `countersign waive --revoke {id}`"
@@ -206,6 +211,7 @@ impl Engine {
             keys,
             evidence: Arc::new(setup.evidence),
             waivers: Arc::default(),
+            exemptions: Arc::default(),
             generation: 0,
         };
         let debian_lists = crate::debian::Lists::new(setup.store.dir());
@@ -216,6 +222,7 @@ impl Engine {
                 config: setup.config,
                 grounds: RwLock::new(Arc::new(grounds)),
                 noted: tokio::sync::Mutex::new(None),
+                reads: crate::reading::Reads::default(),
                 http,
                 upstreams,
                 credentials: Mutex::new(credentials),

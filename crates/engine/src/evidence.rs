@@ -31,7 +31,7 @@ impl Engine {
             Ecosystem::Npm => out.extend(self.npm_evidence(file, digests).await),
             Ecosystem::Pypi => out.extend(self.pypi_evidence(file, digests).await),
             // Crates carry no signatures, and Debian's come with the index.
-            Ecosystem::Cargo | Ecosystem::Debian => {
+            Ecosystem::Cargo | Ecosystem::Debian | Ecosystem::Go | Ecosystem::Maven => {
                 let found = self.read_sources(digests, &[ANY, ATTESTATIONS], &mut out).await;
                 out.extend(self.attestations(file, digests, &found).await);
             }
@@ -129,17 +129,16 @@ impl Engine {
         if found.is_empty() {
             return Vec::new();
         }
-        let (grounds, purl, now) = (self.grounds(), file.purl().to_string(), self.now());
+        let (grounds, purl) = (self.grounds(), file.purl().to_string());
         let names = [purl.as_str(), file.file_name.as_str()];
-        let recorded = match grounds.keys.needs_times(now) {
-            true => organisation::recorded(&self.inner.store).await,
-            false => Ok(organisation::Recorded::default()),
-        };
-        let recorded = recorded.unwrap_or_else(|e| {
-            // Without these times less is believed, never more.
-            tracing::warn!(error = %e, "the times of own signatures cannot be read");
-            organisation::Recorded::default()
-        });
+        let mut recorded = organisation::Recorded::default();
+        for f in found.iter().filter(|_| grounds.keys.any_own()) {
+            match organisation::recorded(&self.inner.store, &f.bytes).await {
+                Ok(times) => recorded.extend(times),
+                // Without these times less is believed, never more.
+                Err(e) => tracing::warn!(error = %e, "the times of own signatures cannot be read"),
+            }
+        }
         let about = About { names: &names, sha256: &digests.sha256, sha512: sha512(digests) };
         grounds.keys.with_keyring(Some(file.purl()), &recorded, |keyring| {
             let judge = |f: &&Found| {

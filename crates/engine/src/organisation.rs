@@ -6,11 +6,12 @@
 
 use crate::config::{Config, KeyConfig, KeyPlace};
 use crate::signing::SigningError;
+use crate::signing::attest::statement_name;
 use crate::signing::key::{SigningKey, keys};
 use countersign_core::{Purl, Sha256Digest, Timestamp};
-use countersign_evidence::keyed::{Keyring, OrganisationKey};
+use countersign_evidence::keyed::{Keyring, OrganisationKey, statements};
 use countersign_evidence::predicate::short_name;
-use countersign_ledger::statement::ATTESTATION_TYPE;
+use countersign_ledger::event::ATTESTATION_TYPE;
 use countersign_policy::PurlPattern;
 use countersign_signer::PublicKey;
 use countersign_store::Store;
@@ -158,13 +159,10 @@ impl OrganisationKeys {
         self.keys.is_empty()
     }
 
-    /// Whether a key of this store does not sign any more, so that what it signed counts only with the
-    /// time at which the ledger noted it.
+    /// Whether any of them is one of the store's, whose ledger then knows when it signed.
     #[must_use]
-    pub fn needs_times(&self, now: Timestamp) -> bool {
-        let over =
-            |k: &OrganisationKey| k.revoked.is_some() || k.not_after.is_some_and(|end| end <= now);
-        self.keys.iter().any(|k| k.own && over(&k.key))
+    pub fn any_own(&self) -> bool {
+        self.keys.iter().any(|k| k.own)
     }
 
     /// A digest that tells these keys and uses from others.
@@ -246,21 +244,30 @@ fn public_key(entry: &KeyConfig) -> Result<Option<PublicKey>, SigningError> {
     Ok(Some(key))
 }
 
-/// Which statements the store's own keys signed, and when.
+/// Entries about one statement that are looked at: it is signed once, or by a few keys.
+const MAX_SIGNINGS: u32 = 100;
+
+/// When keys of the store signed the statements of a document, by the ledger's word.
 ///
 /// # Errors
 /// When the store fails.
-pub async fn recorded(store: &Store) -> Result<Recorded, SigningError> {
+pub async fn recorded(store: &Store, document: &[u8]) -> Result<Recorded, SigningError> {
     let mut out = Recorded::new();
-    if store.verifier_key().is_none() {
+    let names: Vec<String> = statements(document).iter().map(statement_name).collect();
+    if names.is_empty() {
         return Ok(out);
     }
-    for entry in store.entries_of_kind(ATTESTATION_TYPE).await? {
-        let text = |pointer: &str| entry.statement.value().pointer(pointer).and_then(Value::as_str);
+    let limit = MAX_SIGNINGS.saturating_mul(u32::try_from(names.len()).unwrap_or(u32::MAX));
+    for entry in store.events_about(&names, limit).await? {
+        let said = entry.statement.value();
+        if entry.statement.predicate_type() != ATTESTATION_TYPE {
+            continue;
+        }
+        let text = |pointer: &str| said.pointer(pointer).and_then(Value::as_str);
         let digest = text("/predicate/statement/sha256").and_then(|t| t.parse().ok());
         if let (Some(id), Some(digest)) = (text("/predicate/key/id"), digest) {
-            // The first signature over a statement is the one that counts.
-            out.entry((id.to_owned(), digest)).or_insert(entry.time);
+            // The first signature over a statement is the one that counts; the newest entry comes first.
+            out.insert((id.to_owned(), digest), entry.time);
         }
     }
     Ok(out)

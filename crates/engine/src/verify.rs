@@ -143,6 +143,15 @@ pub fn verify_offline(
     }
 }
 
+/// The attestations that would be looked at for an artifact: of these a ledger may know when they
+/// were signed.
+#[must_use]
+pub fn attestations(target: &Target, beside: Option<&Path>, folders: &[PathBuf]) -> Vec<Vec<u8>> {
+    let places = places(target, beside, folders).into_iter();
+    let of_keys = places.filter(|(_, kind, _)| [ANY, ATTESTATIONS].contains(kind));
+    of_keys.filter_map(|(_, _, path)| read(&path).ok().flatten()).collect()
+}
+
 fn result(evidence: &[Evidence]) -> VerificationResult {
     if evidence.iter().any(|e| matches!(e.state, EvidenceState::Invalid { .. })) {
         return VerificationResult::Invalid;

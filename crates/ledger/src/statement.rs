@@ -34,12 +34,6 @@ pub const RECALL_TYPE: &str = "urn:countersign:recall:v1";
 /// The predicate type of a change of what decisions rest on: policy, lists, feeds, trust roots.
 pub const GROUNDS_TYPE: &str = "urn:countersign:grounds:v1";
 
-/// The predicate type of a change of a signing key: added, ended, revoked.
-pub const SIGNING_KEY_TYPE: &str = "urn:countersign:signing-key:v1";
-
-/// The predicate type of an attestation that a key of this store signed.
-pub const ATTESTATION_TYPE: &str = "urn:countersign:attestation:v1";
-
 /// The digest algorithm of a subject that has no bytes.
 pub const REFUSED_PURL: &str = "countersignRefusedPurl";
 

@@ -1,10 +1,12 @@
 //! Receipts: an entry with its proof against the current checkpoint.
 
 use crate::error::StoreError;
+use crate::keyring::rotations_in;
 use crate::store::Store;
 use crate::tiles::{ledger_state, load, to_i64};
 use countersign_ledger::{
-    Envelope, Prover, Receipt, Salt, consistency_proof, consistency_tiles, inclusion_tiles,
+    Envelope, Prover, Receipt, Rotation, Salt, consistency_proof, consistency_tiles,
+    inclusion_tiles,
 };
 use sqlx::Connection as _;
 use std::collections::BTreeSet;
@@ -39,14 +41,17 @@ impl Store {
             }
             _ => (state.checkpoint, state.size),
         };
+        let rotations = rotations_in(&mut tx, &path).await?;
+        let turns = rotations.iter().map(Rotation::leaf_index).filter(|i| *i < size);
+        let turns: Vec<u64> = turns.collect();
         let mut ids = BTreeSet::new();
-        for index in indexes {
+        for index in indexes.iter().chain(&turns) {
             ids.extend(inclusion_tiles(*index, size).map_err(|_| missing(*index))?);
         }
         let tiles = load(&mut tx, &path, ids).await?;
         let mut prover = Prover::new(&tiles, size, 512);
         let mut out = Vec::with_capacity(indexes.len());
-        for index in indexes {
+        for index in turns.iter().chain(indexes) {
             let row: Option<(Vec<u8>, Vec<u8>)> =
                 sqlx::query_as("SELECT salt, envelope FROM entries WHERE idx = ?")
                     .bind(to_i64(*index))
@@ -54,13 +59,38 @@ impl Store {
                     .await
                     .map_err(|e| self.sql_error(e))?;
             let (salt, envelope) = row.ok_or_else(|| missing(*index))?;
+            if envelope.is_empty() {
+                return Err(StoreError::Forgotten { what: format!("ledger entry {index}") });
+            }
             let salt: Salt =
                 salt.try_into().map_err(|_| self.corrupt("a salt has another length"))?;
             let envelope = Envelope::parse(&envelope).map_err(|e| self.corrupt(e))?;
             let proof = prover.inclusion(*index).map_err(|e| self.corrupt(e))?;
             out.push(Receipt::new(envelope, salt, *index, &proof, note.clone()));
         }
-        Ok(out)
+        let wanted = out.split_off(turns.len());
+        Ok(wanted.into_iter().map(|r| r.with_rotations(out.clone())).collect())
+    }
+
+    /// The inclusion proof of an entry's commitment under the current checkpoint, also of one whose
+    /// content was forgotten: the checkpoint, and the hashes (RFC 6962 section 2.1.1).
+    ///
+    /// # Errors
+    /// When there is no such entry, or the database fails or is damaged.
+    pub async fn inclusion_of(
+        &self,
+        index: u64,
+    ) -> Result<(String, Vec<countersign_ledger::Hash>), StoreError> {
+        let path = self.paths().database();
+        let mut conn = self.reader().await?;
+        let mut tx = conn.begin().await.map_err(|e| self.sql_error(e))?;
+        let missing = || StoreError::NotFound { what: format!("ledger entry {index}") };
+        let state = ledger_state(&mut tx, &path).await?.ok_or_else(missing)?;
+        let ids = inclusion_tiles(index, state.size).map_err(|_| missing())?;
+        let tiles = load(&mut tx, &path, ids).await?;
+        let mut prover = Prover::new(&tiles, state.size, 64);
+        let proof = prover.inclusion(index).map_err(|e| self.corrupt(e))?;
+        Ok((state.checkpoint, proof))
     }
 
     /// The current signed checkpoint; `None` while no ledger was begun.

@@ -161,10 +161,32 @@ CREATE INDEX recalled_by_old ON recalled (old_idx);
 PRAGMA user_version = 2;
 ";
 
-/// Version 3: entries of a kind without reading the many decisions between them.
+/// Version 3: entries that are no decisions by kind, and what each is about (16 bytes of the SHA-256 of a
+/// purl, `sha256:…`, or another name); what was forgotten, and by which entry.
+/// `ledger_state.vkey` may have a second line from here on: the key before, while it still signs.
 const STEP_3: &str = "
-CREATE INDEX entries_by_kind ON entries (kind, idx)
-    WHERE kind <> 'https://slsa.dev/verification_summary/v1';
+CREATE TABLE events (
+    idx INTEGER PRIMARY KEY,
+    kind TEXT NOT NULL,
+    time INTEGER NOT NULL
+) STRICT;
+CREATE INDEX events_by_kind ON events (kind, idx);
+CREATE TABLE about (
+    subject BLOB NOT NULL,
+    idx INTEGER NOT NULL,
+    PRIMARY KEY (subject, idx)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX about_by_idx ON about (idx);
+CREATE TABLE forgotten (
+    idx INTEGER PRIMARY KEY,
+    by_idx INTEGER NOT NULL
+) STRICT;
+CREATE TABLE forgotten_blobs (
+    sha256 TEXT PRIMARY KEY,
+    by_idx INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+INSERT INTO events (idx, kind, time)
+    SELECT idx, kind, time FROM entries WHERE kind <> 'https://slsa.dev/verification_summary/v1';
 PRAGMA user_version = 3;
 ";
 

@@ -5,8 +5,9 @@ use crate::store::Store;
 use crate::tiles::{to_i64, to_u64};
 use countersign_core::Timestamp;
 use countersign_ledger::statement::VSA_TYPE;
-use countersign_ledger::{Envelope, Salt, VerifiedStatement, verify_envelope};
-use sqlx::Row as _;
+use countersign_ledger::{
+    Commitment, Envelope, KeyHistory, Salt, VerifiedStatement, verify_envelope,
+};
 use sqlx::sqlite::SqliteRow;
 
 /// Entries that are looked at in one query.
@@ -69,12 +70,28 @@ pub struct StoredEntry {
     pub statement: VerifiedStatement,
 }
 
+/// An entry as the tree has it, with its content where that is kept.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RawEntry {
+    /// Its place in the ledger.
+    pub index: u64,
+    /// Its predicate type.
+    pub kind: String,
+    /// When it was made.
+    pub time: Timestamp,
+    /// What the tree holds.
+    pub commitment: Commitment,
+    /// Its content; `None` when it was forgotten.
+    pub content: Option<StoredEntry>,
+}
+
 impl Store {
     /// Entries that match, newest first.
     ///
     /// # Errors
     /// When the database fails or an entry is damaged.
     pub async fn search(&self, search: &Search) -> Result<Vec<EntryLine>, StoreError> {
+        let keys = self.key_history().await?;
         let text = search.text.as_ref().map(|t| t.to_lowercase());
         let mut before = i64::MAX;
         let mut out = Vec::new();
@@ -83,7 +100,7 @@ impl Store {
             let Some(last) = rows.last() else { break };
             before = self.get(last, 0)?;
             for row in &rows {
-                if let Some(line) = self.line(row, text.as_deref())?
+                if let Some(line) = self.line(row, text.as_deref(), keys.as_ref())?
                     && out.len() < search.limit
                 {
                     out.push(line);
@@ -126,11 +143,22 @@ impl Store {
     }
 
     /// The line of a row; `None` when it is an entry of another kind that does not hold the text.
-    fn line(&self, row: &SqliteRow, text: Option<&str>) -> Result<Option<EntryLine>, StoreError> {
+    fn line(
+        &self,
+        row: &SqliteRow,
+        text: Option<&str>,
+        keys: Option<&KeyHistory>,
+    ) -> Result<Option<EntryLine>, StoreError> {
         let envelope: Option<Vec<u8>> = self.get(row, 8)?;
         let mut subject = None;
-        if let Some(bytes) = envelope {
-            let statement = self.statement(&bytes)?;
+        if envelope.as_ref().is_some_and(Vec::is_empty) {
+            if text.is_some() {
+                return Ok(None);
+            }
+            subject = Some("(forgotten)".to_owned());
+        } else if let Some(bytes) = envelope {
+            let index = to_u64(self.get(row, 0)?, &self.paths().database())?;
+            let statement = self.statement(index, &bytes, keys)?;
             let holds = |t| statement.value().to_string().to_lowercase().contains(t);
             if text.is_some_and(|t| !holds(t)) {
                 return Ok(None);
@@ -151,58 +179,59 @@ impl Store {
         }))
     }
 
-    fn statement(&self, envelope: &[u8]) -> Result<VerifiedStatement, StoreError> {
-        let key = self.verifier_key().ok_or_else(|| self.corrupt("entries without a ledger"))?;
+    fn statement(
+        &self,
+        index: u64,
+        envelope: &[u8],
+        keys: Option<&KeyHistory>,
+    ) -> Result<VerifiedStatement, StoreError> {
+        let keys = keys.ok_or_else(|| self.corrupt("entries without a ledger"))?;
         let envelope = Envelope::parse(envelope).map_err(|e| self.corrupt(e))?;
-        verify_envelope(&envelope, key).map_err(|e| self.corrupt(e))
+        verify_envelope(&envelope, keys.at(index)).map_err(|e| self.corrupt(e))
     }
 
-    /// Entries with their content, in order, from place `from` on, at most `limit` of them.
+    /// Entries in order, from place `from` on, at most `limit` of them, with their content where it was
+    /// not forgotten.
     ///
     /// # Errors
     /// When the database fails, or an entry is damaged or not signed by the ledger's key.
-    pub async fn entries(&self, from: u64, limit: u32) -> Result<Vec<StoredEntry>, StoreError> {
+    pub async fn entries(&self, from: u64, limit: u32) -> Result<Vec<RawEntry>, StoreError> {
+        let keys = self.key_history().await?;
         let rows = sqlx::query(
-            "SELECT idx, time, salt, envelope FROM entries WHERE idx >= ? ORDER BY idx LIMIT ?",
+            "SELECT idx, kind, time, commitment, salt, envelope FROM entries \
+             WHERE idx >= ? ORDER BY idx LIMIT ?",
         )
         .bind(to_i64(from))
         .bind(limit)
         .fetch_all(&mut *self.reader().await?)
         .await
         .map_err(|e| self.sql_error(e))?;
-        rows.iter().map(|row| self.stored_entry(row)).collect()
+        rows.iter().map(|row| self.raw_entry(row, keys.as_ref())).collect()
     }
 
-    /// All entries of one predicate type, in order; none of decisions, which are many.
-    ///
-    /// # Errors
-    /// When the database fails, or an entry is damaged or not signed by the ledger's key.
-    pub async fn entries_of_kind(&self, kind: &str) -> Result<Vec<StoredEntry>, StoreError> {
-        // The second condition is the index's own: without it SQLite would read every entry.
-        let rows = sqlx::query(
-            "SELECT idx, time, salt, envelope FROM entries WHERE kind = ? \
-             AND kind <> 'https://slsa.dev/verification_summary/v1' ORDER BY idx",
-        )
-        .bind(kind)
-        .fetch_all(&mut *self.reader().await?)
-        .await
-        .map_err(|e| self.sql_error(e))?;
-        rows.iter().map(|row| self.stored_entry(row)).collect()
-    }
-
-    fn stored_entry(&self, row: &SqliteRow) -> Result<StoredEntry, StoreError> {
-        let (salt, bytes): (Vec<u8>, Vec<u8>) = (self.get(row, 2)?, self.get(row, 3)?);
-        let salt = salt.try_into().map_err(|_| self.corrupt("a salt has another length"))?;
-        let envelope = Envelope::parse(&bytes).map_err(|e| self.corrupt(e))?;
-        Ok(StoredEntry {
-            index: to_u64(
-                row.try_get(0).map_err(|e| self.sql_error(e))?,
-                &self.paths().database(),
-            )?,
-            time: Timestamp(self.get(row, 1)?),
-            salt,
-            statement: self.statement(&bytes)?,
-            envelope,
+    /// Reads a row of place, kind, time, commitment, salt and envelope.
+    pub(crate) fn raw_entry(
+        &self,
+        row: &SqliteRow,
+        keys: Option<&KeyHistory>,
+    ) -> Result<RawEntry, StoreError> {
+        let (salt, bytes): (Vec<u8>, Vec<u8>) = (self.get(row, 4)?, self.get(row, 5)?);
+        let entry: Vec<u8> = self.get(row, 3)?;
+        let index = to_u64(self.get(row, 0)?, &self.paths().database())?;
+        let time = Timestamp(self.get(row, 2)?);
+        let mut content = None;
+        if !bytes.is_empty() {
+            let salt = salt.try_into().map_err(|_| self.corrupt("a salt has another length"))?;
+            let envelope = Envelope::parse(&bytes).map_err(|e| self.corrupt(e))?;
+            let statement = self.statement(index, &bytes, keys)?;
+            content = Some(StoredEntry { index, time, salt, envelope, statement });
+        }
+        Ok(RawEntry {
+            index,
+            kind: self.get(row, 1)?,
+            time,
+            commitment: entry.try_into().map_err(|_| self.corrupt("a commitment's length"))?,
+            content,
         })
     }
 }

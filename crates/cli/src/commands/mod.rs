@@ -6,6 +6,7 @@ pub mod audit;
 pub mod diff;
 pub mod doctor;
 pub mod feed;
+pub mod incident;
 pub mod init;
 pub mod key;
 mod key_show;

@@ -13,6 +13,7 @@ pub use key::{KeyConfig, KeyPlace};
 pub use problem::{ConfigError, Problem};
 pub use serve::{
     AddressRange, DEFAULT_LISTEN, LogForm, MemoryConfig, ServeConfig, TlsFiles, TokenConfig,
+    TokenRole,
 };
 pub use upstream::{CredentialConfig, CredentialPlace, CredentialScheme, UpstreamConfig};
 
@@ -46,6 +47,19 @@ pub struct Config {
     pub serve: ServeConfig,
     /// Who is told of recalls.
     pub recall: RecallConfig,
+    /// Files of waivers.
+    pub waivers: Vec<String>,
+    /// Where VEX documents lie.
+    pub vex: VexConfig,
+}
+
+/// `[vex]`: files or folders of OpenVEX and CSAF documents.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct VexConfig {
+    /// Those of whoever runs the gate.
+    pub own: Vec<String>,
+    /// Those of vendors.
+    pub vendor: Vec<String>,
 }
 
 /// One `[[reserve]]`: names that only one upstream may offer.
@@ -106,6 +120,8 @@ impl Config {
         let policy = root.text("policy").map(|p| p.value);
         let evidence = root.texts("evidence");
         let (deny, allow) = (root.texts("deny"), root.texts("allow"));
+        let waivers = root.one_or_texts("waivers");
+        let vex = root.table("vex").map(read_vex).unwrap_or_default();
         let upstream = upstream::read(&mut root);
         let key = key::read(&mut root);
         let reserve: Vec<(At<String>, String)> =
@@ -144,6 +160,8 @@ impl Config {
             patience,
             serve,
             recall,
+            waivers: plain(waivers),
+            vex,
         };
         reader.finish((config, lists))
     }
@@ -200,6 +218,13 @@ fn read_patience(mut table: Table<'_, '_>) -> PatienceConfig {
         connect_seconds: connect.unwrap_or(default.connect_seconds),
         read_seconds: read.unwrap_or(default.read_seconds),
     }
+}
+
+fn read_vex(mut table: Table<'_, '_>) -> VexConfig {
+    let mut places = |key| table.one_or_texts(key).into_iter().map(|p| p.value).collect();
+    let vex = VexConfig { own: places("own"), vendor: places("vendor") };
+    table.finish();
+    vex
 }
 
 fn read_recall(mut table: Table<'_, '_>) -> RecallConfig {

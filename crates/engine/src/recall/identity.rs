@@ -22,6 +22,9 @@ pub struct GroundsId {
     /// The digest of the organisation's keys; none before there was one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub keys: Option<String>,
+    /// The digest of VEX documents and files of waivers; empty without any.
+    #[serde(default)]
+    pub exemptions: String,
 }
 
 /// What differs between two sets of grounds.
@@ -33,6 +36,7 @@ pub(super) enum Change {
     Feeds,
     Roots,
     Keys,
+    Exemptions,
 }
 
 impl Change {
@@ -44,6 +48,7 @@ impl Change {
             Self::Feeds => "the feeds changed",
             Self::Roots => "the trust roots changed",
             Self::Keys => "the organisation's keys changed",
+            Self::Exemptions => "VEX documents or files of waivers changed",
         }
     }
 }
@@ -64,6 +69,7 @@ impl GroundsId {
             feeds: grounds.feeds.as_ref().map(|f| f.identity().to_owned()),
             roots: grounds.roots.digest().to_hex(),
             keys: Some(&grounds.keys).filter(|k| !k.is_empty()).map(|k| k.digest().to_hex()),
+            exemptions: grounds.exemptions.identity().to_owned(),
         }
     }
 
@@ -82,6 +88,7 @@ impl GroundsId {
             (Change::Feeds, self.feeds != earlier.feeds),
             (Change::Roots, self.roots != earlier.roots),
             (Change::Keys, self.keys != earlier.keys),
+            (Change::Exemptions, self.exemptions != earlier.exemptions),
         ]
         .into_iter()
         .filter_map(|(change, differs)| differs.then_some(change))

@@ -11,10 +11,11 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use countersign_core::{Purl, Sha256Digest, Timestamp, Verdict};
 use countersign_evidence::predicate::{PREDICATE_TYPES, PredicateType, short_name};
-use countersign_ledger::statement::{ATTESTATION_TYPE, STATEMENT_TYPE, event, read_decision};
+use countersign_ledger::event::ATTESTATION_TYPE;
+use countersign_ledger::statement::{STATEMENT_TYPE, event, read_decision};
 use countersign_ledger::{PAYLOAD_TYPE, pre_authentication};
 use countersign_signer::Signer;
-use countersign_store::Store;
+use countersign_store::{NewEvent, Store};
 use serde_json::{Map, Value, json};
 
 /// The media type of a Sigstore bundle v0.3.
@@ -89,10 +90,9 @@ pub fn statement(subject: &Subject, predicate_type: &str, predicate: Value) -> V
 /// # Errors
 /// When the entry is no decision that admits, or one of a policy that only records.
 pub async fn countersignature(store: &Store, index: u64) -> Result<Value, SigningError> {
-    let entry = store.entries(index, 1).await?.into_iter().next();
-    let entry = entry
-        .filter(|e| e.index == index)
-        .ok_or_else(|| SigningError::statement(format!("the ledger has no entry {index}")))?;
+    let entry = store.entry(index).await?.ok_or_else(|| {
+        SigningError::statement(format!("the ledger has no entry {index}, or it was forgotten"))
+    })?;
     let mut statement = entry.statement.value().clone();
     let decision = read_decision(&statement).map_err(|e| SigningError::statement(e.to_string()))?;
     if decision.verdict != Verdict::Admit || decision.sha256.is_none() {
@@ -167,6 +167,11 @@ impl Signed {
     }
 }
 
+/// Under what the ledger finds that a statement was signed.
+pub(crate) fn statement_name(digest: &Sha256Digest) -> String {
+    format!("signed statement {digest}")
+}
+
 /// Notes in the ledger that a key signed a statement, and when: that is the time of the signature,
 /// which the envelope has no place for. Returns the entry's place.
 ///
@@ -188,8 +193,16 @@ pub async fn record(
         "time": now,
     });
     let name = format!("{} by {}", short_name(kind), key.name);
-    let recorded = store.record_event(&event(ATTESTATION_TYPE, &name, predicate), now).await?;
-    Ok(recorded.index())
+    let mut about = vec![statement_name(&signed.digest()), signed.key_id.clone()];
+    let subjects = statement.get("subject").and_then(Value::as_array).into_iter().flatten();
+    for subject in subjects {
+        let sha256 = subject.pointer("/digest/sha256").and_then(Value::as_str);
+        about.extend(sha256.map(|hex| format!("sha256:{hex}")));
+        about.extend(subject.get("uri").and_then(Value::as_str).map(str::to_owned));
+    }
+    let statement = event(ATTESTATION_TYPE, &name, predicate);
+    let event = NewEvent { statement, time: now, about, once: None };
+    Ok(store.record_about(event).await?.index())
 }
 
 #[cfg(test)]

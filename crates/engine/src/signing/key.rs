@@ -3,9 +3,10 @@
 use super::SigningError;
 use super::holder::Holder;
 use countersign_core::Timestamp;
-use countersign_ledger::statement::{SIGNING_KEY_TYPE, event};
+use countersign_ledger::event::SIGNING_KEY_TYPE;
+use countersign_ledger::statement::event;
 use countersign_signer::PublicKey;
-use countersign_store::Store;
+use countersign_store::{NewEvent, Store};
 use serde::{Deserialize, Serialize};
 
 /// What happened to a key, as the ledger's entry says it.
@@ -129,7 +130,8 @@ impl SigningKey {
 /// When the store fails, or an entry about a key cannot be understood.
 pub async fn keys(store: &Store) -> Result<Vec<SigningKey>, SigningError> {
     let mut keys: Vec<SigningKey> = Vec::new();
-    for entry in store.entries_of_kind(SIGNING_KEY_TYPE).await? {
+    let (always, ever) = (Timestamp(i64::MIN), Timestamp(i64::MAX));
+    for entry in store.events_of(SIGNING_KEY_TYPE, always, ever).await? {
         let unreadable = |because: String| {
             SigningError::key(format!("ledger entry {} about a key: {because}", entry.index))
         };
@@ -212,8 +214,9 @@ pub async fn record(
         | KeyChange::Revoked { id, .. } => id,
     };
     let predicate = serde_json::to_value(change).map_err(|e| SigningError::key(e.to_string()))?;
-    let recorded = store.record_event(&event(SIGNING_KEY_TYPE, name, predicate), now).await?;
-    Ok(recorded.index())
+    let statement = event(SIGNING_KEY_TYPE, name, predicate);
+    let event = NewEvent { statement, time: now, about: vec![name.clone()], once: None };
+    Ok(store.record_about(event).await?.index())
 }
 
 /// Checks a name, which stands in configurations, policies and reports.

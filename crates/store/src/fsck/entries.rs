@@ -2,13 +2,14 @@
 
 use super::FsckReport;
 use crate::error::StoreError;
+use crate::keyring::history_in;
 use crate::store::{Store, blocking};
 use crate::tiles::{LedgerState, to_i64};
 use crate::waivers::{StoredWaiver, Waiver};
 use countersign_core::{Sha256Digest, Timestamp};
 use countersign_ledger::statement::{VSA_TYPE, WAIVER_REVOKED_TYPE, WAIVER_TYPE, read_decision};
 use countersign_ledger::{
-    Commitment, Edge, Envelope, Salt, VerifiedStatement, VerifierKey, commitment, verify_envelope,
+    Commitment, Edge, Envelope, KeyHistory, Salt, VerifiedStatement, commitment, verify_envelope,
 };
 use serde_json::Value;
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
@@ -31,6 +32,7 @@ struct Row {
     verdict: Option<String>,
     facts: Option<String>,
     time: Option<i64>,
+    forgotten_by: Option<i64>,
 }
 
 impl FromRow<'_, SqliteRow> for Row {
@@ -47,6 +49,7 @@ impl FromRow<'_, SqliteRow> for Row {
             verdict: row.try_get(8)?,
             facts: row.try_get(9)?,
             time: row.try_get(10)?,
+            forgotten_by: row.try_get(11)?,
         })
     }
 }
@@ -57,6 +60,8 @@ struct Checked {
     commitment: Commitment,
     /// The statement, where a waiver follows from it.
     waiver: Option<VerifiedStatement>,
+    /// Whether its content was erased, as a record says.
+    forgotten: bool,
     problem: Option<String>,
 }
 
@@ -68,7 +73,7 @@ impl Store {
         state: &LedgerState,
         report: &mut FsckReport,
     ) -> Result<(), StoreError> {
-        let key = Arc::new(state.verifier.clone());
+        let key = Arc::new(history_in(conn, &self.paths().database(), state).await?);
         let mut edge = Edge::empty();
         let mut granted = Vec::new();
         while edge.size() < state.size {
@@ -82,6 +87,9 @@ impl Store {
             for checked in check_page(rows, &key).await? {
                 commitments.push(checked.commitment);
                 match checked.problem {
+                    None if checked.forgotten => {
+                        report.forgotten = report.forgotten.saturating_add(1);
+                    }
                     None => report.verified = report.verified.saturating_add(1),
                     Some(because) => report.problem(format!("entry {}: {because}", checked.index)),
                 }
@@ -106,8 +114,8 @@ impl Store {
     ) -> Result<Vec<Row>, StoreError> {
         sqlx::query_as(
             "SELECT e.idx, e.kind, e.commitment, e.salt, e.envelope, d.purl, d.file_name, \
-             d.sha256, d.verdict, d.facts, d.time FROM entries e \
-             LEFT JOIN decisions d ON d.idx = e.idx \
+             d.sha256, d.verdict, d.facts, d.time, f.by_idx FROM entries e \
+             LEFT JOIN decisions d ON d.idx = e.idx LEFT JOIN forgotten f ON f.idx = e.idx \
              WHERE e.idx >= ? AND e.idx < ? ORDER BY e.idx",
         )
         .bind(to_i64(from))
@@ -136,7 +144,7 @@ impl Store {
 }
 
 /// Checks a page in as many parts as there are processors.
-async fn check_page(rows: Vec<Row>, key: &Arc<VerifierKey>) -> Result<Vec<Checked>, StoreError> {
+async fn check_page(rows: Vec<Row>, key: &Arc<KeyHistory>) -> Result<Vec<Checked>, StoreError> {
     let parts = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let part = rows.len().div_ceil(parts).max(1);
     let mut rows = rows.into_iter();
@@ -158,25 +166,38 @@ async fn check_page(rows: Vec<Row>, key: &Arc<VerifierKey>) -> Result<Vec<Checke
     Ok(out)
 }
 
-fn check_row(row: &Row, key: &VerifierKey) -> Checked {
+fn check_row(row: &Row, key: &KeyHistory) -> Checked {
     let stored: Commitment = row.commitment.as_slice().try_into().unwrap_or_default();
     let (index, commitment) = (row.idx, stored);
+    if row.forgotten_by.is_some() && row.envelope.is_empty() && row.salt.is_empty() {
+        // Its commitment counts in the tree as ever; that it was forgotten is an entry of its own.
+        return Checked { index, commitment, waiver: None, forgotten: true, problem: None };
+    }
     match check_entry(row, key) {
         Ok(statement) => {
             let waiver = [WAIVER_TYPE, WAIVER_REVOKED_TYPE].contains(&statement.predicate_type());
-            Checked { index, commitment, waiver: waiver.then_some(statement), problem: None }
+            Checked {
+                index,
+                commitment,
+                waiver: waiver.then_some(statement),
+                forgotten: false,
+                problem: None,
+            }
         }
-        Err(because) => Checked { index, commitment, waiver: None, problem: Some(because) },
+        Err(because) => {
+            Checked { index, commitment, waiver: None, forgotten: false, problem: Some(because) }
+        }
     }
 }
 
-fn check_entry(row: &Row, key: &VerifierKey) -> Result<VerifiedStatement, String> {
+fn check_entry(row: &Row, keys: &KeyHistory) -> Result<VerifiedStatement, String> {
     let salt: Salt =
         row.salt.as_slice().try_into().map_err(|_| "its salt has another length".to_owned())?;
     if row.commitment != commitment(&salt, &row.envelope) {
         return Err("its commitment is not that of its envelope".into());
     }
     let envelope = Envelope::parse(&row.envelope).map_err(|e| e.to_string())?;
+    let key = keys.at(u64::try_from(row.idx).unwrap_or(0));
     let statement = verify_envelope(&envelope, key).map_err(|e| e.to_string())?;
     if row.kind != statement.predicate_type() {
         return Err("its kind is not that of its statement".into());

@@ -7,6 +7,7 @@
 
 mod blobs;
 mod entries;
+mod forgotten;
 mod tree;
 
 use crate::error::StoreError;
@@ -35,8 +36,12 @@ pub struct FsckReport {
     pub published: u64,
     /// Artifacts whose last decision admits them.
     pub admitted: u64,
-    /// Those of them whose bytes are not here: they were judged where they lay, or were removed.
+    /// Those of them whose bytes are not here: they were judged where they lay, or were forgotten.
     pub without_blob: u64,
+    /// Artifacts whose bytes were forgotten, as an entry says.
+    pub forgotten_blobs: u64,
+    /// Entries whose content was forgotten, as an entry says; their commitments stay.
+    pub forgotten: u64,
     /// Blobs that no entry names: a crash came before their decision.
     pub unnamed_blobs: u64,
     /// What does not hold, in words for people; at most 100.
@@ -86,6 +91,7 @@ impl Store {
             self.check_entries(&mut tx, &state, &mut report).await?;
             self.check_files(&mut tx, published.min(state.size), &mut report).await?;
             self.check_blobs(&mut tx, &mut report).await?;
+            self.check_forgotten(&mut tx, &mut report).await?;
         }
         Ok(report)
     }
@@ -118,7 +124,7 @@ impl Store {
     ) -> Result<(), StoreError> {
         let counts = "SELECT (SELECT count(*) FROM entries), \
             (SELECT coalesce(max(idx) + 1, 0) FROM entries), \
-            (SELECT count(*) FROM entries WHERE kind = ?), (SELECT count(*) FROM decisions)";
+            (SELECT count(*) FROM entries WHERE kind = ? AND idx NOT IN (SELECT idx FROM forgotten)), (SELECT count(*) FROM decisions)";
         let row: (i64, i64, i64, i64) = sqlx::query_as(counts)
             .bind(VSA_TYPE)
             .fetch_one(conn)

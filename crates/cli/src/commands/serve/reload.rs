@@ -89,6 +89,8 @@ fn fixed(old: &Config, new: &Config) -> Vec<&'static str> {
         ("upstream", old.upstream == new.upstream),
         ("limits", old.limits == new.limits),
         ("patience", old.patience == new.patience),
+        ("vex", old.vex == new.vex),
+        ("waivers", old.waivers == new.waivers),
         ("serve.listen", a.listen == b.listen),
         ("serve.public-url", a.public_url == b.public_url),
         ("serve.allowed-hosts", a.allowed_hosts == b.allowed_hosts),
