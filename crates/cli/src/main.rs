@@ -71,6 +71,8 @@ async fn dispatch(cli: Cli) -> Result<u8, Failed> {
         Command::Receipt(args) => commands::receipt::receipt(&context, args).await,
         Command::Verify(args) => commands::verify::verify(&context, args).await,
         Command::Provenance(args) => commands::provenance::provenance(&context, args).await,
+        Command::Attest(args) => commands::attest::attest(&context, args).await,
+        Command::Key(command) => commands::key::key(&context, command).await,
         Command::Ledger(command) => commands::ledger::ledger(&context, command).await,
         Command::Incident(command) => commands::incident::incident(&context, command).await,
         Command::Witness(args) => commands::witness::witness(&context, args).await,

@@ -17,7 +17,7 @@ pub mod time;
 pub mod verdict;
 
 pub use check::{Check, Outcome};
-pub use claim::{Build, Change, Claim, Evidence, EvidenceState, ProofClass};
+pub use claim::{Attested, Build, Change, Claim, Evidence, EvidenceState, ProofClass};
 pub use digest::{Algorithm, DigestError, Digests, ExpectedDigest, Sha256Digest};
 pub use ecosystem::{Ecosystem, normalize_pypi_name};
 pub use facts::{AdvisedAs, Age, ArtifactFacts, Dependency, Reservation, VersionFacts};

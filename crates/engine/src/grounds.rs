@@ -7,6 +7,7 @@ use crate::config::Lists;
 use crate::engine::{Engine, EngineError};
 use crate::exemptions::Exemptions;
 use crate::feeds::Feeds;
+use crate::organisation::OrganisationKeys;
 use crate::recall::GroundsId;
 use crate::sources::EvidenceSource;
 use countersign_core::Timestamp;
@@ -31,6 +32,8 @@ pub struct Grounds {
     pub feeds: Option<Arc<Feeds>>,
     /// The roots that attestations are verified against.
     pub roots: Arc<TrustRoots>,
+    /// The organisation's keys, and what each counts for.
+    pub keys: Arc<OrganisationKeys>,
     /// Where evidence is kept by digest.
     pub evidence: Arc<Vec<EvidenceSource>>,
     /// The waivers in force, those of the store and those of files.
@@ -94,6 +97,20 @@ impl Engine {
         }
         *noted = Some(grounds.generation);
         Ok(())
+    }
+
+    /// Reads the store's signing keys; whether they changed since they were last read.
+    ///
+    /// # Errors
+    /// When the store or a key cannot be read.
+    pub async fn reload_keys(&self) -> Result<bool, EngineError> {
+        let present = self.grounds().keys.clone();
+        let changed = present.changed(&self.inner.store).await;
+        let Some(next) = changed.map_err(|e| EngineError::Keys(e.to_string()))? else {
+            return Ok(false);
+        };
+        self.replace_grounds(|g| g.keys = Arc::new(next));
+        Ok(true)
     }
 
     /// Reads the waivers that are in force, and the VEX documents; whether they changed since they were

@@ -40,6 +40,7 @@ pub mod local;
 pub mod metrics;
 mod names;
 mod npm;
+pub mod organisation;
 mod packed;
 mod passing;
 mod pipeline;
@@ -53,6 +54,7 @@ mod request;
 mod scanning;
 pub mod serving;
 mod shelf;
+pub mod signing;
 mod sources;
 pub mod upstream;
 pub mod verify;
@@ -77,6 +79,7 @@ pub use countersign_ecosystem as ecosystem;
 pub use countersign_evidence as evidence_kinds;
 pub use countersign_ledger as ledger;
 pub use countersign_policy as policy;
+pub use countersign_signer as signer;
 pub use countersign_store as store;
 
 /// An address as it may be shown: without credentials, query and fragment. What is no address is

@@ -187,6 +187,8 @@ pub(crate) fn artifact(
         "evidence_invalid": by_state(|s| matches!(s, EvidenceState::Invalid { .. })),
         "has_provenance": flag(has_provenance(facts)),
         "signers": claims(|c| Some(&c.signer)),
+        "attested": texts(attested(facts, |o| o != Some("failed")).iter().map(String::as_str)),
+        "attested_failed": texts(attested(facts, |o| o == Some("failed")).iter().map(String::as_str)),
         "issuers": claims(|c| c.issuer.as_deref()),
         "repositories": claims(|c| c.repository.as_deref()),
         "workflows": claims(|c| c.workflow.as_deref()),
@@ -195,6 +197,15 @@ pub(crate) fn artifact(
         "checks_failed": texts(facts.checks.iter().filter(failed).map(|c| c.name.as_str())),
     }
     a
+}
+
+/// What the organisation's keys attest, where the stated outcome is a `wanted` one: the key's name and
+/// the predicate type, `qa test-result`.
+fn attested(facts: &ArtifactFacts, wanted: fn(Option<&str>) -> bool) -> Vec<String> {
+    let claims = facts.evidence.iter().filter_map(Evidence::claim);
+    let keyed = claims.filter_map(|c| Some((&c.signer, c.attested.as_ref()?)));
+    let keyed = keyed.filter(|(_, a)| wanted(a.outcome.as_deref()));
+    keyed.map(|(name, a)| format!("{name} {}", a.predicate)).collect()
 }
 
 fn has_provenance(facts: &ArtifactFacts) -> bool {

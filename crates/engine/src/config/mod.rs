@@ -3,11 +3,13 @@
 //! The file is read strictly, and to its end: each fault is named with its line and what to write
 //! in its stead, all of them at once.
 
+mod key;
 mod problem;
 mod read;
 mod serve;
 mod upstream;
 
+pub use key::{KeyConfig, KeyPlace};
 pub use problem::{ConfigError, Problem};
 pub use serve::{
     AddressRange, DEFAULT_LISTEN, LogForm, MemoryConfig, ServeConfig, TlsFiles, TokenConfig,
@@ -33,6 +35,8 @@ pub struct Config {
     pub allow: Vec<String>,
     /// What is to be known about upstreams beyond what the clients say.
     pub upstream: Vec<UpstreamConfig>,
+    /// Keys of the organisation, and what each counts for.
+    pub key: Vec<KeyConfig>,
     /// Names that belong to one upstream.
     pub reserve: Vec<Reserve>,
     /// Sizes that are refused.
@@ -119,6 +123,7 @@ impl Config {
         let waivers = root.one_or_texts("waivers");
         let vex = root.table("vex").map(read_vex).unwrap_or_default();
         let upstream = upstream::read(&mut root);
+        let key = key::read(&mut root);
         let reserve: Vec<(At<String>, String)> =
             root.tables("reserve").into_iter().filter_map(read_reserve).collect();
         let limits = root.table("limits").map(read_limits).unwrap_or_default();
@@ -149,6 +154,7 @@ impl Config {
             deny: plain(deny),
             allow: plain(allow),
             upstream,
+            key,
             reserve,
             limits,
             patience,
