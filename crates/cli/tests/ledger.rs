@@ -21,6 +21,9 @@ use support::registries::{OLD, Pypi, advisory};
 use support::server::{Reply, Upstream};
 use support::{Run, Sandbox, Venv, files_below, pip_sandbox as start};
 
+/// Entries of an artifact that is judged for the first time: first sight, evidence, scan, decision.
+const ENTRIES: usize = 4;
+
 /// A sandbox in which two wheels were downloaded through the gate.
 fn two_wheels(index: &Pypi<'_>) -> Option<(Sandbox, Venv)> {
     index.wheel("lib", "1.0.0", OLD).wheel("other", "1.0.0", OLD).wheel("third", "1.0.0", OLD);
@@ -75,6 +78,7 @@ fn an_artifacts_history_is_a_timeline_of_all_that_concerns_it() {
     for subject in ["pkg:pypi/lib", "pkg:pypi/lib@1.0.0"] {
         let log = s.countersign(&["ledger", "log", subject]);
         log.expect(0).says("admit").says("TICKET-7").says("first seen");
+        log.says("first-seen").says("evidence").says("scan").says("0 advisories");
         assert!(!log.stdout.contains("other"), "{}", log.stdout);
     }
     let by_file = file(&s, "lib").display().to_string();
@@ -88,12 +92,16 @@ fn an_artifacts_history_is_a_timeline_of_all_that_concerns_it() {
     assert_eq!(of_bytes[0]["purl"], "pkg:pypi/lib@1.0.0");
     assert_eq!(lines(&found(&["--kind", "waiver"])).len(), 1);
     assert_eq!(lines(&found(&["--kind", "decision", "--verdict", "admit", "lib"])).len(), 1);
-    assert_eq!(lines(&found(&["--since", "1d"])).len(), 3);
+    assert_eq!(lines(&found(&["--since", "1d"])).len(), 2 * ENTRIES + 1);
+    for kind in ["first-seen", "evidence", "scan"] {
+        assert_eq!(lines(&found(&["--kind", kind])).len(), 2, "{kind}");
+    }
     assert_eq!(found(&["--until", "2020-01-01"]).code, 1, "nothing is that old");
     assert_eq!(found(&["--since", "yesterday"]).code, 2);
 
-    let shown = s.countersign(&["ledger", "show", "0"]);
+    let shown = s.countersign(&["ledger", "show", "3"]);
     shown.expect(0).says("inclusion proof").says("verificationResult");
+    s.countersign(&["ledger", "show", "0"]).expect(0).says("urn:countersign:first-seen:v1");
     s.countersign(&["ledger", "show", "99"]).expect(2);
 }
 
@@ -103,22 +111,23 @@ fn proofs_and_exports_are_what_the_specifications_say() {
     let index = Pypi::new(&up);
     let Some((s, _venv)) = two_wheels(&index) else { return };
     let first = lines(&s.countersign(&["ledger", "prove", "1"])).remove(0);
-    // Two leaves: the proof of the one is the hash of the other (RFC 6962 section 2.1.1).
+    // Eight leaves: the proof begins with the hash of the leaf beside it (RFC 6962 section 2.1.1).
     let other = lines(&s.countersign(&["ledger", "prove", "0"])).remove(0);
-    assert_eq!(first["inclusionProof"], serde_json::json!([other["leafHash"]]));
-    assert_eq!(first["size"], 2);
-    s.countersign(&["ledger", "prove", "2"]).expect(2);
+    assert_eq!(first["inclusionProof"][0], other["leafHash"]);
+    assert_eq!(first["inclusionProof"].as_array().unwrap().len(), 3);
+    assert_eq!(first["size"], 2 * ENTRIES);
+    s.countersign(&["ledger", "prove", "8"]).expect(2);
     s.gate(&["pip", "download", "-d", "out", "third"]).expect(0);
-    let grown = lines(&s.countersign(&["ledger", "prove", "--from", "2"])).remove(0);
-    assert_eq!((&grown["oldSize"], &grown["newSize"]), (&2.into(), &3.into()));
+    let grown = lines(&s.countersign(&["ledger", "prove", "--from", "8"])).remove(0);
+    assert_eq!((&grown["oldSize"], &grown["newSize"]), (&8.into(), &12.into()));
     assert_eq!(grown["consistencyProof"].as_array().unwrap().len(), 1);
 
     let all = lines(&s.countersign(&["ledger", "export"]));
-    assert_eq!(all.len(), 4, "three entries and the checkpoint");
+    assert_eq!(all.len(), 3 * ENTRIES + 1, "the entries and the checkpoint");
     assert_eq!(all[1]["entry"], first["entry"]);
     assert!(all[0]["envelope"]["payload"].is_string());
     let public = s.countersign(&["ledger", "export", "--public", "--from", "1"]);
-    assert_eq!(lines(&public).len(), 3);
+    assert_eq!(lines(&public).len(), 3 * ENTRIES);
     for secret in ["envelope", "salt", "payload", "lib"] {
         assert!(!public.stdout.contains(secret), "{secret}: {}", public.stdout);
     }
@@ -130,12 +139,19 @@ fn fsck_counts_missing_blobs_and_names_strangers() {
     let index = Pypi::new(&up);
     let Some((s, _venv)) = two_wheels(&index) else { return };
     let report = lines(&s.countersign(&["ledger", "fsck", "--json"])).remove(0);
-    assert_eq!((&report["verified"], &report["published"]), (&2.into(), &2.into()));
+    assert_eq!((&report["verified"], &report["published"]), (&8.into(), &8.into()));
     assert_eq!((&report["admitted"], &report["withoutBlob"]), (&2.into(), &0.into()));
     let blob = files_below(&s.state().join("blobs")).remove(0);
     std::fs::remove_file(&blob).unwrap();
+    // Bytes that were kept once do not go without a word; afterwards is late, and counts.
+    let checked = s.countersign(&["ledger", "fsck"]);
+    checked.expect(1).says("no entry says why").says("the ledger itself is consistent");
+    let bytes = format!("sha256:{}", blob.file_name().unwrap().to_string_lossy());
+    let forget = ["ledger", "forget", &bytes, "--owner", "ada", "--reason", "lost with a disk"];
+    s.countersign(&forget).expect(0);
     let report = lines(&s.countersign(&["ledger", "fsck", "--json"])).remove(0);
-    assert_eq!(report["withoutBlob"], 1);
+    assert_eq!((&report["withoutBlob"], &report["forgottenBlobs"]), (&1.into(), &1.into()));
+    s.countersign(&["ledger", "log", &bytes]).expect(0).says("forgotten").says("lost with a disk");
     std::fs::write(blob.with_file_name("stranger"), "x").unwrap();
     s.countersign(&["ledger", "fsck"]).expect(1).says("stranger");
 }
@@ -179,7 +195,7 @@ fn one_file_of_receipts_covers_a_lock_file_or_is_not_written() {
         assert!(!out.exists(), "{name}");
     }
     let changed =
-        std::fs::read_to_string(&out).unwrap().replacen("\"leafIndex\":1", "\"leafIndex\":0", 1);
+        std::fs::read_to_string(&out).unwrap().replacen("\"leafIndex\":3", "\"leafIndex\":2", 1);
     std::fs::write(&out, changed).unwrap();
     verify(&lock).expect(1);
 }
@@ -243,7 +259,7 @@ fn a_monitor_alarms_when_a_ledger_is_set_back_or_forked() {
     let watch =
         |place: &str| s.countersign(&["ledger", "monitor", place, "--key", &key, "--seen", &seen]);
     let place = published.display().to_string();
-    watch(&place).expect(0).says("first seen").says("2 entries");
+    watch(&place).expect(0).says("first seen").says("8 entries");
     watch(&place).expect(0).says("unchanged");
     let old = s.at("old");
     copy(&published, &old);
@@ -253,7 +269,7 @@ fn a_monitor_alarms_when_a_ledger_is_set_back_or_forked() {
         let below = path.strip_prefix(&published).unwrap().display().to_string();
         up.put(&format!("/log/{below}"), Reply::file(std::fs::read(&path).unwrap()));
     }
-    watch(&up.url("/log")).expect(0).says("continues the 2 that were seen before");
+    watch(&up.url("/log")).expect(0).says("continues the 8 that were seen before");
     watch(&up.url("/nowhere")).expect(93);
 
     // Set back.
@@ -261,7 +277,7 @@ fn a_monitor_alarms_when_a_ledger_is_set_back_or_forked() {
     // Another tile under the same checkpoint.
     let bent = s.at("bent");
     copy(&published, &bent);
-    let tile = bent.join("tile/entries/000.p/3");
+    let tile = bent.join("tile/entries/000.p/12");
     let mut bytes = std::fs::read(&tile).unwrap();
     bytes[5] ^= 1;
     std::fs::write(&tile, bytes).unwrap();
@@ -270,7 +286,7 @@ fn a_monitor_alarms_when_a_ledger_is_set_back_or_forked() {
     let fork = Sandbox::new();
     let keys = fork.state().join("keys");
     copy(&s.state().join("keys"), &keys);
-    for n in 0..4 {
+    for n in 0..16 {
         let purl = format!("pkg:pypi/fork@{n}");
         let words = ["waive", &purl, "--rule", "x", "--reason", "y", "--owner", "z", "--days", "1"];
         if n == 0 {
@@ -321,12 +337,12 @@ fn a_witness_cosigns_what_grows_and_notices_what_was_set_back() {
     let watching = witness(&s, &key);
     let named = format!("{}={}", watching.url, watching.key);
     let cosign = |s: &Sandbox| s.countersign(&["ledger", "cosign", "--witness", &named]);
-    cosign(&s).expect(0).says("witness.example/w1 cosigned 2 entries");
+    cosign(&s).expect(0).says("witness.example/w1 cosigned 8 entries");
     cosign(&s).expect(0);
     let old = s.at("old-state");
     copy(&s.state(), &old);
     s.gate(&["pip", "download", "-d", "out", "third"]).expect(0);
-    cosign(&s).expect(0).says("3 entries");
+    cosign(&s).expect(0).says("12 entries");
 
     // Receipts carry it, and whoever wants the witness is told where it is not.
     let receipt = s.at("third.receipt.json").display().to_string();
@@ -381,7 +397,11 @@ fn decisions_are_judged_again_by_another_policy_without_a_network() {
     let groups = other["groups"].as_array().unwrap();
     assert!(groups.iter().all(|g| g["was"] == "admit" && g["now"] == "refuse"), "{other}");
     assert_eq!(up.seen().len(), asked, "nothing was fetched");
-    assert_eq!(lines(&s.countersign(&["ledger", "export"])).len(), 3, "nothing was written");
+    assert_eq!(
+        lines(&s.countersign(&["ledger", "export"])).len(),
+        2 * ENTRIES + 1,
+        "nothing was written"
+    );
     let words = s.countersign(&["policy", "replay", "baseline", "--feed", &feed]);
     words.expect(0).says("2 different").says("admit → refuse");
 }
@@ -400,4 +420,62 @@ fn a_change_of_policy_leaves_its_trace() {
     let place = found[0]["index"].to_string();
     s.countersign(&["ledger", "show", &place]).expect(0).says("the policy changed");
     s.fsck();
+}
+
+#[test]
+fn a_rotated_key_is_followed_by_whoever_knows_the_old_one() {
+    let up = Upstream::start();
+    let index = Pypi::new(&up);
+    let Some((s, _venv)) = two_wheels(&index) else { return };
+    let old = key(&s);
+    let seen = s.at("seen").display().to_string();
+    let place = s.state().join("ledger").display().to_string();
+    let watch =
+        |key: &str| s.countersign(&["ledger", "monitor", &place, "--key", key, "--seen", &seen]);
+    watch(&old).expect(0);
+    s.countersign(&["ledger", "rotate-key"]).expect(2);
+    let rotate = ["ledger", "rotate-key", "--reason", "yearly", "--owner", "ada"];
+    let new = s.countersign(&rotate).expect(0).stdout.trim().to_owned();
+    assert_eq!(key(&s), new);
+    s.gate(&["pip", "download", "-d", "out", "third"]).expect(0);
+    watch(&old).expect(0).says(&new);
+
+    // Receipts of before and after, with the old key alone and with the new one alone.
+    let stranger = Sandbox::new();
+    let verify = |name: &str, key: &str| {
+        let (out, of) = (s.at("r.json").display().to_string(), file(&s, name));
+        s.countersign(&["receipt", &of.display().to_string(), "-o", &out]).expect(0);
+        stranger.countersign(&["verify", "receipt", &out, "--key", key])
+    };
+    for name in ["lib", "third"] {
+        for key in [&old, &new] {
+            verify(name, key).expect(0).says("the receipt holds");
+        }
+    }
+    s.countersign(&["ledger", "rotate-key", "--finish"]).expect(0).says(&old);
+    s.countersign(&["ledger", "rotate-key", "--finish"]).expect(94);
+    watch(&old).expect(0).says(&new);
+    watch(&new).expect(0);
+    verify("third", &old).expect(0);
+    s.countersign(&["ledger", "search", "--kind", "key-rotated"]).expect(0).says("key-rotated");
+    s.fsck();
+}
+
+#[test]
+fn incidents_are_on_the_record_of_what_they_are_about() {
+    let up = Upstream::start();
+    let index = Pypi::new(&up);
+    let Some((s, _venv)) = two_wheels(&index) else { return };
+    let open = ["incident", "open", "token stolen, TICKET-9", "--about", "pkg:pypi/lib"];
+    let said = s.countersign(&open).expect(0).stdout.clone();
+    let id = said.split_whitespace().next().unwrap().to_owned();
+    s.countersign(&["incident", "list", "--open"]).expect(0).says(&id).says("TICKET-9");
+    s.countersign(&["ledger", "log", "pkg:pypi/lib@1.0.0"]).expect(0).says("TICKET-9");
+    s.countersign(&["incident", "close", &id, "--reason", "revoked"]).expect(0);
+    s.countersign(&["incident", "close", &id, "--reason", "again"]).expect(94);
+    s.countersign(&["incident", "list", "--open"]).expect(0).says("no incidents");
+    let listed = lines(&s.countersign(&["incident", "list", "--json"])).remove(0);
+    assert_eq!(listed["closed"]["reason"], "revoked");
+    s.countersign(&["ledger", "search", "TICKET-9"]).expect(0).says("incident");
+    s.countersign(&["incident", "open", "x", "--about", "lib"]).expect(94).says("neither a purl");
 }

@@ -1,11 +1,14 @@
 //! Other people's ledgers, read as anyone reads them (C2SP tlog-tiles), and witnesses for one's own
 //! (C2SP tlog-witness).
 
+use crate::disclosure::{check_line, statements_path};
 use crate::http_client::{Http, redacted};
 use countersign_ledger::{
-    AddCheckpoint, Cosigned, Hash, Quorum, TileId, TileKind, TileSource as _, VerifiedCheckpoint,
-    VerifierKey, WitnessKey, consistency_proof, consistency_tiles, leaf_hash, merge_cosignatures,
-    parse_entry_bundle, read_size_body, root, root_tiles, verify_checkpoint, verify_consistency,
+    AddCheckpoint, Commitment, Cosigned, Hash, KeyHistory, Quorum, ROTATIONS_FILE, Rotation,
+    TileId, TileKind, TileSource as _, VerifiedCheckpoint, VerifierKey, WitnessKey,
+    consistency_proof, consistency_tiles, inclusion_proof, inclusion_tiles, leaf_hash,
+    merge_cosignatures, parse_entry_bundle, read_rotations, read_size_body, root, root_tiles,
+    verify_consistency, verify_inclusion,
 };
 use countersign_store::{Store, StoreError, TileFiles};
 use http::{HeaderMap, Method, StatusCode};
@@ -43,8 +46,12 @@ pub struct Followed {
     pub root: Hash,
     /// New entries whose leaves were derived and compared with the tiles.
     pub entries: u64,
+    /// Statements that are published with them and were compared with what they commit to.
+    pub statements: u64,
     /// Whose cosignatures it carries, of the witnesses that were given.
     pub cosigned: Vec<Cosigned>,
+    /// The log's present key, when it is another than the one that was given.
+    pub key: Option<String>,
 }
 
 enum Place {
@@ -105,6 +112,14 @@ impl RemoteLog {
         String::from_utf8(bytes).map_err(|_| alarm("the checkpoint is not text"))
     }
 
+    /// The rotations of the log's key, where it publishes any.
+    async fn rotations(&self) -> Result<Vec<Rotation>, FollowError> {
+        match self.file(ROTATIONS_FILE).await? {
+            Some(bytes) => read_rotations(&bytes).map_err(|e| alarm(e.to_string())),
+            None => Ok(Vec::new()),
+        }
+    }
+
     /// These tiles. Which are missing is for the reader to notice.
     async fn tiles(
         &self,
@@ -143,13 +158,19 @@ pub async fn follow(
     quorum: &Quorum,
     before: Option<&str>,
 ) -> Result<Followed, FollowError> {
-    let old = before.map(|note| verify_checkpoint(note, key)).transpose();
+    let rotations = log.rotations().await?;
+    let keys = KeyHistory::resolve(key, &rotations).map_err(|e| alarm(e.to_string()))?;
+    // What was kept may be from before a rotation that made the trusted key.
+    let own = keys.clone().trusting_all();
+    let old = before.map(|note| own.verify_checkpoint(note)).transpose();
     let old = old.map_err(|e| {
         FollowError::Unreadable(format!("what was kept from last time is not trusted: {e}"))
     })?;
     let note = log.checkpoint(quorum.needed() > 0).await?;
-    let head = verify_checkpoint(&note, key)
+    let head = keys
+        .verify_checkpoint(&note)
         .map_err(|e| alarm(format!("the checkpoint is not trusted: {e}")))?;
+    rotations_are_in(log, &rotations, &head).await?;
     let cosigned = quorum.check(&note).map_err(|e| alarm(e.to_string()))?;
     if let Some(old) = &old {
         continues(log, old, &head).await?;
@@ -161,9 +182,33 @@ pub async fn follow(
         return Err(alarm("the tiles do not lead to the checkpoint's root"));
     }
     let from = old.as_ref().map_or(0, VerifiedCheckpoint::size);
-    let entries = new_entries(log, from, head.size()).await?;
+    let (entries, statements) = new_entries(log, from, head.size(), &keys).await?;
     let (size, root) = (head.size(), head.root());
-    Ok(Followed { note, before: old.map(|o| o.size()), size, root, entries, cosigned })
+    let before = old.map(|o| o.size());
+    let rotated = keys.current() != key;
+    let key = rotated.then(|| keys.current().to_string());
+    Ok(Followed { note, before, size, root, entries, statements, cosigned, key })
+}
+
+/// Proves that the rotations that lead to or from the trusted key are entries of this tree. One that
+/// came after the checkpoint is none of it yet.
+async fn rotations_are_in(
+    log: &RemoteLog,
+    rotations: &[Rotation],
+    head: &VerifiedCheckpoint,
+) -> Result<(), FollowError> {
+    for rotation in rotations.iter().filter(|r| r.leaf_index() < head.size()) {
+        let (index, size) = (rotation.leaf_index(), head.size());
+        let ids = inclusion_tiles(index, size).map_err(|e| alarm(e.to_string()))?;
+        let tiles = log.tiles(ids).await?;
+        let proof = inclusion_proof(index, size, &tiles)
+            .map_err(|e| FollowError::Unreadable(e.to_string()))?;
+        let leaf = leaf_hash(&rotation.commitment().map_err(|e| alarm(e.to_string()))?);
+        verify_inclusion(leaf, index, size, &proof, head.root()).map_err(|_| {
+            alarm(format!("the key rotation that is shown as entry {index} is not in the log"))
+        })?;
+    }
+    Ok(())
 }
 
 async fn continues(
@@ -197,9 +242,16 @@ async fn continues(
     })
 }
 
-/// Compares the entries from `from` on with the tiles of their leaves.
-async fn new_entries(log: &RemoteLog, from: u64, size: u64) -> Result<u64, FollowError> {
+/// Compares the entries from `from` on with the tiles of their leaves, and the statements that are
+/// published of them with the entries. How many of both.
+async fn new_entries(
+    log: &RemoteLog,
+    from: u64,
+    size: u64,
+    keys: &KeyHistory,
+) -> Result<(u64, u64), FollowError> {
     let mut seen = 0;
+    let mut statements = 0;
     for index in from / 256..size.div_ceil(256) {
         let ids =
             [TileKind::Entries, TileKind::Hashes(0)].map(|kind| TileId::in_tree(kind, index, size));
@@ -217,8 +269,27 @@ async fn new_entries(log: &RemoteLog, from: u64, size: u64) -> Result<u64, Follo
             return Err(alarm(format!("bundle {index} holds other entries than the tree")));
         }
         seen += u64::try_from(width).unwrap_or(0);
+        statements += published_statements(log, index, &bundle, keys).await?;
     }
-    Ok(seen)
+    Ok((seen, statements))
+}
+
+/// Checks what is published of a bundle's statements, where anything is.
+async fn published_statements(
+    log: &RemoteLog,
+    bundle: u64,
+    entries: &[Commitment],
+    keys: &KeyHistory,
+) -> Result<u64, FollowError> {
+    let Some(text) = log.file(&statements_path(bundle)).await? else { return Ok(0) };
+    let text = String::from_utf8(text).map_err(|_| alarm("the statements are not text"))?;
+    let mut shown = 0;
+    for ((line, entry), index) in text.lines().zip(entries).zip(bundle * 256..) {
+        let line: serde_json::Value = serde_json::from_str(line)
+            .map_err(|e| alarm(format!("the statement of entry {index} is no JSON: {e}")))?;
+        shown += u64::from(check_line(&line, index, entry, keys).map_err(alarm)?);
+    }
+    Ok(shown)
 }
 
 /// A witness: where it is asked, and whose cosignature is believed.
@@ -256,9 +327,10 @@ pub async fn collect(
 ) -> Result<Collected, StoreError> {
     let current = store.checkpoint().await?;
     let mut note = current.ok_or(StoreError::NotFound { what: "a ledger".to_owned() })?;
-    let key = store.verifier_key().cloned();
-    let key = key.ok_or(StoreError::NotFound { what: "the ledger's public key".to_owned() })?;
-    let size = verify_checkpoint(&note, &key)
+    let keys = store.key_history().await?;
+    let keys = keys.ok_or(StoreError::NotFound { what: "the ledger's public key".to_owned() })?;
+    let size = keys
+        .verify_checkpoint(&note)
         .map_err(|e| StoreError::Invalid { because: e.to_string() })?
         .size();
     let http = Http::plain().map_err(|because| StoreError::Invalid { because })?;

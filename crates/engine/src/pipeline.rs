@@ -347,6 +347,8 @@ impl Engine {
         let evidence = self.gather_evidence(file, &staged.digests).instrument(span).await;
         checks.push(evidence_check(&evidence));
         let changes = self.changes(file, &evidence).await?;
+        let mut findings = structure.findings;
+        findings.extend(self.dependency_findings(file, &structure.dependencies)?);
         Ok(ArtifactFacts {
             version: file.facts.clone(),
             file_name: file.file_name.clone(),
@@ -354,9 +356,10 @@ impl Engine {
             size: staged.size,
             digest_confirmed: confirmed,
             evidence,
-            findings: structure.findings,
+            findings,
             checks,
             changes,
+            dependencies: structure.dependencies,
         })
     }
 
@@ -452,6 +455,7 @@ impl Engine {
         pin: Pin,
     ) -> Result<Result<Recorded, Changed>, Failure> {
         let store = &self.inner.store;
+        let seen = self.inspections(file, digests, facts).await.map_err(store_failure)?;
         let before = match digests {
             Some(d) => store.latest_decision(&d.sha256, file.purl(), &file.file_name).await,
             // Of what was refused without its bytes a long-lived gate is asked again and again.
@@ -462,6 +466,9 @@ impl Engine {
             && same_decision(&old.decision, decision)
             && let Some(recorded) = store.recorded_at(old.index).await.map_err(store_failure)?
         {
+            for event in seen {
+                store.record_about(event).await.map_err(store_failure)?;
+            }
             return self
                 .pin_apart(file, digests, pin)
                 .await
@@ -494,14 +501,7 @@ impl Engine {
         })?;
         let new = NewDecision { record, facts };
         self.note_grounds().await.map_err(store_failure)?;
-        let recorded = match pin {
-            Pin::WithIt => store.record_pinned(new).await,
-            Pin::No => match store.record(vec![new]).await {
-                Ok(mut recorded) => recorded.pop().ok_or(StoreError::Closed),
-                Err(e) => Err(e),
-            },
-        };
-        match recorded {
+        match store.record_with(seen, new, matches!(pin, Pin::WithIt)).await {
             Ok(recorded) => Ok(Ok(recorded)),
             Err(StoreError::PinChanged { first, first_seen, .. }) => {
                 Ok(Err(Changed { first, first_seen }))

@@ -302,7 +302,8 @@ async fn what_is_too_large_is_refused_before_it_is_read() {
 }
 
 fn token(name: &str, secret: &str, expires: Option<Timestamp>) -> Token {
-    Token { name: name.into(), sha256: Sha256Digest::of(secret.as_bytes()), expires }
+    let (sha256, role) = (Sha256Digest::of(secret.as_bytes()), Default::default());
+    Token { name: name.into(), sha256, expires, role }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -46,7 +46,8 @@ async fn a_line_for_each_request_and_no_secret_in_any() {
         .init();
     let double = Double::default();
     double.document(package("lodash"), "application/json", "{\"a\":1}");
-    let token = Token { name: "ci".into(), sha256: Sha256Digest::of(b"s3cret"), expires: None };
+    let (sha256, role) = (Sha256Digest::of(b"s3cret"), Default::default());
+    let token = Token { name: "ci".into(), sha256, expires: None, role };
     let options = ServerOptions {
         tokens: vec![token],
         trusted_proxies: vec!["127.0.0.1".parse().unwrap()],

@@ -1,9 +1,10 @@
 //! Many receipts in one file: what a lock file, a folder or an image needs, under one checkpoint.
 
-use crate::checkpoint::{VerifiedCheckpoint, verify_checkpoint};
+use crate::checkpoint::VerifiedCheckpoint;
 use crate::key::VerifierKey;
 use crate::receipt::{
-    BATCH_FORMAT, BatchEntry, MAX_PROOF, Receipt, ReceiptError, VerifiedReceipt, verify_under,
+    BATCH_FORMAT, BatchEntry, MAX_PROOF, Receipt, ReceiptError, VerifiedReceipt, head_of,
+    verify_under,
 };
 use countersign_core::Sha256Digest;
 use serde::{Deserialize, Serialize};
@@ -21,6 +22,9 @@ pub struct ReceiptBatch {
     about: Option<BatchAbout>,
     checkpoint: String,
     receipts: Vec<BatchEntry>,
+    /// The rotations of the ledger's key, where there were any.
+    #[serde(rename = "keyRotations", skip_serializing_if = "Vec::is_empty", default)]
+    key_rotations: Vec<BatchEntry>,
 }
 
 /// What a batch was made for. It is not signed: whoever checks a batch compares the document itself
@@ -67,8 +71,10 @@ impl ReceiptBatch {
         if receipts.iter().any(|r| r.checkpoint() != checkpoint) {
             return Err(malformed("its receipts are under several checkpoints"));
         }
+        let key_rotations = first.key_rotations().to_vec();
         let receipts = receipts.into_iter().map(Receipt::into_entry).collect();
-        Ok(Self { format: BATCH_FORMAT.to_owned(), about, checkpoint, receipts })
+        let format = BATCH_FORMAT.to_owned();
+        Ok(Self { format, about, checkpoint, receipts, key_rotations })
     }
 
     /// Whether these bytes say that they are a batch, and not a single receipt.
@@ -92,7 +98,8 @@ impl ReceiptBatch {
             let found: String = batch.format.chars().take(60).collect();
             return Err(malformed(format!("its format is `{found}`, not `{BATCH_FORMAT}`")));
         }
-        if batch.receipts.iter().any(|r| r.inclusion_proof.len() > MAX_PROOF) {
+        let mut all = batch.receipts.iter().chain(&batch.key_rotations);
+        if all.any(|r| r.inclusion_proof.len() > MAX_PROOF) {
             return Err(malformed("a proof is longer than a proof can be".into()));
         }
         Ok(batch)
@@ -140,9 +147,9 @@ pub fn verify_batch(
     batch: &ReceiptBatch,
     key: &VerifierKey,
 ) -> Result<VerifiedBatch, ReceiptError> {
-    let checkpoint = verify_checkpoint(&batch.checkpoint, key)?;
+    let (keys, checkpoint) = head_of(&batch.checkpoint, key, &batch.key_rotations)?;
     let one = |entry: &BatchEntry| {
-        verify_under(&entry.to_receipt(&batch.checkpoint), key, checkpoint.clone(), None)
+        verify_under(&entry.to_receipt(&batch.checkpoint), &keys, checkpoint.clone(), None)
     };
     let receipts = batch.receipts.iter().map(one).collect::<Result<Vec<_>, _>>()?;
     Ok(VerifiedBatch { checkpoint, receipts })

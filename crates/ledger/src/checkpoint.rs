@@ -77,6 +77,21 @@ impl Checkpoint {
     pub fn sign(&self, key: &SigningKey) -> Result<String, NoteError> {
         sign_note(&self.body(), key)
     }
+
+    /// The checkpoint as a note signed by several keys of one ledger: while its key is rotated, by the
+    /// new one and the old one.
+    ///
+    /// # Errors
+    /// When the text cannot be a note's.
+    pub fn sign_all(&self, keys: &[&SigningKey]) -> Result<String, NoteError> {
+        let body = self.body();
+        let mut note = format!("{body}\n");
+        for key in keys {
+            let signed = sign_note(&body, key)?;
+            note.push_str(signed.get(body.len().saturating_add(1)..).unwrap_or_default());
+        }
+        Ok(note)
+    }
 }
 
 /// A decimal number in its one form: digits only, no leading zero, below the largest tree.

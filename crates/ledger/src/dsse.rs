@@ -88,7 +88,8 @@ impl Envelope {
 }
 
 /// The pre-authentication encoding of the DSSE specification: what is signed.
-fn pre_authentication(payload_type: &str, payload: &[u8]) -> Vec<u8> {
+#[must_use]
+pub fn pre_authentication(payload_type: &str, payload: &[u8]) -> Vec<u8> {
     let head = format!("DSSEv1 {} {payload_type} {} ", payload_type.len(), payload.len());
     [head.as_bytes(), payload].concat()
 }
@@ -99,15 +100,28 @@ fn pre_authentication(payload_type: &str, payload: &[u8]) -> Vec<u8> {
 /// When the statement cannot be written as JSON.
 pub fn sign_statement(key: &SigningKey, statement: &Value) -> Result<Envelope, EnvelopeError> {
     let payload = serde_json::to_vec(statement).map_err(malformed)?;
-    let sig = key.sign(&pre_authentication(PAYLOAD_TYPE, &payload));
-    Ok(Envelope {
+    Ok(sign_payload(key, &payload))
+}
+
+fn sign_payload(key: &SigningKey, payload: &[u8]) -> Envelope {
+    let sig = key.sign(&pre_authentication(PAYLOAD_TYPE, payload));
+    Envelope {
         payload_type: PAYLOAD_TYPE.to_owned(),
         payload: BASE64_STANDARD.encode(payload),
         signatures: vec![EnvelopeSignature {
             keyid: key.verifier().key_id(),
             sig: BASE64_STANDARD.encode(sig),
         }],
-    })
+    }
+}
+
+/// Signs the statement of an envelope of one's own with another key.
+///
+/// # Errors
+/// When the payload is not base64.
+pub fn sign_again(key: &SigningKey, envelope: &Envelope) -> Result<Envelope, EnvelopeError> {
+    let payload = BASE64_STANDARD.decode(&envelope.payload);
+    Ok(sign_payload(key, &payload.map_err(|_| malformed("its payload is not base64"))?))
 }
 
 /// A statement whose envelope was verified. Only [`verify_envelope`] makes one.

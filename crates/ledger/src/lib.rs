@@ -23,6 +23,7 @@ mod checkpoint;
 mod cosignature;
 mod dsse;
 mod edge;
+pub mod event;
 mod hash;
 mod json;
 mod key;
@@ -32,6 +33,7 @@ mod pack;
 mod proof;
 mod prover;
 mod receipt;
+mod rotation;
 pub mod statement;
 mod tile;
 mod witness;
@@ -40,8 +42,8 @@ pub use batch::{BatchAbout, ReceiptBatch, VerifiedBatch, verify_batch};
 pub use checkpoint::{Checkpoint, CheckpointError, VerifiedCheckpoint, verify_checkpoint};
 pub use cosignature::{Cosigned, Quorum, QuorumError, cosign, cosignatures, merge_cosignatures};
 pub use dsse::{
-    Envelope, EnvelopeError, PAYLOAD_TYPE, VerifiedStatement, sign_statement, verify_envelope,
-    verify_envelopes,
+    Envelope, EnvelopeError, PAYLOAD_TYPE, VerifiedStatement, pre_authentication, sign_again,
+    sign_statement, verify_envelope, verify_envelopes,
 };
 pub use edge::{Edge, Plan, PlannedTile};
 pub use hash::{EMPTY_ROOT, Hash, leaf_hash, node_hash};
@@ -57,6 +59,10 @@ pub use proof::{
 pub use prover::Prover;
 pub use receipt::{
     BATCH_FORMAT, RECEIPT_FORMAT, Receipt, ReceiptError, VerifiedReceipt, verify_receipt,
+};
+pub use rotation::{
+    KEY_RETIRED_TYPE, KEY_ROTATED_TYPE, KeyHistory, ROTATIONS_FILE, Rotation, RotationError,
+    read_rotation, read_rotations, rotation,
 };
 pub use tile::{MAX_TREE_SIZE, TILE_WIDTH, TileError, TileId, TileKind, TileSource, tile_root};
 pub use witness::{AddCheckpoint, Observed, WitnessRefusal, read_size_body, witness};

@@ -1,12 +1,13 @@
 //! Receipts (`*.receipt.json`): a decision, and the proof that the ledger holds it, in one file that
 //! the ledger's public key alone verifies, offline.
 
-use crate::checkpoint::{CheckpointError, VerifiedCheckpoint, verify_checkpoint};
+use crate::checkpoint::{CheckpointError, VerifiedCheckpoint};
 use crate::dsse::{Envelope, EnvelopeError, VerifiedStatement, verify_envelope};
 use crate::hash::{Hash, leaf_hash};
 use crate::key::VerifierKey;
 use crate::leaf::{Salt, commitment};
 use crate::proof::{ProofError, verify_inclusion};
+use crate::rotation::{KeyHistory, Rotation, RotationError};
 use crate::statement::{DecisionView, StatementError, VSA_TYPE, read_decision};
 use countersign_core::{Sha256Digest, Verdict};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -34,6 +35,9 @@ pub struct Receipt {
     leaf_index: u64,
     inclusion_proof: Vec<ProofHash>,
     checkpoint: String,
+    /// The rotations of the ledger's key, where there were any, with the proofs of their places.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    key_rotations: Vec<BatchEntry>,
 }
 
 /// A receipt in a batch: the checkpoint is the batch's.
@@ -57,7 +61,20 @@ impl BatchEntry {
             leaf_index: self.leaf_index,
             inclusion_proof: self.inclusion_proof.clone(),
             checkpoint: checkpoint.to_owned(),
+            key_rotations: Vec::new(),
         }
+    }
+
+    /// The rotation that it should be; whether it is one is for [`KeyHistory::resolve`] to say.
+    fn to_rotation(&self) -> Rotation {
+        Rotation::new(self.envelope.clone(), self.salt, self.leaf_index)
+    }
+
+    /// Proves that it is in the tree.
+    fn is_in(&self, head: &VerifiedCheckpoint) -> Result<(), ReceiptError> {
+        let leaf = leaf_hash(&commitment(&self.salt, &self.envelope.to_bytes()?));
+        let proof: Vec<Hash> = self.inclusion_proof.iter().map(|h| Hash(h.0)).collect();
+        Ok(verify_inclusion(leaf, self.leaf_index, head.size(), &proof, head.root())?)
     }
 }
 
@@ -68,11 +85,11 @@ pub(crate) struct ProofHash(
     #[serde(serialize_with = "write_hex", deserialize_with = "read_hex")] [u8; 32],
 );
 
-fn write_hex<S: Serializer>(bytes: &[u8; 32], s: S) -> Result<S::Ok, S::Error> {
+pub(crate) fn write_hex<S: Serializer>(bytes: &[u8; 32], s: S) -> Result<S::Ok, S::Error> {
     s.serialize_str(&hex::encode(bytes))
 }
 
-fn read_hex<'de, D: Deserializer<'de>>(d: D) -> Result<[u8; 32], D::Error> {
+pub(crate) fn read_hex<'de, D: Deserializer<'de>>(d: D) -> Result<[u8; 32], D::Error> {
     let text = String::deserialize(d)?;
     let mut out = [0; 32];
     let lower = text.bytes().all(|b| !b.is_ascii_uppercase());
@@ -97,6 +114,9 @@ pub enum ReceiptError {
     /// The checkpoint is not signed by the ledger's key, or of another ledger.
     #[error("the receipt's checkpoint is not trusted: {0}")]
     Checkpoint(#[from] CheckpointError),
+    /// The rotations of the ledger's key do not hold.
+    #[error(transparent)]
+    Rotation(#[from] RotationError),
     /// The statement is not in the tree of the checkpoint.
     #[error("the receipt's statement is not in the ledger: {0}")]
     NotIncluded(#[from] ProofError),
@@ -130,7 +150,16 @@ impl Receipt {
             leaf_index,
             inclusion_proof: inclusion_proof.iter().map(|h| ProofHash(h.0)).collect(),
             checkpoint,
+            key_rotations: Vec::new(),
         }
+    }
+
+    /// The same receipt with the rotations of the ledger's key, each as a receipt under the same
+    /// checkpoint: whoever knows any of the keys can then check it.
+    #[must_use]
+    pub fn with_rotations(self, rotations: Vec<Receipt>) -> Self {
+        let key_rotations = rotations.into_iter().map(Self::into_entry).collect();
+        Self { key_rotations, ..self }
     }
 
     /// Reads a receipt strictly: unknown members and duplicate keys are errors.
@@ -147,7 +176,8 @@ impl Receipt {
             let found: String = receipt.format.chars().take(60).collect();
             return Err(malformed(format!("its format is `{found}`, not `{RECEIPT_FORMAT}`")));
         }
-        if receipt.inclusion_proof.len() > MAX_PROOF {
+        let mut proofs = receipt.key_rotations.iter().map(|r| &r.inclusion_proof);
+        if receipt.inclusion_proof.len() > MAX_PROOF || proofs.any(|p| p.len() > MAX_PROOF) {
             return Err(malformed("its proof is longer than a proof can be".into()));
         }
         Ok(receipt)
@@ -165,6 +195,11 @@ impl Receipt {
     pub(crate) fn into_entry(self) -> BatchEntry {
         let Self { envelope, salt, leaf_index, inclusion_proof, .. } = self;
         BatchEntry { envelope, salt, leaf_index, inclusion_proof }
+    }
+
+    /// The rotations that it carries, as a batch holds them.
+    pub(crate) fn key_rotations(&self) -> &[BatchEntry] {
+        &self.key_rotations
     }
 
     /// The place in the ledger that the receipt claims.
@@ -228,7 +263,7 @@ impl VerifiedReceipt {
     }
 }
 
-/// Verifies a receipt with the ledger's public key alone: the statement's signature, the
+/// Verifies a receipt with the ledger's public key alone, any of the keys that it had: the statement's signature, the
 /// checkpoint's signature and origin, that the statement is in the checkpoint's tree, and, where
 /// `artifact` is given, that the decision is about those bytes.
 ///
@@ -239,18 +274,32 @@ pub fn verify_receipt(
     key: &VerifierKey,
     artifact: Option<&Sha256Digest>,
 ) -> Result<VerifiedReceipt, ReceiptError> {
-    let checkpoint = verify_checkpoint(&receipt.checkpoint, key)?;
-    verify_under(receipt, key, checkpoint, artifact)
+    let (keys, checkpoint) = head_of(&receipt.checkpoint, key, &receipt.key_rotations)?;
+    verify_under(receipt, &keys, checkpoint, artifact)
+}
+
+/// Verifies a checkpoint, and the rotations that lie in its tree: the keys of the ledger for a reader
+/// who trusts `key`.
+pub(crate) fn head_of(
+    note: &str,
+    key: &VerifierKey,
+    rotations: &[BatchEntry],
+) -> Result<(KeyHistory, VerifiedCheckpoint), ReceiptError> {
+    let chain: Vec<Rotation> = rotations.iter().map(BatchEntry::to_rotation).collect();
+    let keys = KeyHistory::resolve(key, &chain)?;
+    let head = keys.verify_checkpoint(note)?;
+    rotations.iter().try_for_each(|r| r.is_in(&head))?;
+    Ok((keys, head))
 }
 
 /// Verifies everything of a receipt but its checkpoint, which was verified before.
 pub(crate) fn verify_under(
     receipt: &Receipt,
-    key: &VerifierKey,
+    keys: &KeyHistory,
     checkpoint: VerifiedCheckpoint,
     artifact: Option<&Sha256Digest>,
 ) -> Result<VerifiedReceipt, ReceiptError> {
-    let statement = verify_envelope(&receipt.envelope, key)?;
+    let statement = verify_envelope(&receipt.envelope, keys.at(receipt.leaf_index))?;
     let leaf = leaf_hash(&commitment(&receipt.salt, &receipt.envelope.to_bytes()?));
     let proof: Vec<Hash> = receipt.inclusion_proof.iter().map(|h| Hash(h.0)).collect();
     verify_inclusion(leaf, receipt.leaf_index, checkpoint.size(), &proof, checkpoint.root())?;

@@ -13,6 +13,7 @@ mod attributes;
 mod cases;
 mod decide;
 mod detail;
+mod disclosure;
 mod error;
 mod load;
 mod pattern;
@@ -20,16 +21,21 @@ mod settings;
 mod shipped;
 mod spelling;
 mod waiver;
+mod waiver_file;
 
 pub use annotation::{Effect, RuleInfo};
 pub use cases::{TestOutcome, run_tests};
 pub use decide::DecisionContext;
+pub use disclosure::{
+    DISCLOSURE_FILE, DISCLOSURE_SCHEMA, Disclosed, Disclosure, EntryFacts, Reader,
+};
 pub use error::{PolicyError, PolicyFile};
 pub use load::PolicySet;
 pub use pattern::{PatternError, PurlPattern};
 pub use settings::{Mode, Settings};
 pub use shipped::{SCHEMA, SHIPPED_SETS, shipped_files};
 pub use waiver::{ActiveWaiver, WaiverTarget, WaiverTargetError};
+pub use waiver_file::{FileWaiver, read_waivers};
 
 /// The rule id of a refusal because no `permit` policy matched.
 pub const NO_PERMIT: &str = "no-permit";

@@ -1,6 +1,7 @@
 //! From the files of a folder to a checked policy set.
 
 use crate::annotation::{ACTIONS, Effect, RawRule, RuleInfo};
+use crate::disclosure::{DISCLOSURE_FILE, Disclosure};
 use crate::error::{PolicyError, PolicyFile};
 use crate::settings::{OwnSettings, SETTINGS_FILE, Settings};
 use crate::shipped::{SCHEMA, SHIPPED_SETS, shipped_files};
@@ -30,6 +31,7 @@ pub struct PolicySet {
     rules: Vec<RuleInfo>,
     by_id: HashMap<String, usize>,
     warnings: Vec<PolicyError>,
+    disclosure: Disclosure,
     digest: Sha256Digest,
     pub(crate) digest_text: String,
     pub(crate) tolerate: ActionPolicies,
@@ -81,7 +83,8 @@ static VOCABULARY: LazyLock<Result<Vocabulary, String>> = LazyLock::new(|| {
 
 impl PolicySet {
     /// Loads the set called `name` from the files of its folder: `*.cedar`, and `policy.toml`
-    /// for its settings and the shipped set that it extends. Files below `tests/` and `*.md` are
+    /// for its settings and the shipped set that it extends; `disclosure.cedar` says who may see the
+    /// ledger's entries ([`PolicySet::disclosure`]). Files below `tests/` and `*.md` are
     /// not read.
     ///
     /// # Errors
@@ -124,6 +127,13 @@ impl PolicySet {
         self.digest
     }
 
+    /// Who may see what the ledger's entries say: the folder's `disclosure.cedar`, or the one that comes
+    /// with the gate. No part of the set's digest: no verdict depends on it.
+    #[must_use]
+    pub fn disclosure(&self) -> &Disclosure {
+        &self.disclosure
+    }
+
     /// All policies: those of the extended sets first, then by file and line.
     #[must_use]
     pub fn rules(&self) -> &[RuleInfo] {
@@ -149,12 +159,15 @@ struct Layer {
     own: OwnSettings,
     /// `policy.toml` and the policies.
     files: Vec<PolicyFile>,
+    /// `disclosure.cedar`.
+    disclosure: Option<PolicyFile>,
 }
 
 impl Layer {
     fn new(files: Vec<PolicyFile>, shipped: bool) -> Result<Self, Vec<PolicyError>> {
         let mut errors = Vec::new();
-        let mut layer = Self { shipped, own: OwnSettings::default(), files: Vec::new() };
+        let mut layer =
+            Self { shipped, own: OwnSettings::default(), files: Vec::new(), disclosure: None };
         let mut names = BTreeSet::new();
         for file in files {
             if file.name.starts_with("tests/") || file.name.ends_with(".md") {
@@ -175,7 +188,11 @@ impl Layer {
                         Err(more) => errors.extend(more),
                     }
                 }
-                layer.files.push(file);
+                if file.name == DISCLOSURE_FILE && !shipped {
+                    layer.disclosure = Some(file);
+                } else {
+                    layer.files.push(file);
+                }
             }
         }
         layer.files.sort_by(|a, b| a.name.cmp(&b.name));
@@ -234,9 +251,15 @@ fn build(name: &str, own: Layer) -> Result<PolicySet, Vec<PolicyError>> {
     }
     let files: Vec<&PolicyFile> = layers.iter().flat_map(|l| &l.files).collect();
     loaded.validate(vocabulary, &files);
-    if !loaded.errors.is_empty() {
-        return Err(loaded.errors);
-    }
+    let disclosure = match layers.iter().rev().find_map(|l| l.disclosure.as_ref()) {
+        Some(file) => Disclosure::parse(file),
+        None => Disclosure::shipped(),
+    };
+    let disclosure = match (disclosure, loaded.errors.is_empty()) {
+        (Ok(disclosure), true) => disclosure,
+        (Ok(_), false) => return Err(loaded.errors),
+        (Err(more), _) => return Err([loaded.errors, more].concat()),
+    };
     let digest = digest(&settings, &files);
     Ok(PolicySet {
         name: name.to_owned(),
@@ -246,6 +269,7 @@ fn build(name: &str, own: Layer) -> Result<PolicySet, Vec<PolicyError>> {
         by_id: loaded.rules.iter().enumerate().map(|(i, r)| (r.id.clone(), i)).collect(),
         rules: loaded.rules,
         warnings: loaded.warnings,
+        disclosure,
         settings,
         digest,
         digest_text: digest.to_hex(),

@@ -188,7 +188,7 @@ async fn content(store: &Store, size: u64) -> f64 {
     let (mut bytes, mut seen) = (0, 0);
     for part in 0..40 {
         for entry in store.entries(part * size / 40, 50).await.unwrap() {
-            bytes += entry.envelope.to_bytes().unwrap().len();
+            bytes += entry.content.as_ref().unwrap().envelope.to_bytes().unwrap().len();
             seen += 1;
         }
     }

@@ -236,13 +236,24 @@ pub(crate) async fn counts(
         coalesce(sum(decisions), 0) FROM bundles";
     let rows: (i64, i64, i64) =
         sqlx::query_as(of_rows).bind(VSA_TYPE).fetch_one(&mut *conn).await.map_err(err)?;
-    let bundles = sqlx::query_as(of_bundles).bind(to_i64(WIDTH)).fetch_one(conn).await;
+    let bundles = sqlx::query_as(of_bundles).bind(to_i64(WIDTH)).fetch_one(&mut *conn).await;
     let bundles: (i64, i64, i64) = match bundles {
         Err(e) if is_of_an_earlier_version(&e) => (0, 0, 0),
         bundles => bundles.map_err(err)?,
     };
+    // A forgotten decision has no record; that it was one is told by not being an event.
+    let forgotten: Result<i64, sqlx::Error> = sqlx::query_scalar(
+        "SELECT count(*) FROM forgotten WHERE idx NOT IN (SELECT idx FROM events)",
+    )
+    .fetch_one(conn)
+    .await;
+    let forgotten = match forgotten {
+        Err(e) if is_of_an_earlier_version(&e) => 0,
+        forgotten => forgotten.map_err(err)?,
+    };
     let sum = |a: i64, b: i64| to_u64(a.saturating_add(b), path);
-    Ok((sum(rows.0, bundles.0)?, to_u64(rows.1.max(bundles.1), path)?, sum(rows.2, bundles.2)?))
+    let decisions = rows.2.saturating_sub(forgotten);
+    Ok((sum(rows.0, bundles.0)?, to_u64(rows.1.max(bundles.1), path)?, sum(decisions, bundles.2)?))
 }
 
 /// The entries `from..upto` that lie as rows, in order.
@@ -268,10 +279,13 @@ fn kept(row: &SqliteRow, path: &Path) -> Result<Kept, StoreError> {
     let err = |e| StoreError::sql(path, e);
     let bad = |what: &str| StoreError::corrupt(path, format!("{what} has another length"));
     let salt: Vec<u8> = row.try_get(3).map_err(err)?;
+    let envelope: Vec<u8> = row.try_get(4).map_err(err)?;
     let commitment: Vec<u8> = row.try_get(5).map_err(err)?;
-    let content = PackedContent::Kept {
-        salt: salt.try_into().map_err(|_| bad("a salt"))?,
-        envelope: row.try_get(4).map_err(err)?,
+    let commitment: Commitment = commitment.try_into().map_err(|_| bad("a ledger entry"))?;
+    // Of what was forgotten the columns are empty.
+    let content = match (salt.is_empty(), envelope.is_empty()) {
+        (true, true) => PackedContent::Forgotten { commitment },
+        _ => PackedContent::Kept { salt: salt.try_into().map_err(|_| bad("a salt"))?, envelope },
     };
     Ok(Kept {
         index: to_u64(row.try_get(0).map_err(err)?, path)?,
@@ -280,7 +294,7 @@ fn kept(row: &SqliteRow, path: &Path) -> Result<Kept, StoreError> {
             time: Timestamp(row.try_get(2).map_err(err)?),
             content,
         },
-        beside: Some(commitment.try_into().map_err(|_| bad("a ledger entry"))?),
+        beside: Some(commitment),
     })
 }
 
@@ -305,10 +319,13 @@ async fn folded(
     found.into_iter().map(|(idx, data)| Ok((to_u64(idx, path)?, data))).collect()
 }
 
-/// Whether the database has no folded bundles yet: one of an earlier version that is open for reading
-/// only, and so was not brought to this one.
+/// Whether the database has no such table yet: one of an earlier version that is open for reading only,
+/// and so was not brought to this one.
 pub(crate) fn is_of_an_earlier_version(e: &sqlx::Error) -> bool {
-    e.as_database_error().is_some_and(|d| d.message() == "no such table: bundles")
+    const TABLES: [&str; 3] = ["bundles", "forgotten", "forgotten_blobs"];
+    let message = e.as_database_error().map(|d| d.message());
+    let table = message.and_then(|m| m.strip_prefix("no such table: "));
+    table.is_some_and(|table| TABLES.contains(&table))
 }
 
 fn damaged(path: &Path, bundle: u64, because: String) -> StoreError {
@@ -358,6 +375,36 @@ pub(crate) async fn fold(
     }
     let tile = sqlx::query("DELETE FROM tiles WHERE level = 0 AND idx = ?").bind(to_i64(bundle));
     tile.execute(tx).await.map_err(err)?;
+    Ok(true)
+}
+
+/// Erases the content of the entry at a place, within a transaction; its commitment stays. `false` when
+/// there is no content there.
+pub(crate) async fn forget(
+    tx: &mut SqliteConnection,
+    path: &Path,
+    index: u64,
+) -> Result<bool, StoreError> {
+    let err = |e| StoreError::sql(path, e);
+    let row =
+        "UPDATE entries SET salt = x'', envelope = x'' WHERE idx = ? AND length(envelope) > 0";
+    let row = sqlx::query(row).bind(to_i64(index)).execute(&mut *tx).await.map_err(err)?;
+    if row.rows_affected() == 1 {
+        return Ok(true);
+    }
+    let bundle = index / WIDTH;
+    let Some((_, data)) = folded(tx, path, bundle, bundle).await?.pop() else { return Ok(false) };
+    let at = usize::try_from(index % WIDTH).unwrap_or(usize::MAX);
+    let without = blocking(move || Ok(without(&data, at))).await?;
+    let Some(data) = without.map_err(|because| damaged(path, bundle, because))? else {
+        return Ok(false);
+    };
+    sqlx::query("UPDATE bundles SET data = ? WHERE idx = ?")
+        .bind(data)
+        .bind(to_i64(bundle))
+        .execute(tx)
+        .await
+        .map_err(err)?;
     Ok(true)
 }
 
@@ -470,6 +517,17 @@ fn unfold(data: &[u8]) -> Result<Vec<PackedEntry>, String> {
         true => Ok(out),
         false => Err(format!("it has {} entries", out.len())),
     }
+}
+
+/// A folded bundle without the content of one entry; `None` when it has none there.
+fn without(data: &[u8], at: usize) -> Result<Option<Vec<u8>>, String> {
+    let mut entries = unfold(data)?;
+    let entry = entries.get_mut(at).ok_or("it has fewer entries")?;
+    if matches!(entry.content, PackedContent::Forgotten { .. }) {
+        return Ok(None);
+    }
+    entry.content = PackedContent::Forgotten { commitment: entry.commitment() };
+    compress(&entries).map(Some).ok_or_else(|| "it cannot be packed again".to_owned())
 }
 
 /// One entry of a folded bundle: only its frame is decompressed.

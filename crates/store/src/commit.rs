@@ -34,12 +34,13 @@
 use crate::bundles::{self, WIDTH};
 use crate::entry::{Durable, Entry};
 use crate::error::StoreError;
+use crate::keyring::Keyring;
 use crate::publish::Publisher;
 use crate::rows;
 use crate::steps::{Step, Steps};
 use crate::store::{Paths, Writer};
 use crate::tiles::{LedgerState, ledger_state, load_edge, root_at, save, to_i64};
-use countersign_ledger::{Edge, Hash, Plan, SigningKey};
+use countersign_ledger::{Edge, Hash, Plan};
 use sqlx::Connection as _;
 use sqlx::sqlite::SqliteConnection;
 use std::path::PathBuf;
@@ -76,8 +77,9 @@ pub(crate) struct Appended {
 /// The writer task's state.
 pub(crate) struct Committer {
     database: PathBuf,
+    paths: Paths,
     steps: Steps,
-    key: Arc<SigningKey>,
+    keys: Keyring,
     publisher: Publisher,
     writer: Arc<Mutex<Option<Writer>>>,
     /// The edge after the last commit that this process knows to have happened.
@@ -92,7 +94,7 @@ impl Committer {
     /// Starts the writer task. It ends when the last sender is gone.
     pub(crate) fn spawn(
         paths: &Paths,
-        key: Arc<SigningKey>,
+        keys: Keyring,
         publisher: Publisher,
         writer: Arc<Mutex<Option<Writer>>>,
         state: &LedgerState,
@@ -101,9 +103,10 @@ impl Committer {
         let seen = (state.size, state.root);
         let database = paths.database();
         let steps = paths.steps.clone();
-        let unfolded = Some(0);
+        let paths = paths.clone();
+        let (edge, unfolded) = (None, Some(0));
         let committer =
-            Self { database, steps, key, publisher, writer, edge: None, seen, unfolded };
+            Self { database, paths, steps, keys, publisher, writer, edge, seen, unfolded };
         tokio::spawn(committer.run(jobs));
         sender
     }
@@ -175,10 +178,9 @@ impl Committer {
                 | StoreError::NotFound { .. }
                 | StoreError::PinChanged { .. })
         );
-        if refused && batch.len() > 1 {
-            for job in batch {
-                let entries: Vec<&Entry> = job.entries.iter().collect();
-                let outcome = self.commit(&entries).await;
+        if matches!(outcome, Err(StoreError::KeyRotated)) || refused && batch.len() > 1 {
+            for mut job in batch {
+                let outcome = self.commit_alone(&mut job.entries).await;
                 drop(job.done.send(outcome));
             }
             return self.publisher.publish(self.seen.0);
@@ -198,6 +200,18 @@ impl Committer {
             // A caller that went away is no error: its entries are in the ledger all the same.
             drop(job.done.send(answer));
         }
+    }
+
+    /// Commits one job, signed anew when the ledger's key was rotated since it was signed.
+    async fn commit_alone(&mut self, entries: &mut [Entry]) -> Result<Appended, StoreError> {
+        let outcome = self.commit(&entries.iter().collect::<Vec<_>>()).await;
+        let rotates = entries.iter().any(Entry::is_rotation);
+        if rotates || !matches!(outcome, Err(StoreError::KeyRotated)) {
+            return outcome;
+        }
+        let keys = self.keys.current();
+        entries.iter_mut().try_for_each(|e| e.sign_anew(&keys.signing))?;
+        self.commit(&entries.iter().collect::<Vec<_>>()).await
     }
 
     async fn commit(&mut self, entries: &[&Entry]) -> Result<Appended, StoreError> {
@@ -231,8 +245,14 @@ impl Committer {
         let edge = self.compare(&mut tx).await?;
         step(Step::Compared)?;
         let commitments: Vec<_> = entries.iter().map(|e| e.commitment).collect();
-        let plan = edge.plan(&commitments, self.key.name()).map_err(StoreError::ledger)?;
-        let checkpoint = plan.checkpoint.sign(&self.key).map_err(StoreError::ledger)?;
+        let keys = self.keys.current();
+        // What the old key signed cannot follow a rotation, also in the rotation's own commit.
+        let rotates = entries.len() > 1 && entries.iter().any(|e| e.is_rotation());
+        if rotates || entries.iter().any(|e| e.signer != keys.signing.verifier().id()) {
+            return Err(StoreError::KeyRotated);
+        }
+        let plan = edge.plan(&commitments, keys.signing.name()).map_err(StoreError::ledger)?;
+        let checkpoint = plan.checkpoint.sign_all(&keys.all()).map_err(StoreError::ledger)?;
         rows::insert(&mut tx, &self.database, plan.old_size, entries).await?;
         step(Step::Rows)?;
         let mut folded = Vec::new();
@@ -272,9 +292,7 @@ impl Committer {
         if state.size < seen_size {
             return Err(StoreError::RolledBack { published: seen_size, database: state.size });
         }
-        if state.verifier != *self.key.verifier() {
-            return Err(StoreError::Forked { size: state.size });
-        }
+        self.keys.follow(&self.paths, &state)?;
         if let Some(edge) = self.edge.as_ref().filter(|e| e.size() == state.size) {
             return if state.root == seen_root {
                 Ok(edge.clone())

@@ -5,7 +5,7 @@ use crate::lock;
 use crate::publish::{read_checkpoint, write_file};
 use crate::store::{Store, blocking};
 use crate::tiles::root_at;
-use countersign_ledger::{VerifiedCheckpoint, verify_checkpoint};
+use countersign_ledger::VerifiedCheckpoint;
 
 impl Store {
     /// The newest cosigned checkpoint, under the ledger's own signature; whose cosignatures it
@@ -14,11 +14,11 @@ impl Store {
     /// # Errors
     /// When it cannot be read, or is not the ledger's.
     pub async fn cosigned(&self) -> Result<Option<(String, VerifiedCheckpoint)>, StoreError> {
-        let Some(key) = self.verifier_key().cloned() else { return Ok(None) };
+        let Some(keys) = self.key_history().await? else { return Ok(None) };
         let path = self.paths().cosigned();
         blocking(move || {
             let Some(note) = read_checkpoint(&path)? else { return Ok(None) };
-            let head = verify_checkpoint(&note, &key).map_err(|e| StoreError::corrupt(&path, e))?;
+            let head = keys.verify_checkpoint(&note).map_err(|e| StoreError::corrupt(&path, e))?;
             Ok(Some((note, head)))
         })
         .await
@@ -30,9 +30,9 @@ impl Store {
     /// When it is not this ledger's, or of another history, or the disk fails.
     pub async fn keep_cosigned(&self, note: &str) -> Result<(), StoreError> {
         self.check_writable()?;
-        let key = self.verifier_key().cloned();
-        let key = key.ok_or(StoreError::NotFound { what: "a ledger".to_owned() })?;
-        let head = verify_checkpoint(note, &key).map_err(StoreError::invalid)?;
+        let keys = self.key_history().await?;
+        let keys = keys.ok_or(StoreError::NotFound { what: "a ledger".to_owned() })?;
+        let head = keys.verify_checkpoint(note).map_err(StoreError::invalid)?;
         let mut conn = self.reader().await?;
         if root_at(&mut conn, &self.paths().database(), head.size()).await? != head.root() {
             return Err(StoreError::Forked { size: head.size() });

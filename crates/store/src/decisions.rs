@@ -3,14 +3,16 @@
 use crate::commit::{Appended, Job};
 use crate::entry::{Durable, Entry, EntryRow};
 use crate::error::StoreError;
+use crate::events::{NewEvent, kept_here, subject_key};
 use crate::rows::package;
 use crate::store::Store;
 use crate::tiles::{to_i64, to_u64};
 use countersign_core::{
     Decision, Ecosystem, ExpectedDigest, Purl, Sha256Digest, Timestamp, Verdict,
 };
+use countersign_ledger::event::FORGOTTEN_TYPE;
 use countersign_ledger::statement::{DecisionRecord, VSA_TYPE, WAIVER_REVOKED_TYPE, WAIVER_TYPE};
-use countersign_ledger::verify_receipt;
+use countersign_ledger::{KEY_RETIRED_TYPE, KEY_ROTATED_TYPE, verify_receipt};
 use serde_json::Value;
 use sqlx::Row as _;
 use sqlx::query::Query;
@@ -134,7 +136,7 @@ impl Store {
     /// When an admission has no digest, the store has no ledger key, or the commit fails; then none
     /// of them may be acted upon.
     pub async fn record(&self, new: Vec<NewDecision>) -> Result<Vec<Recorded>, StoreError> {
-        self.record_all(new, false).await
+        self.record_all(Vec::new(), new, false).await
     }
 
     /// Records an admission and pins the digest of this file of this version with it, in one commit:
@@ -143,28 +145,53 @@ impl Store {
     /// # Errors
     /// [`StoreError::PinChanged`] when another digest is pinned, and as [`Store::record`].
     pub async fn record_pinned(&self, new: NewDecision) -> Result<Recorded, StoreError> {
-        let mut recorded = self.record_all(vec![new], true).await?;
+        let mut recorded = self.record_all(Vec::new(), vec![new], true).await?;
+        recorded.pop().ok_or(StoreError::Closed)
+    }
+
+    /// Records an artifact's decision with the events that led to it, before it and in the same commit.
+    /// With `pins` as [`Store::record_pinned`], and otherwise as [`Store::record`].
+    ///
+    /// # Errors
+    /// As those.
+    pub async fn record_with(
+        &self,
+        events: Vec<NewEvent>,
+        new: NewDecision,
+        pins: bool,
+    ) -> Result<Recorded, StoreError> {
+        let mut recorded = self.record_all(events, vec![new], pins).await?;
         recorded.pop().ok_or(StoreError::Closed)
     }
 
     async fn record_all(
         &self,
+        events: Vec<NewEvent>,
         new: Vec<NewDecision>,
         pins: bool,
     ) -> Result<Vec<Recorded>, StoreError> {
         if new.is_empty() {
             return Ok(Vec::new());
         }
-        let key = &self.ledger()?.key;
+        let key = &self.ledger()?.keys.current().signing;
         let mut kept = Vec::with_capacity(new.len());
-        let mut entries = Vec::with_capacity(new.len());
+        let before = u64::try_from(events.len()).unwrap_or(u64::MAX);
+        let mut entries = Vec::with_capacity(new.len().saturating_add(events.len()));
+        for event in events {
+            let about = event.subjects();
+            let entry = Entry::new(key, &event.statement, event.time, EntryRow::Event)?;
+            entries.push(Entry { about, ..entry });
+        }
         for new in new {
             let r = &new.record;
             let sha256 = r.digests.as_ref().map(|d| d.sha256);
             kept.push((r.purl.clone(), r.file_name.clone(), sha256, r.decision.verdict));
-            entries.push(Entry::decision(key, new, pins)?);
+            let kept_blob = sha256.filter(|d| pins && self.blob_file(d).is_some());
+            let about = kept_blob.iter().map(|d| subject_key(&kept_here(d))).collect();
+            entries.push(Entry { about, ..Entry::decision(key, new, pins)? });
         }
         let Appended { first, durable } = self.append(entries).await?;
+        let first = first.saturating_add(before);
         let recorded = (first..).zip(kept).map(|(index, (purl, file_name, sha256, verdict))| {
             Recorded { index, purl, file_name, sha256, verdict, durable: durable.clone() }
         });
@@ -205,7 +232,8 @@ impl Store {
         time: Timestamp,
     ) -> Result<RecordedEvent, StoreError> {
         let kind = statement.get("predicateType").and_then(Value::as_str).unwrap_or_default();
-        if [VSA_TYPE, WAIVER_TYPE, WAIVER_REVOKED_TYPE].contains(&kind) {
+        let own = [KEY_ROTATED_TYPE, KEY_RETIRED_TYPE, FORGOTTEN_TYPE];
+        if [VSA_TYPE, WAIVER_TYPE, WAIVER_REVOKED_TYPE].contains(&kind) || own.contains(&kind) {
             // Such an entry has a record beside it, which only its own call writes.
             return Err(StoreError::invalid(format!("`{kind}` is not an event")));
         }
@@ -218,15 +246,19 @@ impl Store {
         time: Timestamp,
         row: EntryRow,
     ) -> Result<RecordedEvent, StoreError> {
-        let entry = Entry::new(&self.ledger()?.key, statement, time, row)?;
+        self.append_entry(Entry::new(&self.ledger()?.keys.current().signing, statement, time, row)?)
+            .await
+    }
+
+    pub(crate) async fn append_entry(&self, entry: Entry) -> Result<RecordedEvent, StoreError> {
         let Appended { first, durable } = self.append(vec![entry]).await?;
         Ok(RecordedEvent { index: first, durable })
     }
 
     async fn append(&self, entries: Vec<Entry>) -> Result<Appended, StoreError> {
         let (done, answer) = oneshot::channel();
-        let jobs = &self.ledger()?.jobs;
-        jobs.send(Job { entries, done }).await.map_err(|_| StoreError::Closed)?;
+        let ledger = self.ledger()?;
+        ledger.jobs.send(Job { entries, done }).await.map_err(|_| StoreError::Closed)?;
         answer.await.map_err(|_| StoreError::Closed)?
     }
 

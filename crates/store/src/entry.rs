@@ -2,10 +2,13 @@
 
 use crate::decisions::NewDecision;
 use crate::error::StoreError;
+use crate::forget::Forget;
 use crate::waivers::Waiver;
 use countersign_core::{Sha256Digest, Timestamp};
 use countersign_ledger::statement::vsa;
-use countersign_ledger::{Commitment, Salt, SigningKey, commitment, sign_statement};
+use countersign_ledger::{
+    Commitment, Envelope, Salt, SigningKey, VerifierKey, commitment, sign_again, sign_statement,
+};
 use serde_json::Value;
 use std::sync::Arc;
 
@@ -42,15 +45,30 @@ pub(crate) struct Entry {
     pub(crate) salt: Salt,
     pub(crate) commitment: Commitment,
     pub(crate) envelope: Vec<u8>,
+    /// The id of the key that signed.
+    pub(crate) signer: [u8; 4],
     pub(crate) row: EntryRow,
+    /// What the entry is found by beside its kind (`events::subject_key`).
+    pub(crate) about: Vec<Vec<u8>>,
 }
 
 /// The record that is written in the same transaction as its entry.
 pub(crate) enum EntryRow {
     Decision(Box<DecisionRow>),
     Waiver(Box<Waiver>),
-    Revocation { waiver: String },
+    Revocation {
+        waiver: String,
+    },
     Event,
+    /// From here on the new key signs.
+    Rotation {
+        old: VerifierKey,
+        new: VerifierKey,
+    },
+    /// The key before the present one signs no longer.
+    Retirement,
+    /// Content is erased with it.
+    Forget(Forget),
 }
 
 pub(crate) struct DecisionRow {
@@ -75,7 +93,23 @@ impl Entry {
         let mut salt = [0; 32];
         getrandom::fill(&mut salt).map_err(|e| StoreError::Random { because: e.to_string() })?;
         let commitment = commitment(&salt, &envelope);
-        Ok(Self { kind: kind.to_owned(), time, salt, commitment, envelope, row })
+        let (kind, signer, about) = (kind.to_owned(), key.verifier().id(), Vec::new());
+        Ok(Self { kind, time, salt, commitment, envelope, signer, row, about })
+    }
+
+    /// Signs the same statement with the ledger's new key.
+    pub(crate) fn sign_anew(&mut self, key: &SigningKey) -> Result<(), StoreError> {
+        let envelope = Envelope::parse(&self.envelope).map_err(StoreError::ledger)?;
+        let anew = sign_again(key, &envelope).and_then(|e| e.to_bytes());
+        self.envelope = anew.map_err(StoreError::ledger)?;
+        self.commitment = commitment(&self.salt, &self.envelope);
+        self.signer = key.verifier().id();
+        Ok(())
+    }
+
+    /// Whether the ledger has another key after it.
+    pub(crate) fn is_rotation(&self) -> bool {
+        matches!(self.row, EntryRow::Rotation { .. })
     }
 
     /// The entry of a decision: its statement is made here, so that row and statement agree.

@@ -104,7 +104,7 @@ pub enum StoreError {
         next: &'static str,
     },
     /// A key exists where one was to be made.
-    #[error("`{}` exists already: a ledger keeps its key for life\nuse it as it is, or name another folder for a new ledger", path.display())]
+    #[error("`{}` exists already: a ledger's key is made once, and rotated later\nuse it as it is, or name another folder for a new ledger", path.display())]
     KeyExists {
         /// The key or the ledger that exists.
         path: PathBuf,
@@ -155,6 +155,17 @@ pub enum StoreError {
         /// The system's words.
         because: String,
     },
+    /// The content was forgotten.
+    #[error(
+        "the content of {what} was forgotten\n`countersign ledger search --kind forgotten` says why"
+    )]
+    Forgotten {
+        /// What was forgotten.
+        what: String,
+    },
+    /// The ledger's key was rotated while something was being recorded; it is signed anew.
+    #[error("the ledger's key was rotated by another process\ntry again")]
+    KeyRotated,
     /// The store was opened for reading only.
     #[error("the store is open for reading only")]
     ReadOnly,

@@ -3,9 +3,7 @@
 use crate::error::StoreError;
 use crate::publish::read_checkpoint;
 use crate::store::{Store, blocking};
-use countersign_ledger::{
-    Prover, TILE_WIDTH, TileError, TileId, TileSource, VerifiedCheckpoint, verify_checkpoint,
-};
+use countersign_ledger::{Prover, TILE_WIDTH, TileError, TileId, TileSource, VerifiedCheckpoint};
 use std::io::ErrorKind;
 use std::path::PathBuf;
 
@@ -54,10 +52,10 @@ impl Store {
         &self,
     ) -> Result<Option<(String, VerifiedCheckpoint)>, StoreError> {
         let path = self.paths().checkpoint();
-        let Some(key) = self.verifier_key().cloned() else { return Ok(None) };
+        let Some(keys) = self.key_history().await? else { return Ok(None) };
         blocking(move || {
             let Some(note) = read_checkpoint(&path)? else { return Ok(None) };
-            let head = verify_checkpoint(&note, &key).map_err(|e| StoreError::corrupt(&path, e))?;
+            let head = keys.verify_checkpoint(&note).map_err(|e| StoreError::corrupt(&path, e))?;
             Ok(Some((note, head)))
         })
         .await

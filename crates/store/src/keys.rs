@@ -3,7 +3,7 @@
 use crate::error::StoreError;
 use crate::lock;
 use crate::store::{Paths, blocking, private_dir};
-use crate::tiles::ledger_state;
+use crate::tiles::{LedgerState, ledger_state};
 use countersign_ledger::{SigningKey, VerifierKey};
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions as _, Connection as _};
@@ -20,6 +20,23 @@ fn public_path(paths: &Paths) -> PathBuf {
     paths.keys().join("ledger.vkey")
 }
 
+/// The private key that a rotation goes to, until its files have their names.
+fn next_path(paths: &Paths) -> PathBuf {
+    paths.keys().join("ledger.next.pem")
+}
+
+/// The private key before the present one, until it is retired.
+fn previous_path(paths: &Paths) -> PathBuf {
+    paths.keys().join("ledger.previous.pem")
+}
+
+/// A new key of a name.
+pub(crate) fn new_key(name: &str) -> Result<SigningKey, StoreError> {
+    let mut seed = [0; 32];
+    getrandom::fill(&mut seed).map_err(|e| StoreError::Random { because: e.to_string() })?;
+    SigningKey::from_seed(name, seed).map_err(StoreError::invalid)
+}
+
 /// Makes the key of a new ledger in the store's folder `dir`; `origin` is the ledger's name for
 /// life, by custom a schema-less URL such as `gate.example/ledger`.
 ///
@@ -32,9 +49,7 @@ pub async fn init_key(dir: impl AsRef<Path>, origin: &str) -> Result<VerifierKey
     private_dir(&paths.keys())?;
     let _held = lock::exclusive(paths.lock()).await?;
     refuse_second_key(&paths).await?;
-    let mut seed = [0; 32];
-    getrandom::fill(&mut seed).map_err(|e| StoreError::Random { because: e.to_string() })?;
-    let key = SigningKey::from_seed(origin, seed).map_err(StoreError::invalid)?;
+    let key = new_key(origin)?;
     blocking(move || {
         // The public half first: a crash in between leaves no private key, so `init_key` may be
         // called again. The other order would leave a key without a name.
@@ -86,6 +101,70 @@ fn write_private(path: &Path, key: &SigningKey) -> Result<(), StoreError> {
     match path.parent() {
         Some(dir) => sync(dir),
         None => Ok(()),
+    }
+}
+
+/// Writes the key that a rotation goes to, in place of one that no rotation was committed for.
+pub(crate) fn write_next(paths: &Paths, key: &SigningKey) -> Result<(), StoreError> {
+    let path = next_path(paths);
+    match std::fs::remove_file(&path) {
+        Err(e) if e.kind() != ErrorKind::NotFound => return Err(StoreError::io(&path, &e)),
+        _ => write_private(&path, key),
+    }
+}
+
+/// All private keys that lie here, under the ledger's name. One that cannot be read is an error.
+pub(crate) fn candidates(paths: &Paths, name: &str) -> Result<Vec<SigningKey>, StoreError> {
+    let mut out = Vec::new();
+    for path in [private_path(paths), next_path(paths), previous_path(paths)] {
+        let Some(pem) = read(&path)? else { continue };
+        let key = SigningKey::from_pem(name, &pem);
+        out.push(key.map_err(|e| StoreError::WrongKey { path, because: e.to_string() })?);
+    }
+    Ok(out)
+}
+
+/// The private key before the present one, where the state says that it still signs.
+pub(crate) fn load_previous(
+    paths: &Paths,
+    state: &LedgerState,
+) -> Result<Option<SigningKey>, StoreError> {
+    let Some(wanted) = &state.previous else { return Ok(None) };
+    let all = candidates(paths, wanted.name())?;
+    Ok(all.into_iter().find(|k| k.verifier() == wanted))
+}
+
+/// Gives key files the names that the state asks for, after a rotation that may have been cut off.
+pub(crate) fn settle(paths: &Paths, state: &LedgerState) -> Result<(), StoreError> {
+    let next = next_path(paths);
+    let holds = |path: &Path| -> Result<bool, StoreError> {
+        let pem = read(path)?;
+        let key = pem.and_then(|pem| SigningKey::from_pem(state.verifier.name(), &pem).ok());
+        Ok(key.is_some_and(|k| *k.verifier() == state.verifier))
+    };
+    if !holds(&next)? {
+        return Ok(());
+    }
+    let rename =
+        |from: &Path, to: &Path| std::fs::rename(from, to).map_err(|e| StoreError::io(from, &e));
+    let (private, public) = (private_path(paths), public_path(paths));
+    // The old key may have been moved before the crash.
+    if private.try_exists().map_err(|e| StoreError::io(&private, &e))? {
+        rename(&private, &previous_path(paths))?;
+    }
+    std::fs::write(&public, format!("{}\n", state.verifier))
+        .map_err(|e| StoreError::io(&public, &e))?;
+    sync(&public)?;
+    rename(&next, &private)?;
+    sync(&paths.keys())
+}
+
+/// Removes the private half of a key that was retired.
+pub(crate) fn remove_previous(paths: &Paths) -> Result<(), StoreError> {
+    let path = previous_path(paths);
+    match std::fs::remove_file(&path) {
+        Err(e) if e.kind() != ErrorKind::NotFound => Err(StoreError::io(&path, &e)),
+        _ => sync(&paths.keys()),
     }
 }
 

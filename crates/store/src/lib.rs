@@ -31,14 +31,18 @@ mod blobs;
 mod bundles;
 mod caches;
 mod commit;
+mod copy;
 mod cosigned;
 mod decisions;
 mod entry;
 mod error;
+mod events;
 mod feeds;
 mod fetches;
 mod files;
+mod forget;
 mod fsck;
+mod keyring;
 mod keys;
 mod known;
 mod lock;
@@ -60,9 +64,11 @@ pub use caches::Newest;
 pub use decisions::{NewDecision, Recorded, RecordedEvent, StoredDecision};
 pub use entry::Durable;
 pub use error::StoreError;
+pub use events::NewEvent;
 pub use feeds::Feed;
 pub use fetches::FetchNote;
 pub use files::TileFiles;
+pub use forget::Forget;
 pub use fsck::FsckReport;
 pub use keys::init_key;
 pub use known::{Known, Pin};
@@ -71,7 +77,7 @@ pub use recalls::{
     AdmittedRow, FactsRow, NewRecall, RecallCounts, RecallLock, RecallState, RecalledRow,
     StoredRecall,
 };
-pub use search::{EntryLine, Search, StoredEntry};
+pub use search::{EntryLine, RawEntry, Search, StoredEntry};
 #[doc(hidden)]
 pub use steps::{OnStep, Step};
 pub use store::{OpenMode, Store};

@@ -2,20 +2,16 @@
 
 use crate::bundles::entry_at;
 use crate::error::StoreError;
+use crate::keyring::rotations_in;
 use crate::store::{Store, blocking};
 use crate::tiles::{Tiles, derive, ledger_state, load, stored};
 use countersign_ledger::{
-    Envelope, Hash, Prover, Receipt, TileId, TileKind, consistency_proof, consistency_tiles,
-    inclusion_tiles, tile_root,
+    Envelope, Hash, Prover, Receipt, Rotation, TileId, TileKind, consistency_proof,
+    consistency_tiles, inclusion_tiles, tile_root,
 };
 use sqlx::Connection as _;
 use sqlx::sqlite::SqliteConnection;
 use std::collections::BTreeSet;
-
-/// An entry whose place is all that is left of it.
-fn forgotten(index: u64) -> StoreError {
-    StoreError::NotFound { what: format!("the content of ledger entry {index}") }
-}
 
 impl Store {
     /// The receipt of the entry at a place of the ledger, of any kind.
@@ -47,21 +43,26 @@ impl Store {
             }
             _ => (state.checkpoint, state.size),
         };
+        let rotations = rotations_in(&mut tx, &path).await?;
+        let turns = rotations.iter().map(Rotation::leaf_index).filter(|i| *i < size);
+        let turns: Vec<u64> = turns.collect();
         let mut ids = BTreeSet::new();
-        for index in indexes {
+        for index in indexes.iter().chain(&turns) {
             ids.extend(inclusion_tiles(*index, size).map_err(|_| missing(*index))?);
         }
         let tiles = self.tiles_for(&mut tx, ids).await?;
         let mut prover = Prover::new(&tiles, size, 512);
         let mut out = Vec::with_capacity(indexes.len());
-        for index in indexes {
+        for index in turns.iter().chain(indexes) {
             let kept = entry_at(&mut tx, &path, *index).await?.ok_or_else(|| missing(*index))?;
-            let (salt, envelope) = kept.content().ok_or_else(|| forgotten(*index))?;
+            let forgotten = || StoreError::Forgotten { what: format!("ledger entry {index}") };
+            let (salt, envelope) = kept.content().ok_or_else(forgotten)?;
             let envelope = Envelope::parse(envelope).map_err(|e| self.corrupt(e))?;
             let proof = prover.inclusion(*index).map_err(|e| self.corrupt(e))?;
             out.push(Receipt::new(envelope, salt, *index, &proof, note.clone()));
         }
-        Ok(out)
+        let wanted = out.split_off(turns.len());
+        Ok(wanted.into_iter().map(|r| r.with_rotations(out.clone())).collect())
     }
 
     /// Tiles of the ledger. Those over the leaves of folded bundles are taken from the published files
@@ -104,6 +105,27 @@ impl Store {
         tiles.extend(found.await?);
         derive(conn, &path, &asked, &mut tiles).await?;
         Ok(tiles)
+    }
+
+    /// The inclusion proof of an entry's commitment under the current checkpoint, also of one whose
+    /// content was forgotten: the checkpoint, and the hashes (RFC 6962 section 2.1.1).
+    ///
+    /// # Errors
+    /// When there is no such entry, or the database fails or is damaged.
+    pub async fn inclusion_of(
+        &self,
+        index: u64,
+    ) -> Result<(String, Vec<countersign_ledger::Hash>), StoreError> {
+        let path = self.paths().database();
+        let mut conn = self.reader().await?;
+        let mut tx = conn.begin().await.map_err(|e| self.sql_error(e))?;
+        let missing = || StoreError::NotFound { what: format!("ledger entry {index}") };
+        let state = ledger_state(&mut tx, &path).await?.ok_or_else(missing)?;
+        let ids = inclusion_tiles(index, state.size).map_err(|_| missing())?;
+        let tiles = self.tiles_for(&mut tx, ids).await?;
+        let mut prover = Prover::new(&tiles, state.size, 64);
+        let proof = prover.inclusion(index).map_err(|e| self.corrupt(e))?;
+        Ok((state.checkpoint, proof))
     }
 
     /// The current signed checkpoint; `None` while no ledger was begun.

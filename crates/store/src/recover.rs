@@ -1,6 +1,7 @@
 //! Opening after anything: what the database, the files and the key say about the ledger must agree.
 
 use crate::error::StoreError;
+use crate::keyring::{history_in, publish_rotations};
 use crate::keys::private_path;
 use crate::publish::{publish_range, read_checkpoint, repair_edge};
 use crate::store::Paths;
@@ -61,6 +62,7 @@ pub(crate) async fn recover(
     if published_differs(paths, &state)? {
         publish_range(paths, conn, from, &state).await?;
     }
+    publish_rotations(paths, conn).await?;
     repair_edge(paths, conn, state.size).await?;
     Ok(Some(state))
 }
@@ -110,7 +112,7 @@ async fn begin(
     .await
     .map_err(|e| StoreError::sql(&paths.database(), e))?;
     let verifier = key.verifier().clone();
-    Ok(LedgerState { verifier, size: 0, root: EMPTY_ROOT, checkpoint: note })
+    Ok(LedgerState { verifier, previous: None, size: 0, root: EMPTY_ROOT, checkpoint: note })
 }
 
 /// Compares database and published checkpoint: both signed, and one history.
@@ -132,7 +134,10 @@ async fn compare(
         return Err(StoreError::RolledBack { published: beyond, database: state.size });
     }
     let Some(published) = published else { return Ok(None) };
-    let published = verified(published, &state.verifier)
+    // What was published before a rotation has the old key's signature alone.
+    let keys = history_in(conn, &database, state).await?;
+    let published = keys
+        .verify_checkpoint(published)
         .map_err(|e| StoreError::corrupt(&paths.checkpoint(), e))?;
     if published.size() > state.size {
         return Err(StoreError::RolledBack { published: published.size(), database: state.size });
@@ -150,8 +155,9 @@ async fn compare_cosigned(
     state: &LedgerState,
 ) -> Result<(), StoreError> {
     let Some(note) = read_checkpoint(&paths.cosigned())? else { return Ok(()) };
+    let keys = history_in(conn, &paths.database(), state).await?;
     let head =
-        verified(&note, &state.verifier).map_err(|e| StoreError::corrupt(&paths.cosigned(), e))?;
+        keys.verify_checkpoint(&note).map_err(|e| StoreError::corrupt(&paths.cosigned(), e))?;
     if head.size() > state.size {
         return Err(StoreError::RolledBack { published: head.size(), database: state.size });
     }

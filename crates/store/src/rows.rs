@@ -2,6 +2,7 @@
 
 use crate::entry::{DecisionRow, Entry, EntryRow};
 use crate::error::StoreError;
+use crate::forget::forget;
 use crate::tiles::to_i64;
 use crate::waivers::Waiver;
 use countersign_core::{ExpectedDigest, Purl, Sha256Digest, Timestamp};
@@ -25,6 +26,8 @@ pub(crate) async fn insert(
     for chunk in placed.chunks(CHUNK) {
         insert_entries(conn, chunk).await.map_err(err)?;
         insert_decisions(conn, chunk).await.map_err(err)?;
+        insert_events(conn, chunk).await.map_err(err)?;
+        insert_about(conn, chunk).await.map_err(err)?;
     }
     for (idx, entry) in &placed {
         match &entry.row {
@@ -33,6 +36,20 @@ pub(crate) async fn insert(
                 revoke_waiver(conn, path, *idx, waiver, entry.time).await?;
             }
             EntryRow::Decision(row) if row.pins => insert_pin(conn, path, row).await?,
+            EntryRow::Rotation { old, new } => {
+                set_keys(conn, &format!("{new}\n{old}")).await.map_err(err)?;
+            }
+            EntryRow::Retirement => {
+                // The first line is the present key's.
+                sqlx::query(
+                    "UPDATE ledger_state SET vkey = substr(vkey, 1, instr(vkey, char(10)) - 1) \
+                     WHERE instr(vkey, char(10)) > 0",
+                )
+                .execute(&mut *conn)
+                .await
+                .map_err(err)?;
+            }
+            EntryRow::Forget(what) => forget(conn, path, *idx, what).await?,
             EntryRow::Decision(_) | EntryRow::Event => {}
         }
     }
@@ -56,6 +73,53 @@ async fn insert_entries(
     });
     // Not kept prepared: each batch size is another statement.
     query.build().persistent(false).execute(conn).await.map(drop)
+}
+
+/// Notes entries that are no decisions by their kind.
+async fn insert_events(
+    conn: &mut SqliteConnection,
+    chunk: &[(i64, &Entry)],
+) -> Result<(), sqlx::Error> {
+    let mut events: Vec<(i64, &Entry)> = chunk.to_vec();
+    events.retain(|(_, entry)| !matches!(entry.row, EntryRow::Decision(_)));
+    if events.is_empty() {
+        return Ok(());
+    }
+    let mut query = QueryBuilder::<Sqlite>::new("INSERT INTO events (idx, kind, time) ");
+    query.push_values(events, |mut row, (idx, entry)| {
+        row.push_bind(idx);
+        row.push_bind(entry.kind.as_str());
+        row.push_bind(entry.time.0);
+    });
+    query.build().persistent(false).execute(conn).await.map(drop)
+}
+
+/// Notes what entries are about.
+async fn insert_about(
+    conn: &mut SqliteConnection,
+    chunk: &[(i64, &Entry)],
+) -> Result<(), sqlx::Error> {
+    let mut subjects: Vec<(i64, &[u8])> = Vec::new();
+    for (idx, entry) in chunk {
+        for subject in &entry.about {
+            subjects.push((*idx, subject));
+        }
+    }
+    if subjects.is_empty() {
+        return Ok(());
+    }
+    let mut query = QueryBuilder::<Sqlite>::new("INSERT INTO about (subject, idx) ");
+    query.push_values(subjects, |mut row, (idx, subject)| {
+        row.push_bind(subject);
+        row.push_bind(idx);
+    });
+    query.push(" ON CONFLICT DO NOTHING");
+    query.build().persistent(false).execute(conn).await.map(drop)
+}
+
+async fn set_keys(conn: &mut SqliteConnection, keys: &str) -> Result<(), sqlx::Error> {
+    let query = sqlx::query("UPDATE ledger_state SET vkey = ?").bind(keys);
+    query.execute(conn).await.map(drop)
 }
 
 async fn insert_decisions(

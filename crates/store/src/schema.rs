@@ -11,7 +11,7 @@ pub(crate) const VERSION: i64 = STEPS.len() as i64;
 
 /// What brings a database from each version to the next. A step that was released is never changed:
 /// databases that were made by it are out there.
-const STEPS: [&str; 3] = [STEP_1, STEP_2, STEP_3];
+const STEPS: [&str; 4] = [STEP_1, STEP_2, STEP_3, STEP_4];
 
 /// How long a statement waits for another process to finish its write.
 pub(crate) const BUSY_TIMEOUT: Duration = Duration::from_secs(60);
@@ -161,11 +161,40 @@ CREATE INDEX recalled_by_old ON recalled (old_idx);
 PRAGMA user_version = 2;
 ";
 
-/// Version 3: entries leave `entries` once their bundle is complete (`bundles`), so that nothing may
+/// Version 3: entries that are no decisions by kind, and what each is about (16 bytes of the SHA-256 of a
+/// purl, `sha256:…`, or another name); what was forgotten, and by which entry.
+/// `ledger_state.vkey` may have a second line from here on: the key before, while it still signs.
+const STEP_3: &str = "
+CREATE TABLE events (
+    idx INTEGER PRIMARY KEY,
+    kind TEXT NOT NULL,
+    time INTEGER NOT NULL
+) STRICT;
+CREATE INDEX events_by_kind ON events (kind, idx);
+CREATE TABLE about (
+    subject BLOB NOT NULL,
+    idx INTEGER NOT NULL,
+    PRIMARY KEY (subject, idx)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX about_by_idx ON about (idx);
+CREATE TABLE forgotten (
+    idx INTEGER PRIMARY KEY,
+    by_idx INTEGER NOT NULL
+) STRICT;
+CREATE TABLE forgotten_blobs (
+    sha256 TEXT PRIMARY KEY,
+    by_idx INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+INSERT INTO events (idx, kind, time)
+    SELECT idx, kind, time FROM entries WHERE kind <> 'https://slsa.dev/verification_summary/v1';
+PRAGMA user_version = 3;
+";
+
+/// Version 4: entries leave `entries` once their bundle is complete (`bundles`), so that nothing may
 /// refer to that table. Taking a reference out of a table's definition changes nothing of its rows:
 /// SQLite's own description of how to do it (sqlite.org/lang_altertable.html, section 7) is to edit
 /// the definition.
-const STEP_3: &str = "
+const STEP_4: &str = "
 CREATE TABLE bundles (
     idx INTEGER PRIMARY KEY,
     kinds TEXT NOT NULL,
@@ -177,7 +206,7 @@ CREATE TABLE bundles (
 PRAGMA writable_schema = ON;
 UPDATE sqlite_schema SET sql = replace(sql, ' REFERENCES entries (idx)', '') WHERE type = 'table';
 PRAGMA writable_schema = RESET;
-PRAGMA user_version = 3;
+PRAGMA user_version = 4;
 ";
 
 /// Refuses a database of a later version before anything of it is touched.

@@ -6,7 +6,9 @@ use crate::store::Store;
 use crate::tiles::{to_i64, to_u64};
 use countersign_core::Timestamp;
 use countersign_ledger::statement::VSA_TYPE;
-use countersign_ledger::{Envelope, Salt, VerifiedStatement, verify_envelope};
+use countersign_ledger::{
+    Commitment, Envelope, KeyHistory, Salt, VerifiedStatement, verify_envelope,
+};
 use sqlx::Connection as _;
 use std::collections::VecDeque;
 
@@ -70,6 +72,21 @@ pub struct StoredEntry {
     pub statement: VerifiedStatement,
 }
 
+/// An entry as the tree has it, with its content where that is kept.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RawEntry {
+    /// Its place in the ledger.
+    pub index: u64,
+    /// Its predicate type.
+    pub kind: String,
+    /// When it was made.
+    pub time: Timestamp,
+    /// What the tree holds.
+    pub commitment: Commitment,
+    /// Its content; `None` when it was forgotten.
+    pub content: Option<StoredEntry>,
+}
+
 /// Lines in descending order of their places, fetched some at a time.
 struct Lines {
     ready: VecDeque<EntryLine>,
@@ -93,6 +110,7 @@ impl Store {
     /// # Errors
     /// When the database fails or an entry is damaged.
     pub async fn search(&self, search: &Search) -> Result<Vec<EntryLine>, StoreError> {
+        let keys = self.key_history().await?;
         let text = search.text.as_ref().map(|t| t.to_lowercase());
         let text = text.as_deref();
         // What decisions say is in their records; entries of other kinds are read one by one.
@@ -106,7 +124,7 @@ impl Store {
                 more_decisions = self.more_decisions(search, text, &mut decisions).await?;
             }
             while more_events && events.ready.is_empty() {
-                more_events = self.more_events(search, text, &mut events).await?;
+                more_events = self.more_events(search, text, keys.as_ref(), &mut events).await?;
             }
             let newest = match decisions.next_place() > events.next_place() {
                 true => &mut decisions,
@@ -165,6 +183,7 @@ impl Store {
         &self,
         search: &Search,
         text: Option<&str>,
+        keys: Option<&KeyHistory>,
         lines: &mut Lines,
     ) -> Result<bool, StoreError> {
         let path = self.paths().database();
@@ -188,17 +207,22 @@ impl Store {
             (None, None) => return Ok(false),
         };
         for kept in kept.iter().filter(|k| k.index < lines.before && wanted.has(k)) {
-            lines.ready.extend(self.line(kept, text)?);
+            lines.ready.extend(self.line(kept, text, keys)?);
         }
         lines.before = before;
         Ok(true)
     }
 
     /// The line of an entry that is no decision; `None` when it does not hold the text.
-    fn line(&self, kept: &Kept, text: Option<&str>) -> Result<Option<EntryLine>, StoreError> {
-        let mut subject = None;
+    fn line(
+        &self,
+        kept: &Kept,
+        text: Option<&str>,
+        keys: Option<&KeyHistory>,
+    ) -> Result<Option<EntryLine>, StoreError> {
+        let mut subject = Some("(forgotten)".to_owned());
         if let Some((_, envelope)) = kept.content() {
-            let statement = self.statement(envelope)?;
+            let statement = self.statement(kept.index, envelope, keys)?;
             let holds = |t| statement.value().to_string().to_lowercase().contains(t);
             if text.is_some_and(|t| !holds(t)) {
                 return Ok(None);
@@ -221,33 +245,45 @@ impl Store {
         }))
     }
 
-    fn statement(&self, envelope: &[u8]) -> Result<VerifiedStatement, StoreError> {
-        let key = self.verifier_key().ok_or_else(|| self.corrupt("entries without a ledger"))?;
+    fn statement(
+        &self,
+        index: u64,
+        envelope: &[u8],
+        keys: Option<&KeyHistory>,
+    ) -> Result<VerifiedStatement, StoreError> {
+        let keys = keys.ok_or_else(|| self.corrupt("entries without a ledger"))?;
         let envelope = Envelope::parse(envelope).map_err(|e| self.corrupt(e))?;
-        verify_envelope(&envelope, key).map_err(|e| self.corrupt(e))
+        verify_envelope(&envelope, keys.at(index)).map_err(|e| self.corrupt(e))
     }
 
-    /// Entries with their content, in order, from place `from` on, at most `limit` of them. Entries
-    /// whose content was forgotten are left out.
+    /// Entries in order, from place `from` on, at most `limit` of them, with their content where it was
+    /// not forgotten.
     ///
     /// # Errors
     /// When the database fails, or an entry is damaged or not signed by the ledger's key.
-    pub async fn entries(&self, from: u64, limit: u32) -> Result<Vec<StoredEntry>, StoreError> {
+    pub async fn entries(&self, from: u64, limit: u32) -> Result<Vec<RawEntry>, StoreError> {
+        let keys = self.key_history().await?;
         let upto = from.saturating_add(u64::from(limit));
         let mut conn = self.reader().await?;
         let mut tx = conn.begin().await.map_err(|e| self.sql_error(e))?;
         let kept = bundles::entries_in(&mut tx, &self.paths().database(), from, upto).await?;
-        kept.iter().filter_map(|kept| self.stored_entry(kept).transpose()).collect()
+        kept.iter().map(|kept| self.raw_entry(kept, keys.as_ref())).collect()
     }
 
-    fn stored_entry(&self, kept: &Kept) -> Result<Option<StoredEntry>, StoreError> {
-        let Some((salt, bytes)) = kept.content() else { return Ok(None) };
-        Ok(Some(StoredEntry {
-            index: kept.index,
-            time: kept.entry.time,
-            salt,
-            envelope: Envelope::parse(bytes).map_err(|e| self.corrupt(e))?,
-            statement: self.statement(bytes)?,
-        }))
+    /// An entry with its content, whose signature is verified.
+    pub(crate) fn raw_entry(
+        &self,
+        kept: &Kept,
+        keys: Option<&KeyHistory>,
+    ) -> Result<RawEntry, StoreError> {
+        let (index, time) = (kept.index, kept.entry.time);
+        let mut content = None;
+        if let Some((salt, bytes)) = kept.content() {
+            let envelope = Envelope::parse(bytes).map_err(|e| self.corrupt(e))?;
+            let statement = self.statement(index, bytes, keys)?;
+            content = Some(StoredEntry { index, time, salt, envelope, statement });
+        }
+        let (kind, commitment) = (kept.entry.kind.clone(), kept.commitment());
+        Ok(RawEntry { index, kind, time, commitment, content })
     }
 }

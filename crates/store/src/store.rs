@@ -2,11 +2,12 @@
 
 use crate::commit::{Committer, Job};
 use crate::error::StoreError;
+use crate::keyring::Keyring;
 use crate::publish::{Publisher, publish_range};
 use crate::steps::Steps;
 use crate::tiles::ledger_state;
 use crate::{blobs, keys, lock, recover, schema};
-use countersign_ledger::{SigningKey, VerifierKey};
+use countersign_ledger::VerifierKey;
 use sqlx::pool::PoolConnection;
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions,
@@ -49,7 +50,7 @@ struct Inner {
 /// The way to the ledger's writer.
 #[derive(Clone)]
 pub(crate) struct Ledger {
-    pub(crate) key: Arc<SigningKey>,
+    pub(crate) keys: Keyring,
     pub(crate) jobs: mpsc::Sender<Job>,
     publisher: Publisher,
 }
@@ -158,6 +159,7 @@ impl Store {
         let state = ledger_state(&mut conn, &self.inner.paths.database()).await?;
         if let Some(state) = state {
             publish_range(&self.inner.paths, &mut conn, 0, &state).await?;
+            crate::keyring::publish_rotations(&self.inner.paths, &mut conn).await?;
         }
         drop(held);
         Ok(())
@@ -180,6 +182,11 @@ impl Store {
         }
         let mut writer = connect_writer(&database).await?;
         schema::migrate(&mut writer.durable, &database).await?;
+        let mut previous = None;
+        if let Some(state) = ledger_state(&mut writer.durable, &database).await? {
+            keys::settle(&paths, &state)?;
+            previous = keys::load_previous(&paths, &state)?;
+        }
         let key = keys::load(&paths)?;
         let state = recover::recover(&paths, &mut writer.durable, key.as_ref()).await?;
         let staging = paths.staging();
@@ -190,16 +197,16 @@ impl Store {
         let verifier = state.as_ref().map(|s| s.verifier.clone());
         let readers = connect_readers(&database);
         let ledger = key.zip(state).map(|(key, state)| {
-            let key = Arc::new(key);
+            let keys = Keyring::new(key, previous);
             let publisher = Publisher::spawn(paths.clone(), readers.clone(), state.size);
             let jobs = Committer::spawn(
                 &paths,
-                Arc::clone(&key),
+                keys.clone(),
                 publisher.clone(),
                 Arc::clone(&writer),
                 &state,
             );
-            Ledger { key, jobs, publisher }
+            Ledger { keys, jobs, publisher }
         });
         Ok(Self { inner: Arc::new(Inner { paths, mode, readers, writer, verifier, ledger }) })
     }
@@ -328,6 +335,8 @@ async fn connect_writer(database: &Path) -> Result<Writer, StoreError> {
         // Entries are somewhat below a kilobyte: on SQLite's usual pages of 4 KiB a fifth of each would
         // stay empty. A database that exists keeps its page size.
         let wal = wal.page_size(8192).pragma("wal_autocheckpoint", fold);
+        // What is deleted within a page that is written anyway is overwritten: rows that are folded.
+        let wal = wal.pragma("secure_delete", "FAST");
         let connected = wal.synchronous(synchronous).connect().await;
         connected.map_err(|e| StoreError::sql(database, e))
     };

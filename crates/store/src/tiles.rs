@@ -20,6 +20,8 @@ pub(crate) type Tiles = HashMap<(TileKind, u64), Vec<u8>>;
 #[derive(Debug, Clone)]
 pub(crate) struct LedgerState {
     pub(crate) verifier: VerifierKey,
+    /// The key before it, while it still signs checkpoints.
+    pub(crate) previous: Option<VerifierKey>,
     pub(crate) size: u64,
     pub(crate) root: Hash,
     pub(crate) checkpoint: String,
@@ -46,8 +48,11 @@ pub(crate) async fn ledger_state(
     let vkey: String = row.try_get(0).map_err(err)?;
     let root: Vec<u8> = row.try_get(2).map_err(err)?;
     let bad = |what: &str| StoreError::corrupt(path, what);
+    let mut keys =
+        vkey.lines().map(|k| VerifierKey::parse(k).map_err(|_| bad("the ledger's public key")));
     Ok(Some(LedgerState {
-        verifier: VerifierKey::parse(&vkey).map_err(|_| bad("the ledger's public key"))?,
+        verifier: keys.next().unwrap_or_else(|| Err(bad("the ledger's public key")))?,
+        previous: keys.next().transpose()?,
         size: to_u64(row.try_get(1).map_err(err)?, path)?,
         root: Hash(root.try_into().map_err(|_| bad("the ledger's root"))?),
         checkpoint: row.try_get(3).map_err(err)?,

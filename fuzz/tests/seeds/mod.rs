@@ -24,6 +24,7 @@ pub fn of(target: &str) -> Vec<Vec<u8>> {
         "checkpoint" => signed::checkpoints(),
         "witness_request" => signed::witness_requests(),
         "proofs" => vec![signed::proofs()],
+        "keyed_attestations" => documents::keyed_attestations(),
         "npm_attestations" => [vec![documents::npm_attestations()], real_npm()].concat(),
         "npm_signatures" => vec![documents::npm_signatures()],
         "sigstore_bundle" => real_bundles(),

@@ -1,11 +1,15 @@
 //! One module a subcommand.
 
 pub mod apt_account;
+pub mod attest;
 pub mod audit;
 pub mod diff;
 pub mod doctor;
 pub mod feed;
+pub mod incident;
 pub mod init;
+pub mod key;
+mod key_show;
 pub mod ledger;
 pub mod policy;
 pub mod provenance;
@@ -13,6 +17,7 @@ pub mod recall;
 pub mod receipt;
 pub mod receipts;
 pub mod replay;
+mod secret;
 pub mod serve;
 pub mod setup;
 pub mod token;

@@ -12,6 +12,9 @@ pub enum TokenCommand {
     New {
         /// Whose it is, for the fetch log and policies.
         name: String,
+        /// What it is for: client (installing), auditor (reading the ledger), or owner (both)
+        #[arg(long, value_parser = ["client", "auditor", "owner"], default_value = "client")]
+        role: String,
     },
 }
 
@@ -20,7 +23,11 @@ const PREFIX: &str = "cstoken_";
 
 /// Runs the subcommand. Returns the exit code.
 pub fn token(command: TokenCommand) -> Result<u8, Failed> {
-    let TokenCommand::New { name } = command;
+    let TokenCommand::New { name, role } = command;
+    let (inline, line) = match role.as_str() {
+        "client" => (String::new(), String::new()),
+        role => (format!(", role = \"{role}\""), format!("\n  role = \"{role}\"")),
+    };
     let named = |c: char| c.is_ascii_alphanumeric() || "-_.@+".contains(c);
     if name.is_empty() || name.len() > 100 || !name.chars().all(named) {
         return Err(Failed::usage(format!(
@@ -34,8 +41,10 @@ pub fn token(command: TokenCommand) -> Result<u8, Failed> {
     print::line(&token);
     print::error_line("Give this token to its owner now: it is kept nowhere and not shown again.");
     print::error_line("Into countersign.toml, below [serve]:");
-    print::error_line(&format!("  tokens = [{{ name = \"{name}\", sha256 = \"{digest}\" }}]"));
+    print::error_line(&format!(
+        "  tokens = [{{ name = \"{name}\", sha256 = \"{digest}\"{inline} }}]"
+    ));
     print::error_line("or into the file that `tokens-file` names:");
-    print::error_line(&format!("  [[token]]\n  name = \"{name}\"\n  sha256 = \"{digest}\""));
+    print::error_line(&format!("  [[token]]\n  name = \"{name}\"\n  sha256 = \"{digest}\"{line}"));
     Ok(0)
 }

@@ -93,10 +93,10 @@ pub struct MemoryConfig {
 impl Default for MemoryConfig {
     fn default() -> Self {
         Self {
-            indexes: 8 << 20,
-            documents: 6 << 20,
-            compressed: 2 << 20,
-            artifacts: 4 << 20,
+            indexes: 4 << 20,
+            documents: 4 << 20,
+            compressed: 1 << 20,
+            artifacts: 2 << 20,
             artifact: 2 << 20,
         }
     }
@@ -120,6 +120,20 @@ pub struct TokenConfig {
     pub sha256: Sha256Digest,
     /// From when on it opens nothing; `None` for no end.
     pub expires: Option<Timestamp>,
+    /// What it is for.
+    pub role: TokenRole,
+}
+
+/// What a token is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum TokenRole {
+    /// Installing packages.
+    #[default]
+    Client,
+    /// Reading the ledger, and nothing else; each read is recorded.
+    Auditor,
+    /// Both, as whoever runs the gate.
+    Owner,
 }
 
 /// How logs are written.
@@ -330,7 +344,19 @@ fn read_tokens(reader: &Reader<'_>, tables: Vec<Table<'_, '_>>) -> Vec<TokenConf
         let remedy = "the line that `countersign token new` prints";
         let sha256 = table.required("sha256", remedy);
         let expires = table.text("expires");
+        let role = table.text("role");
         table.finish();
+        let role = match role.as_ref().map(|r| r.value.as_str()) {
+            None | Some("client") => TokenRole::Client,
+            Some("auditor") => TokenRole::Auditor,
+            Some("owner") => TokenRole::Owner,
+            Some(other) => {
+                let span = role.as_ref().map(|r| r.span.clone()).unwrap_or_default();
+                let what = format!("`{other}` is no role of a token");
+                reader.problem(&span, what, "write \"client\", \"auditor\" or \"owner\"");
+                continue;
+            }
+        };
         let end = expires.as_ref().and_then(|e| Timestamp::parse(&e.value));
         if let Some(e) = expires.as_ref().filter(|_| end.is_none()) {
             let what = format!("`{}` is no time", e.value);
@@ -356,7 +382,7 @@ fn read_tokens(reader: &Reader<'_>, tables: Vec<Table<'_, '_>>) -> Vec<TokenConf
             reader.problem(&name.span, what, "give each its own name and token");
             continue;
         }
-        out.push(TokenConfig { name: name.value, sha256: digest, expires: end });
+        out.push(TokenConfig { name: name.value, sha256: digest, expires: end, role });
     }
     out
 }

@@ -1,6 +1,8 @@
 //! Who answers: the engine, seen through what the server asks of it.
 
 use countersign_engine::metrics::Metrics;
+use countersign_engine::policy::Reader;
+use countersign_engine::reading::{LedgerAnswer, LedgerRoute};
 use countersign_engine::serving::{Asker, Form, Route, Served};
 use countersign_engine::{Engine, Upstream};
 use futures_util::FutureExt as _;
@@ -50,6 +52,13 @@ pub trait Answers: Send + Sync + 'static {
     fn feeds(&self) -> Vec<FeedAge>;
     /// How many entries the ledger has, where it can be read.
     fn ledger_size(&self) -> BoxFuture<'_, Result<u64, String>>;
+    /// Answers a reader of the ledger.
+    fn read_ledger<'a>(
+        &'a self,
+        route: &'a LedgerRoute,
+        reader: Reader,
+        asker: &'a Asker,
+    ) -> BoxFuture<'a, LedgerAnswer>;
 }
 
 impl Answers for Engine {
@@ -90,5 +99,14 @@ impl Answers for Engine {
 
     fn ledger_size(&self) -> BoxFuture<'_, Result<u64, String>> {
         async { self.store().ledger_size().await.map_err(|e| e.to_string()) }.boxed()
+    }
+
+    fn read_ledger<'a>(
+        &'a self,
+        route: &'a LedgerRoute,
+        reader: Reader,
+        asker: &'a Asker,
+    ) -> BoxFuture<'a, LedgerAnswer> {
+        Engine::read_ledger(self, route, reader, asker).boxed()
     }
 }

@@ -1,5 +1,6 @@
 //! From a request to an answer.
 
+use super::ahead;
 use super::connection::Conn;
 use super::networks::client_address;
 use super::origin::FORWARDED_FOR;
@@ -13,6 +14,9 @@ use crate::body::Body;
 use crate::respond::plain;
 use bytes::Bytes;
 use countersign_core::{Ecosystem, Timestamp};
+use countersign_engine::config::TokenRole;
+use countersign_engine::policy::Reader;
+use countersign_engine::reading::LedgerRoute;
 use countersign_engine::serving::{Asker, Route};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version, header};
 use http_body_util::{BodyExt as _, Limited};
@@ -61,7 +65,7 @@ async fn answer(
     }
     let address = client_of(shared, conn, request.headers());
     if request.version() < Version::HTTP_2 && request.uri().authority().is_some() {
-        return Box::pin(proxied(shared, request, story, address)).await;
+        return Box::pin(proxied(shared, conn, request, story, address)).await;
     }
     let kind_of = |name: &str| shared.kinds.get(name).copied();
     let target = match route(request.method(), request.uri().path(), &kind_of) {
@@ -78,6 +82,9 @@ async fn answer(
                 Ok(_) => Box::pin(exposition::answer(shared)).await,
                 Err(refused) => refused,
             };
+        }
+        Target::Ledger(path) => {
+            return Box::pin(ledger(shared, &request, story, &path, address)).await;
         }
         Target::Registry(route) => match with_query(route, request.uri().query()) {
             Ok(route) => route,
@@ -97,7 +104,7 @@ async fn answer(
         Ok(root) => root,
         Err(error) => return plain(StatusCode::BAD_REQUEST, &format!("{}\n", error.sentence())),
     };
-    registry(shared, request, story, Asking { route, root, token, address }).await
+    registry(shared, conn, request, story, Asking { route, root, token, address }).await
 }
 
 /// What is known of a request to a registry before its body is read.
@@ -110,6 +117,7 @@ struct Asking {
 
 async fn registry(
     shared: &Arc<Shared>,
+    conn: &Conn,
     request: Request<Incoming>,
     story: &mut Story,
     asking: Asking,
@@ -146,6 +154,11 @@ async fn registry(
         near: address.is_loopback(),
         route,
     };
+    if ahead::is_package(&asked.route) {
+        let coming = conn.ahead.behind(&parts.uri);
+        let coming = coming.iter().filter_map(|uri| debian_route(shared, uri)).collect();
+        ahead::begin(shared, coming, &asked);
+    }
     let Given { response, artifact } = registry::answer(shared, &asked).instrument(span).await;
     if let Some(artifact) = artifact {
         story.hands_out(artifact, asked.route, asked.asker);
@@ -203,6 +216,68 @@ fn agent_of(headers: &HeaderMap) -> Option<String> {
     Some(text.chars().take(200).collect())
 }
 
+/// The ledger: who shows nothing is the public, and so is who comes to install.
+async fn ledger(
+    shared: &Shared,
+    request: &Request<Incoming>,
+    story: &mut Story,
+    path: &[String],
+    address: IpAddr,
+) -> Response<Body> {
+    let found = look(shared, request, &header::AUTHORIZATION);
+    let (reader, token) = match found {
+        Shown::Nothing => (Reader::Public, None),
+        Shown::Holds(name, TokenRole::Client) => (Reader::Public, Some(name)),
+        Shown::Holds(name, TokenRole::Auditor) => (Reader::Auditor, Some(name)),
+        Shown::Holds(name, TokenRole::Owner) => (Reader::Owner, Some(name)),
+        Shown::Unknown => return challenge("that token opens nothing here\n", false),
+        Shown::Expired(_) => {
+            return challenge("that token has ended; ask for a new one\n", false);
+        }
+    };
+    story.asked_by(token.as_ref(), address);
+    let parts: Vec<&str> = path.iter().map(String::as_str).collect();
+    let route = match LedgerRoute::parse(&parts, request.uri().query()) {
+        Ok(route) => route,
+        Err(why) => return plain(StatusCode::NOT_FOUND, &format!("{why}\n")),
+    };
+    let asker = Asker {
+        token: token.as_ref().map(ToString::to_string),
+        address: Some(address),
+        agent: agent_of(request.headers()),
+    };
+    let answer = shared.answers.read_ledger(&route, reader, &asker).await;
+    if answer.status == 403 && token.is_none() && shared.wants_login() {
+        return challenge("the public does not see that; show a token of an auditor\n", false);
+    }
+    let body = if request.method() == Method::HEAD { Vec::new() } else { answer.body };
+    let mut r = Response::new(Body::full(Bytes::from(body)));
+    *r.status_mut() =
+        StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let headers = r.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(answer.content_type));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    r
+}
+
+/// What a request shows. With no tokens configured nothing is looked at.
+fn look(shared: &Shared, request: &Request<Incoming>, name: &header::HeaderName) -> Shown {
+    let tokens = shared.tokens.read().clone();
+    if tokens.is_empty() {
+        return Shown::Nothing;
+    }
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    // A clock before 1970 tells no token's end: none holds then.
+    let now = now.map_or(i64::MAX, |d| i64::try_from(d.as_secs()).unwrap_or(i64::MAX));
+    let mut values = request.headers().get_all(name).iter();
+    let first = values.next();
+    match values.next() {
+        // Which of several counts is nobody's to guess.
+        Some(_) => Shown::Unknown,
+        None => shown(&tokens, first, Timestamp(now)),
+    }
+}
+
 /// The name of the token that a request shows, or the answer to who shows none that holds.
 #[expect(clippy::result_large_err, reason = "the answer is sent at once, and only then")]
 fn admitted(
@@ -210,22 +285,14 @@ fn admitted(
     request: &Request<Incoming>,
     name: header::HeaderName,
 ) -> Result<Option<Arc<str>>, Response<Body>> {
-    let tokens = shared.tokens.read().clone();
-    if tokens.is_empty() {
+    if shared.tokens.read().is_empty() {
         return Ok(None);
     }
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    // A clock before 1970 tells no token's end: none holds then.
-    let now = now.map_or(i64::MAX, |d| i64::try_from(d.as_secs()).unwrap_or(i64::MAX));
-    let mut values = request.headers().get_all(&name).iter();
-    let first = values.next();
-    let found = match values.next() {
-        // Which of several counts is nobody's to guess.
-        Some(_) => Shown::Unknown,
-        None => shown(&tokens, first, Timestamp(now)),
-    };
-    let said = match found {
-        Shown::Holds(name) => return Ok(Some(name)),
+    let said = match look(shared, request, &name) {
+        Shown::Holds(_, TokenRole::Auditor) => {
+            return Err(plain(StatusCode::FORBIDDEN, "that token is for reading the ledger\n"));
+        }
+        Shown::Holds(name, _) => return Ok(Some(name)),
         Shown::Nothing => "this gate wants a token: as Bearer, or as the password of any user\n",
         Shown::Unknown => "that token opens nothing here\n",
         Shown::Expired(_) => "that token has ended; ask for a new one\n",
@@ -277,6 +344,7 @@ fn about(shared: &Shared) -> Response<Body> {
          /cargo/           cargo registry (sparse+…/cargo/)\n\
          /debian/<name>/   Debian repository, also as HTTP proxy for apt\n\
          /u/<name>/        one upstream alone\n\
+         /ledger/          the ledger, for the public and for auditors\n\
          /healthz /readyz /metrics\n",
     );
     if shared.wants_login() {
@@ -331,6 +399,7 @@ fn no_tunnel(version: Version) -> Response<Body> {
 /// lies under a Debian upstream, closed otherwise.
 async fn proxied(
     shared: &Arc<Shared>,
+    conn: &Conn,
     request: Request<Incoming>,
     story: &mut Story,
     address: IpAddr,
@@ -355,7 +424,18 @@ async fn proxied(
     story.asks(Ecosystem::Debian);
     // Documents of a Debian repository name no addresses: the root is never put in.
     let root: Arc<str> = Arc::from("");
-    registry(shared, request, story, Asking { route, root, token, address }).await
+    registry(shared, conn, request, story, Asking { route, root, token, address }).await
+}
+
+/// The route of a request to a Debian repository, asked for as of a proxy or of a mirror.
+fn debian_route(shared: &Shared, uri: &http::Uri) -> Option<Route> {
+    if uri.authority().is_some() {
+        return debian_of(shared, uri).ok().flatten();
+    }
+    match route(&Method::GET, uri.path(), &|name| shared.kinds.get(name).copied()) {
+        Ok(Target::Registry(route)) => Some(route),
+        _ => None,
+    }
 }
 
 /// The Debian upstream that an address lies under: same scheme, host and port, path below its base.

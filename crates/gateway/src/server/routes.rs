@@ -9,6 +9,7 @@
 //! | `/cargo/config.json`, `/cargo/<index path>`, `/cargo/dl/<crate>/<version>/download` | cargo's sparse registry |
 //! | `/debian/<upstream>/<path>` | one Debian repository |
 //! | `/u/<upstream>/…` | one named upstream of pypi, npm or cargo |
+//! | `/ledger/…` | the ledger, for the public and for auditors |
 //! | `/`, `/healthz`, `/readyz`, `/metrics` | the gateway itself |
 //!
 //! The first segment alone chooses the ecosystem; nothing falls through to another.
@@ -34,6 +35,8 @@ pub(super) enum Target {
     Readyz,
     /// What it counts.
     Metrics,
+    /// The ledger: the parts of the path below `/ledger/`.
+    Ledger(Vec<String>),
 }
 
 /// Why a request asks for nothing that is here.
@@ -74,6 +77,9 @@ pub(super) fn route(
         ["healthz"] if !slash => Target::Healthz,
         ["readyz"] if !slash => Target::Readyz,
         ["metrics"] if !slash => Target::Metrics,
+        ["ledger", rest @ ..] if !slash => {
+            Target::Ledger(plain(rest)?.iter().map(|part| (*part).to_owned()).collect())
+        }
         ["pypi", rest @ ..] => pypi(View::All, plain(rest)?, slash)?,
         ["npm", rest @ ..] => npm(View::All, rest, slash)?,
         ["cargo", rest @ ..] => cargo(View::All, plain(rest)?, slash)?,
@@ -129,7 +135,7 @@ fn named(
         Some(Ecosystem::Debian) => {
             not_found("that upstream is a Debian repository; it is at /debian/<name>/")
         }
-        None => not_found("no upstream has that name"),
+        Some(Ecosystem::Go | Ecosystem::Maven) | None => not_found("no upstream has that name"),
     }
 }
 

@@ -6,6 +6,7 @@
 
 use base64::Engine as _;
 use countersign_core::{Sha256Digest, Timestamp};
+use countersign_engine::config::TokenRole;
 use http::HeaderValue;
 use std::fmt;
 use std::sync::Arc;
@@ -20,6 +21,8 @@ pub struct Token {
     pub sha256: Sha256Digest,
     /// From when on it opens nothing; `None` for no end.
     pub expires: Option<Timestamp>,
+    /// What it is for.
+    pub role: TokenRole,
 }
 
 impl fmt::Debug for Token {
@@ -31,8 +34,8 @@ impl fmt::Debug for Token {
 /// What a request's credentials say.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Shown {
-    /// A token that holds; its name.
-    Holds(Arc<str>),
+    /// A token that holds; its name and what it is for.
+    Holds(Arc<str>, TokenRole),
     /// None was shown.
     Nothing,
     /// What was shown opens nothing.
@@ -57,7 +60,7 @@ pub(super) fn shown(tokens: &[Token], header: Option<&HeaderValue>, now: Timesta
     match usize::try_from(found).ok().and_then(|i| tokens.get(i)) {
         None => Shown::Unknown,
         Some(t) if t.expires.is_some_and(|end| now >= end) => Shown::Expired(t.name.clone()),
-        Some(t) => Shown::Holds(t.name.clone()),
+        Some(t) => Shown::Holds(t.name.clone(), t.role),
     }
 }
 
@@ -84,6 +87,7 @@ mod tests {
             name: name.into(),
             sha256: Sha256Digest::of(secret.as_bytes()),
             expires: expires.map(Timestamp),
+            role: TokenRole::Client,
         }
     }
 
@@ -102,7 +106,7 @@ mod tests {
 
     #[test]
     fn a_secret_is_taken_in_three_forms() {
-        let holds = Shown::Holds("ci".into());
+        let holds = Shown::Holds("ci".into(), TokenRole::Client);
         for header in [
             "Bearer s3cret".to_owned(),
             "bearer  s3cret".into(),
@@ -112,7 +116,7 @@ mod tests {
         ] {
             assert_eq!(look(&header), holds, "{header}");
         }
-        assert_eq!(look("Bearer still"), Shown::Holds("soon".into()));
+        assert_eq!(look("Bearer still"), Shown::Holds("soon".into(), TokenRole::Client));
     }
 
     #[test]

@@ -8,6 +8,8 @@ pub mod client;
 pub mod minted;
 
 use countersign_engine::metrics::Metrics;
+use countersign_engine::policy::Reader;
+use countersign_engine::reading::{LedgerAnswer, LedgerRoute};
 use countersign_engine::serving::{Asker, Form, Keep, Route, Served, View};
 use countersign_engine::{Admitted, Answer, Document, Upstream};
 use countersign_gateway::server::{Answers, Ask, FeedAge, Server, ServerOptions};
@@ -155,6 +157,18 @@ impl Answers for Double {
     fn ledger_size(&self) -> BoxFuture<'_, Result<u64, String>> {
         let fails = self.0.ledger_fails.lock().unwrap().clone();
         async move { fails.map_or(Ok(7), Err) }.boxed()
+    }
+
+    fn read_ledger<'a>(
+        &'a self,
+        route: &'a LedgerRoute,
+        reader: Reader,
+        asker: &'a Asker,
+    ) -> BoxFuture<'a, LedgerAnswer> {
+        let said = format!("{route:?} for {reader:?} {}", asker.token.as_deref().unwrap_or("-"));
+        let answer =
+            LedgerAnswer { status: 200, content_type: "text/plain", body: said.into_bytes() };
+        async move { answer }.boxed()
     }
 }
 

@@ -3,6 +3,7 @@
 
 use super::FsckReport;
 use crate::error::StoreError;
+use crate::events::{kept_here, subject_key};
 use crate::store::{Store, blocking};
 use countersign_core::{Sha256Digest, Verdict};
 use sqlx::sqlite::SqliteConnection;
@@ -40,15 +41,46 @@ impl Store {
                 .collect();
             let store = self.clone();
             let (all, missing) = blocking(move || {
-                let missing = admitted.iter().filter(|d| store.blob_file(d).is_none()).count();
-                Ok((admitted.len(), missing))
+                let all = admitted.len();
+                let missing = admitted.into_iter().filter(|d| store.blob_file(d).is_none());
+                Ok((all, missing.collect::<Vec<_>>()))
             })
             .await?;
-            report.admitted = report.admitted.saturating_add(all.try_into().unwrap_or(u64::MAX));
-            report.without_blob =
-                report.without_blob.saturating_add(missing.try_into().unwrap_or(u64::MAX));
+            let count = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
+            report.admitted = report.admitted.saturating_add(count(all));
+            report.without_blob = report.without_blob.saturating_add(count(missing.len()));
+            for digest in missing {
+                self.check_missing(conn, &digest, report).await?;
+            }
         }
         self.check_folders(conn, report).await
+    }
+
+    /// Bytes that were kept here once must be here, or their erasure be recorded.
+    async fn check_missing(
+        &self,
+        conn: &mut SqliteConnection,
+        digest: &Sha256Digest,
+        report: &mut FsckReport,
+    ) -> Result<(), StoreError> {
+        let (forgotten, kept): (bool, bool) = sqlx::query_as(
+            "SELECT EXISTS (SELECT 1 FROM forgotten_blobs WHERE sha256 = ?), \
+             EXISTS (SELECT 1 FROM about WHERE subject = ?)",
+        )
+        .bind(digest.to_hex())
+        .bind(subject_key(&kept_here(digest)))
+        .fetch_one(conn)
+        .await
+        .map_err(|e| self.sql_error(e))?;
+        if forgotten {
+            report.forgotten_blobs = report.forgotten_blobs.saturating_add(1);
+        } else if kept {
+            report.problem(format!(
+                "the bytes of the admitted artifact sha256:{digest} are gone, and no entry says why; \
+                 `countersign ledger forget sha256:{digest} --reason …` records it"
+            ));
+        }
+        Ok(())
     }
 
     /// Looks through the blobs, a folder at a time.

@@ -4,18 +4,19 @@ use super::FsckReport;
 use crate::bundles::{self, Kept, Stored, WIDTH};
 use crate::error::StoreError;
 use crate::files::TileFiles;
+use crate::keyring::history_in;
 use crate::store::{Store, blocking};
 use crate::tiles::{LedgerState, to_i64, to_u64};
 use crate::waivers::{StoredWaiver, Waiver};
 use countersign_core::{Sha256Digest, Timestamp};
 use countersign_ledger::statement::{VSA_TYPE, WAIVER_REVOKED_TYPE, WAIVER_TYPE, read_decision};
 use countersign_ledger::{
-    Commitment, Edge, Envelope, TileId, TileKind, TileSource as _, VerifiedStatement, VerifierKey,
+    Commitment, Edge, Envelope, KeyHistory, TileId, TileKind, TileSource as _, VerifiedStatement,
     parse_entry_bundle, verify_envelopes,
 };
 use serde_json::Value;
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -44,6 +45,8 @@ struct Part {
     places: Range<u64>,
     /// The records of the decisions in it.
     records: HashMap<u64, Record>,
+    /// Those of its places whose content was forgotten, as an entry says.
+    forgotten: HashSet<u64>,
     /// The published file with the same entries.
     published: Option<TileId>,
 }
@@ -64,6 +67,8 @@ struct Checked {
     commitment: Commitment,
     /// The statement, where a waiver follows from it.
     waiver: Option<VerifiedStatement>,
+    /// Whether there is no content to be checked any more.
+    forgotten: bool,
     problem: Option<String>,
 }
 
@@ -78,7 +83,7 @@ impl Store {
         report: &mut FsckReport,
     ) -> Result<(), StoreError> {
         let checker = Checker {
-            key: state.verifier.clone(),
+            keys: history_in(conn, &self.paths().database(), state).await?,
             files: TileFiles::new(self.paths().ledger()),
             path: self.paths().database(),
         };
@@ -107,6 +112,9 @@ impl Store {
                 for checked in part.entries {
                     commitments.push(checked.commitment);
                     match checked.problem {
+                        None if checked.forgotten => {
+                            report.forgotten = report.forgotten.saturating_add(1);
+                        }
                         None => report.verified = report.verified.saturating_add(1),
                         Some(why) => report.problem(format!("entry {}: {why}", checked.index)),
                     }
@@ -135,6 +143,7 @@ impl Store {
         let upto = size.min(from.saturating_add(PAGE.saturating_mul(WIDTH)));
         let mut stored = bundles::stored_in(conn, &self.paths().database(), from, upto).await?;
         let mut records = self.records(conn, from, upto).await?;
+        let forgotten = self.forgotten_in(conn, from, upto).await?;
         let mut parts = Vec::new();
         let mut at = from;
         while at < upto {
@@ -143,12 +152,33 @@ impl Store {
             parts.push(Part {
                 stored: stored.remove(&bundle).unwrap_or_default(),
                 records: records.extract_if(|index, _| places.contains(index)).collect(),
+                forgotten: forgotten.iter().copied().filter(|i| places.contains(i)).collect(),
                 published: TileId::in_tree(TileKind::Entries, bundle, published),
                 places,
             });
             at = at.saturating_add(WIDTH);
         }
         Ok(parts)
+    }
+
+    /// Which of the entries `from..upto` were forgotten.
+    async fn forgotten_in(
+        &self,
+        conn: &mut SqliteConnection,
+        from: u64,
+        upto: u64,
+    ) -> Result<Vec<u64>, StoreError> {
+        let places: Result<Vec<i64>, sqlx::Error> =
+            sqlx::query_scalar("SELECT idx FROM forgotten WHERE idx >= ? AND idx < ?")
+                .bind(to_i64(from))
+                .bind(to_i64(upto))
+                .fetch_all(conn)
+                .await;
+        let places = match places {
+            Err(e) if bundles::is_of_an_earlier_version(&e) => Vec::new(),
+            places => places.map_err(|e| self.sql_error(e))?,
+        };
+        places.into_iter().map(|idx| to_u64(idx, &self.paths().database())).collect()
     }
 
     /// The records of the decisions `from..upto`.
@@ -225,14 +255,14 @@ async fn check_page(parts: Vec<Part>, checker: &Arc<Checker>) -> Result<Vec<Outc
 
 /// What entries are checked against.
 struct Checker {
-    key: VerifierKey,
+    keys: KeyHistory,
     files: TileFiles,
     path: PathBuf,
 }
 
 impl Checker {
     fn part(&self, part: Part) -> Outcome {
-        let Part { stored, places, records, published } = part;
+        let Part { stored, places, records, forgotten, published } = part;
         let kept = match stored.entries(&self.path, places.start / WIDTH) {
             Ok(kept) => kept,
             Err(StoreError::Corrupt { because, .. }) => return Err(because),
@@ -242,26 +272,37 @@ impl Checker {
             let Range { start, end } = places;
             return Err(format!("of the entries {start} to {} some are missing", end - 1));
         }
-        let entries = self.entries(&kept, &records);
+        let mut entries = Vec::with_capacity(kept.len());
+        // Each key's signatures are verified together.
+        for run in kept.chunk_by(|a, b| self.keys.at(a.index) == self.keys.at(b.index)) {
+            entries.extend(self.entries(run, &records, &forgotten));
+        }
         let problem = published.filter(|id| !self.is_published(*id, &entries));
         let problem =
             problem.map(|id| format!("the published bundle `{id}` differs from the database"));
         Ok(CheckedPart { entries, problem })
     }
 
-    /// Checks the entries of a part; their signatures all at once.
-    fn entries(&self, kept: &[Kept], records: &HashMap<u64, Record>) -> Vec<Checked> {
+    /// Checks entries of one key; their signatures all at once.
+    fn entries(
+        &self,
+        kept: &[Kept],
+        records: &HashMap<u64, Record>,
+        forgotten: &HashSet<u64>,
+    ) -> Vec<Checked> {
+        let Some(first) = kept.first() else { return Vec::new() };
         let commitments: Vec<Commitment> = kept.iter().map(|k| k.entry.commitment()).collect();
         let envelopes: Vec<_> =
             kept.iter().zip(&commitments).map(|(kept, c)| envelope_of(kept, *c)).collect();
         let sound: Vec<&Envelope> = envelopes.iter().flatten().flatten().collect();
-        let mut verified = verify_envelopes(&sound, &self.key).into_iter();
+        let mut verified = verify_envelopes(&sound, self.keys.at(first.index)).into_iter();
         let mut out = Vec::with_capacity(kept.len());
         for ((kept, envelope), derived) in kept.iter().zip(&envelopes).zip(commitments) {
             let (index, commitment) = (kept.index, kept.beside.unwrap_or(derived));
             let statement = match envelope {
                 Ok(Some(_)) => verified.next().map(|v| v.map_err(|e| e.to_string())).transpose(),
-                Ok(None) => Ok(None),
+                Ok(None) if forgotten.contains(&index) => Ok(None),
+                Ok(None) => Err("its content is gone, and no entry says why".to_owned()),
                 Err(because) => Err(because.clone()),
             };
             let outcome = statement.and_then(|statement| {
@@ -273,7 +314,8 @@ impl Checker {
                 Ok(waiver) => (waiver, None),
                 Err(because) => (None, Some(because)),
             };
-            out.push(Checked { index, commitment, waiver, problem });
+            let forgotten = kept.content().is_none();
+            out.push(Checked { index, commitment, waiver, forgotten, problem });
         }
         out
     }

@@ -7,6 +7,7 @@
 
 mod blobs;
 mod entries;
+mod forgotten;
 mod tree;
 
 use crate::bundles;
@@ -35,8 +36,12 @@ pub struct FsckReport {
     pub published: u64,
     /// Artifacts whose last decision admits them.
     pub admitted: u64,
-    /// Those of them whose bytes are not here: they were judged where they lay, or were removed.
+    /// Those of them whose bytes are not here: they were judged where they lay, or were forgotten.
     pub without_blob: u64,
+    /// Artifacts whose bytes were forgotten, as an entry says.
+    pub forgotten_blobs: u64,
+    /// Entries whose content was forgotten, as an entry says; their commitments stay.
+    pub forgotten: u64,
     /// Blobs that no entry names: a crash came before their decision.
     pub unnamed_blobs: u64,
     /// What does not hold, in words for people; at most 100.
@@ -87,6 +92,7 @@ impl Store {
             self.check_entries(&mut tx, &state, published, &mut report).await?;
             self.check_files(&mut report).await?;
             self.check_blobs(&mut tx, &mut report).await?;
+            self.check_forgotten(&mut tx, &mut report).await?;
         }
         Ok(report)
     }

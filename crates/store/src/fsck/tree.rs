@@ -5,9 +5,7 @@ use crate::error::StoreError;
 use crate::files::TileFiles;
 use crate::publish::read_checkpoint;
 use crate::store::{Store, blocking};
-use countersign_ledger::{
-    Edge, TileId, TileKind, TileSource as _, VerifierKey, parse_entry_bundle, verify_checkpoint,
-};
+use countersign_ledger::{Edge, KeyHistory, TileId, TileKind, TileSource as _, parse_entry_bundle};
 
 /// Bundles that are taken at a time: 16,384 entries.
 const PAGE: u64 = 64;
@@ -20,10 +18,10 @@ impl Store {
     /// When the checkpoint cannot be read; what can be read and is wrong stands in the report.
     pub async fn fsck_published(&self) -> Result<FsckReport, StoreError> {
         let mut report = FsckReport::default();
-        let Some(key) = self.verifier_key().cloned() else { return Ok(report) };
+        let Some(keys) = self.key_history().await? else { return Ok(report) };
         let files = TileFiles::new(self.paths().ledger());
         let Some(note) = read_checkpoint(&self.paths().checkpoint())? else { return Ok(report) };
-        report = blocking(move || Ok(derive(&files, &note, &key))).await?;
+        report = blocking(move || Ok(derive(&files, &note, &keys))).await?;
         Ok(report)
     }
 
@@ -37,9 +35,9 @@ impl Store {
 }
 
 /// Derives all tiles of a published tree, whose head is `note`.
-fn derive(files: &TileFiles, note: &str, key: &VerifierKey) -> FsckReport {
+fn derive(files: &TileFiles, note: &str, keys: &KeyHistory) -> FsckReport {
     let mut report = FsckReport::default();
-    let head = match verify_checkpoint(note, key) {
+    let head = match keys.verify_checkpoint(note) {
         Ok(head) => head,
         Err(e) => {
             report.problem(format!("the published checkpoint is not trusted: {e}"));
@@ -63,7 +61,7 @@ fn derive(files: &TileFiles, note: &str, key: &VerifierKey) -> FsckReport {
                 }
             }
         }
-        let Ok(plan) = edge.plan(&entries, key.name()) else { return report };
+        let Ok(plan) = edge.plan(&entries, keys.current().name()) else { return report };
         // Tiles that later entries fill are compared when they are full, or at the end.
         let last = plan.new_size == head.size();
         for tile in plan.tiles.iter().filter(|t| t.id.is_full() || last) {

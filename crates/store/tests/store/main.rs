@@ -6,11 +6,13 @@ mod blobs;
 mod crash;
 mod faults;
 mod fetches;
+mod forget;
 mod ledger;
 mod migrate;
 mod open;
 mod recalls;
 mod records;
+mod rotation;
 
 use countersign_core::{
     Algorithm, Decision, Digests, ExpectedDigest, FiredRule, ReasonCode, Sha256Digest, Timestamp,

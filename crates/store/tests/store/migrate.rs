@@ -80,7 +80,7 @@ async fn a_database_of_version_1_is_migrated_and_keeps_everything() {
         assert!(store.recalls(10).await.unwrap().is_empty());
         assert!(store.who_fetched(&Sha256Digest::of(b"l")).await.unwrap().is_empty());
         store.close().await.unwrap();
-        assert_eq!(version(&file).await, 3);
+        assert_eq!(version(&file).await, 4);
     }
     let store = Store::open(dir.path(), OpenMode::Existing).await.unwrap();
     store.record(vec![admission(7)]).await.unwrap();
@@ -111,7 +111,7 @@ async fn a_new_database_takes_all_steps() {
     let dir = tempfile::tempdir().unwrap();
     init_key(dir.path(), ORIGIN).await.unwrap();
     Store::open(dir.path(), OpenMode::Create).await.unwrap().close().await.unwrap();
-    assert_eq!(version(&dir.path().join("store.sqlite")).await, 3);
+    assert_eq!(version(&dir.path().join("store.sqlite")).await, 4);
 }
 
 /// Entries of the store of version 2: two complete bundles, and most of a third.
@@ -123,7 +123,8 @@ type Content = Vec<(Salt, Envelope)>;
 async fn content(store: &Store) -> Content {
     let entries = store.entries(0, 10_000).await.unwrap();
     assert!(entries.iter().map(|e| e.index).eq(0..store.ledger_size().await.unwrap()));
-    entries.into_iter().map(|e| (e.salt, e.envelope)).collect()
+    let content = entries.into_iter().map(|e| e.content.unwrap());
+    content.map(|e| (e.salt, e.envelope)).collect()
 }
 
 /// A store whose database is of version 2, in which every entry is a row of its own, with the tile
@@ -150,7 +151,7 @@ async fn version_2() -> (tempfile::TempDir, Content) {
         sqlx::raw_sql(sqlx::AssertSqlSafe(copy)).execute(&mut conn).await.unwrap();
     }
     let mut leaves = Vec::new();
-    for entry in entries {
+    for entry in entries.into_iter().map(|e| e.content.unwrap()) {
         let envelope = entry.envelope.to_bytes().unwrap();
         let commitment = countersign_ledger::commitment(&entry.salt, &envelope);
         leaves.extend(leaf_hash(&commitment).0);

@@ -1,7 +1,6 @@
 //! `ledger export`: everything in lines that other tools read.
 
 use crate::context::Failed;
-use countersign_engine::ledger::commitment;
 use countersign_engine::store::Store;
 use serde_json::{Value, json};
 use std::io::{BufWriter, Write};
@@ -29,15 +28,17 @@ pub async fn export(
         let Some(last) = page.last() else { break };
         next = last.index.saturating_add(1);
         for entry in &page {
-            let bytes = entry.envelope.to_bytes().map_err(Failed::internal)?;
-            let mut line = json!({
-                "index": entry.index,
-                "entry": hex::encode(commitment(&entry.salt, &bytes)),
-            });
+            let entry_hex = hex::encode(entry.commitment);
+            let mut line = json!({"index": entry.index, "entry": entry_hex});
             if let (Value::Object(line), false) = (&mut line, public) {
                 line.insert("time".into(), json!(entry.time));
-                line.insert("salt".into(), json!(hex::encode(entry.salt)));
-                line.insert("envelope".into(), json!(entry.envelope));
+                match &entry.content {
+                    Some(content) => {
+                        line.insert("salt".into(), json!(hex::encode(content.salt)));
+                        line.insert("envelope".into(), json!(content.envelope));
+                    }
+                    None => drop(line.insert("forgotten".into(), json!(true))),
+                }
             }
             writeln!(out, "{line}").map_err(failed)?;
         }

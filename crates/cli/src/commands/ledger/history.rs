@@ -1,11 +1,13 @@
 //! `ledger show`, `log` and `search`: what the ledger holds, in words.
 
+use super::words::{event_json, event_text};
 use super::{describe, json_line, text_line};
 use crate::commands::receipt::digest_of;
 use crate::context::Failed;
 use crate::print;
 use clap::Args;
 use countersign_core::{Purl, Sha256Digest, Timestamp};
+use countersign_engine::ledger::event::{long_kind, short_kind};
 use countersign_engine::ledger::verify_receipt;
 use countersign_engine::store::{EntryLine, Search, Store, StoredDecision, WaiverTarget};
 use serde_json::json;
@@ -16,7 +18,8 @@ use std::path::Path;
 pub struct SearchArgs {
     /// A text that the statement holds: a name, a digest, a rule, a person
     pub text: Option<String>,
-    /// The kind: decision, waiver, waiver-revoked, recall, or a predicate type
+    /// The kind: decision, first-seen, evidence, scan, waiver, waiver-revoked, grounds, feed, recall,
+    /// incident, incident-closed, key-rotated, key-retired, forgotten, read, or a predicate type
     #[arg(long)]
     pub kind: Option<String>,
     /// The verdict of a decision
@@ -44,24 +47,6 @@ pub fn time(text: &str) -> Result<Timestamp, Failed> {
     Timestamp::parse(text).or_else(|| Timestamp::parse(&format!("{text}T00:00:00Z"))).ok_or_else(
         || Failed::usage(format!("`{text}` is no time; write 2026-11-20T12:00:00Z or 90d")),
     )
-}
-
-/// The predicate type of a kind's short name.
-fn predicate(kind: &str) -> String {
-    match kind {
-        "decision" => "https://slsa.dev/verification_summary/v1".to_owned(),
-        short if !short.contains(':') => format!("urn:countersign:{short}:v1"),
-        other => other.to_owned(),
-    }
-}
-
-/// The short name of a predicate type.
-fn short(kind: &str) -> &str {
-    if kind == "https://slsa.dev/verification_summary/v1" {
-        return "decision";
-    }
-    let inner = kind.strip_prefix("urn:countersign:").and_then(|k| k.strip_suffix(":v1"));
-    inner.unwrap_or(kind)
 }
 
 /// Shows one entry, verified.
@@ -130,7 +115,7 @@ pub async fn log(store: &Store, about: Option<&str>, limit: u32, json: bool) -> 
         .map(|d| (d.index, if json { json_line(d) } else { text_line(d) }))
         .collect();
     lines.extend(waivers(store, &subject, &decisions, json).await?);
-    lines.extend(events(store, &subject, limit, json).await?);
+    lines.extend(events(store, &subject, &decisions, limit, json).await?);
     lines.sort_by_key(|(index, _)| std::cmp::Reverse(*index));
     lines.dedup_by_key(|(index, _)| *index);
     for (_, line) in lines.iter().take(usize::try_from(limit).unwrap_or(usize::MAX)) {
@@ -182,27 +167,38 @@ async fn waivers(
     Ok(out)
 }
 
-/// Entries of other kinds that name the subject.
+/// Entries of other kinds that are about the subject: those of its versions, or its bytes.
 async fn events(
     store: &Store,
     subject: &Subject,
+    decisions: &[StoredDecision],
     limit: u32,
     json: bool,
 ) -> Result<Vec<(u64, String)>, Failed> {
-    let text = match subject {
-        Subject::Package(purl) | Subject::Version(purl) => purl.to_string(),
-        Subject::File(digest) => digest.to_hex(),
+    let mut names = match subject {
+        Subject::Package(purl) | Subject::Version(purl) => vec![purl.to_string()],
+        Subject::File(digest) => vec![format!("sha256:{digest}")],
     };
-    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-    let search = Search { text: Some(text), events_only: true, limit, ..Search::default() };
-    let found = store.search(&search).await?;
-    Ok(found.iter().map(|e| (e.index, if json { line_json(e) } else { line_text(e) })).collect())
+    match subject {
+        Subject::Package(_) => names.extend(decisions.iter().map(|d| d.purl.to_string())),
+        // An incident may name the package alone, or the bytes.
+        Subject::Version(purl) => {
+            names.push(Purl::new(purl.ecosystem(), purl.name(), None).to_string());
+            let bytes = decisions.iter().filter_map(|d| d.sha256);
+            names.extend(bytes.map(|d| format!("sha256:{d}")));
+        }
+        Subject::File(_) => {}
+    }
+    names.sort();
+    names.dedup();
+    let found = store.events_about(&names, limit).await?;
+    Ok(found.iter().map(|e| (e.index, if json { event_json(e) } else { event_text(e) })).collect())
 }
 
 /// Runs `ledger search`.
 pub async fn search(store: &Store, args: &SearchArgs) -> Result<u8, Failed> {
     let search = Search {
-        kind: args.kind.as_deref().map(predicate),
+        kind: args.kind.as_deref().map(long_kind),
         text: args.text.clone(),
         verdict: args.verdict.clone(),
         since: args.since.as_deref().map(time).transpose()?,
@@ -225,7 +221,7 @@ fn line_text(e: &EntryLine) -> String {
         }
         (None, subject) => subject.clone().unwrap_or_default(),
     };
-    format!("{:>6}  {}  {:<8}  {what}", e.index, e.time, short(&e.kind))
+    format!("{:>6}  {}  {:<8}  {what}", e.index, e.time, short_kind(&e.kind))
 }
 
 fn line_json(e: &EntryLine) -> String {

@@ -1,10 +1,14 @@
 //! `countersign ledger`: decisions, histories, proofs and the ledger's own consistency.
 
 mod export;
+mod forget;
 mod fsck;
 mod history;
+mod keys;
 mod monitor;
 mod prove;
+mod publish;
+mod words;
 
 pub use history::time;
 
@@ -78,6 +82,12 @@ pub enum LedgerCommand {
     Cosign(monitor::CosignArgs),
     /// Print the ledger's public key
     Key,
+    /// Go on under a new key; both keys sign for a while, so that everybody can follow
+    RotateKey(keys::RotateKeyArgs),
+    /// Write the public log, for any web server: tiles, and the statements that the disclosure policy shows
+    Publish(publish::PublishArgs),
+    /// Forget content, of an entry or an artifact, with a record of who did and why
+    Forget(forget::ForgetArgs),
 }
 
 /// Runs a ledger subcommand.
@@ -100,6 +110,9 @@ pub async fn ledger(context: &Context, command: LedgerCommand) -> Result<u8, Fai
             fsck::fsck(&store, quick, republish, json).await
         }
         LedgerCommand::Cosign(args) => monitor::cosign(&store, &args).await,
+        LedgerCommand::RotateKey(args) => keys::rotate(&store, &args).await,
+        LedgerCommand::Publish(args) => publish::publish(context, &store, &args).await,
+        LedgerCommand::Forget(args) => forget::forget(&store, &args).await,
         LedgerCommand::Monitor(_) => Ok(0),
         LedgerCommand::Key => {
             let key = store.verifier_key().ok_or_else(|| {

@@ -62,6 +62,12 @@ pub async fn monitor(args: &MonitorArgs) -> Result<u8, Failed> {
             Ok(followed) => {
                 keep(&file, &followed.note)?;
                 print::line(&words(key.name(), &followed));
+                if let Some(new) = &followed.key {
+                    print::line(&format!(
+                        "{}: the key was rotated, as the key that you gave says; give the new one from now on: {new}",
+                        key.name()
+                    ));
+                }
             }
             Err(FollowError::Alarm(because)) => {
                 print::error_line(&format!("countersign: ALARM: {}: {because}", key.name()));
@@ -91,7 +97,13 @@ fn words(name: &str, f: &Followed) -> String {
         names => format!("; cosigned by {}", names.join(", ")),
     };
     let (size, entries) = (f.size, f.entries);
-    format!("{name}: {size} entries, {grown}; {entries} entries compared with the tiles{cosigned}")
+    let statements = match f.statements {
+        0 => String::new(),
+        n => format!(", {n} published statements with their commitments"),
+    };
+    format!(
+        "{name}: {size} entries, {grown}; {entries} entries compared with the tiles{statements}{cosigned}"
+    )
 }
 
 fn kept(file: &Path) -> Result<Option<String>, Failed> {

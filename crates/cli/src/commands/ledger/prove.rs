@@ -2,9 +2,7 @@
 
 use crate::context::Failed;
 use crate::print;
-use countersign_engine::ledger::{
-    Hash, commitment, leaf_hash, verify_checkpoint, verify_inclusion,
-};
+use countersign_engine::ledger::{Hash, leaf_hash, verify_checkpoint, verify_inclusion};
 use countersign_engine::store::Store;
 use serde_json::json;
 
@@ -34,8 +32,8 @@ pub async fn prove(store: &Store, index: Option<u64>, from: Option<u64>) -> Resu
         return Err(missing());
     }
     let entry = store.entries(index, 1).await?.pop().ok_or_else(missing)?;
-    let bytes = entry.envelope.to_bytes().map_err(Failed::internal)?;
-    let commitment = commitment(&entry.salt, &bytes);
+    // Also of an entry whose content was forgotten: the commitment stays.
+    let commitment = entry.commitment;
     let mut prover = store.prover().await?.ok_or_else(nothing)?;
     let proof = prover.inclusion(index).map_err(Failed::internal)?;
     let leaf = leaf_hash(&commitment);

@@ -283,6 +283,7 @@ fn tokens(tokens: &[TokenConfig]) -> Vec<server::Token> {
         name: t.name.as_str().into(),
         sha256: t.sha256,
         expires: t.expires,
+        role: t.role,
     };
     tokens.iter().map(one).collect()
 }
