@@ -10,7 +10,7 @@ use countersign_core::{
 use countersign_policy::{ActiveWaiver, DecisionContext, PolicySet};
 use countersign_store::{Store, StoreError, StoredDecision};
 use serde::Serialize;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashSet};
 
 /// How a finding stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -126,7 +126,7 @@ struct Seen {
 struct Gathered {
     seen: BTreeMap<String, Seen>,
     /// Files that a newer decision, with facts, was read of.
-    newest: HashMap<(Purl, String), ()>,
+    newest: HashSet<(Purl, String)>,
 }
 
 impl Gathered {
@@ -148,7 +148,7 @@ impl Gathered {
             },
         };
         let file = (decision.purl.clone(), decision.file_name.clone());
-        let is_newest = self.newest.insert(file, ()).is_none();
+        let is_newest = self.newest.insert(file);
         for finding in all {
             let id = id(&decision.purl, &finding);
             let seen = self.seen.entry(id.clone()).or_insert_with(|| Seen {
@@ -232,4 +232,100 @@ pub fn vex_words(claims: &[VexClaim]) -> String {
         format!("{}: {}{why} ({})", c.source.name(), c.status.name(), c.document)
     };
     claims.iter().map(one).collect::<Vec<_>>().join("; ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use countersign_core::{Decision, FindingKind, ReasonCode, Severity, VexStatus};
+    use countersign_scan::vex;
+    use serde_json::{Value, json};
+
+    fn decision(index: u64, findings: &[Value]) -> StoredDecision {
+        let purl: Purl = "pkg:npm/a@1.0.0".parse().unwrap();
+        let facts = json!({
+            "version": {
+                "purl": purl, "upstream": "npm", "age": "unknown", "yanked": false,
+                "reservation": "none", "denied": false, "allowed": false, "findings": findings,
+                "advisories": {"name": "advisories", "outcome": "passed"},
+            },
+            "file_name": "a-1.0.0.tgz", "sha256": "0".repeat(64), "size": 1,
+            "digest_confirmed": true, "evidence": [], "findings": [], "checks": [],
+        });
+        serde_json::from_value::<ArtifactFacts>(facts.clone()).unwrap();
+        StoredDecision {
+            index,
+            purl,
+            file_name: "a-1.0.0.tgz".to_owned(),
+            sha256: Some(Sha256Digest([0; 32])),
+            decision: Decision::refused_by_gate(ReasonCode::Policy, String::new(), String::new()),
+            facts,
+            time: Timestamp(1000 + i64::try_from(index).unwrap()),
+        }
+    }
+
+    fn finding(id: &str, severity: Severity) -> Value {
+        json!({"id": id, "kind": FindingKind::Vulnerability, "severity": severity, "title": id})
+    }
+
+    fn states(decisions: &[StoredDecision], waivers: &[ActiveWaiver], own: &str) -> Vec<Record> {
+        let mut exemptions = Exemptions::default();
+        if !own.is_empty() {
+            exemptions.vex.add(vex::parse(own.as_bytes()).unwrap(), VexSource::Own);
+        }
+        let policy = PolicySet::shipped("baseline").unwrap();
+        let now = Timestamp(5000);
+        let judging = Judging { policy: &policy, waivers, exemptions: &exemptions, now };
+        let mut gathered = Gathered::default();
+        decisions.iter().rev().for_each(|d| gathered.take(d));
+        gathered.judged(&judging)
+    }
+
+    #[test]
+    fn a_finding_lives_from_its_first_record_to_its_end() {
+        let all = [
+            decision(1, &[finding("GHSA-1", Severity::High), finding("GHSA-2", Severity::High)]),
+            decision(2, &[finding("GHSA-1", Severity::Critical), finding("GHSA-3", Severity::Low)]),
+        ];
+        let records = states(&all, &[], "");
+        let told: Vec<_> = records
+            .iter()
+            .map(|r| (r.finding.id.as_str(), r.state, r.first_seen.0, r.last_seen.0))
+            .collect();
+        assert_eq!(
+            told,
+            [
+                ("GHSA-1", State::Open, 1001, 1002),
+                ("GHSA-3", State::Tolerated, 1002, 1002),
+                ("GHSA-2", State::Fixed, 1001, 1001),
+            ]
+        );
+        // What is newest of it counts, and its id is the one that it had.
+        assert_eq!(records[0].finding.severity, Severity::Critical);
+        let before = states(&all[..1], &[], "");
+        assert!(before.iter().any(|r| r.id == records[0].id));
+    }
+
+    #[test]
+    fn waivers_and_vex_are_told_by_the_evaluation_that_judges() {
+        let all =
+            [decision(1, &[finding("GHSA-1", Severity::High), finding("GHSA-2", Severity::High)])];
+        let waiver = ActiveWaiver {
+            id: "W-1".to_owned(),
+            target: "pkg:npm/a@1.0.0".parse().unwrap(),
+            covers: "GHSA-1".to_owned(),
+            until: Timestamp(9000),
+        };
+        let own = json!({"@context": "https://openvex.dev/ns", "@id": "d", "statements": [{
+            "vulnerability": "GHSA-2", "products": ["pkg:npm/a@1.0.0"], "status": "not_affected",
+            "justification": "component_not_present"}]});
+        let records = states(&all, std::slice::from_ref(&waiver), &own.to_string());
+        let told: Vec<_> = records.iter().map(|r| (r.finding.id.as_str(), r.state)).collect();
+        assert_eq!(told, [("GHSA-1", State::Waived), ("GHSA-2", State::Vex)]);
+        assert_eq!(records[0].waivers, ["W-1"]);
+        assert_eq!(records[1].finding.vex[0].status, VexStatus::NotAffected);
+        assert!(vex_words(&records[1].finding.vex).contains("own: not_affected"));
+        let ended = ActiveWaiver { until: Timestamp(4000), ..waiver };
+        assert_eq!(states(&all, &[ended], "")[0].state, State::Open);
+    }
 }

@@ -17,14 +17,14 @@ use countersign_engine::store::{OpenMode, Store};
                   What feeds say since the last judgement is here after `countersign recall`.\n\n\
                   Exit codes:\n  0  none of those that are shown is open\n  1  some are\n\n\
                   Examples:\n  countersign findings\n  countersign findings pkg:npm/lodash@4.17.4\n  \
-                  countersign findings pkg:npm/lodash --state waived --json"
+                  countersign findings pkg:npm/lodash --status waived --json"
 )]
 pub struct FindingsArgs {
     /// A version, or a package [default: everything that was judged]
     pub purl: Option<Purl>,
     /// Only those that stand so; may be given several times
     #[arg(long, value_enum)]
-    pub state: Vec<StateArg>,
+    pub status: Vec<StateArg>,
     /// Also remarks, capabilities and licences that policy tolerates
     #[arg(long)]
     pub all: bool,
@@ -93,8 +93,8 @@ pub async fn findings(context: &Context, args: FindingsArgs) -> Result<u8, Faile
 }
 
 fn is_shown(record: &Record, args: &FindingsArgs) -> bool {
-    if !args.state.is_empty() {
-        return args.state.iter().any(|s| s.state() == record.state);
+    if !args.status.is_empty() {
+        return args.status.iter().any(|s| s.state() == record.state);
     }
     let remark = record.finding.severity <= Severity::Info
         || matches!(record.finding.kind, FindingKind::Capability | FindingKind::Licence);
@@ -146,7 +146,7 @@ fn counts(shown: &[&Record], all: usize) -> String {
     let hidden = all - shown.len();
     let more = match hidden {
         0 => String::new(),
-        n => format!("; {n} more with --all or another --state"),
+        n => format!("; {n} more with --all or another --status"),
     };
     if parts.is_empty() {
         format!("no findings{more}")

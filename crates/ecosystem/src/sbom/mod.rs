@@ -90,6 +90,9 @@ impl Component {
     }
 }
 
+/// Pairs of places in a list: the first needs the second.
+pub type Relations = Vec<(usize, usize)>;
+
 /// A bill of materials.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Bom {
@@ -115,7 +118,7 @@ impl Bom {
         name: &str,
         (tool, version): (&str, &str),
         created: Timestamp,
-        documents: &[(Vec<Listed>, Vec<(usize, usize)>)],
+        documents: &[(Vec<Listed>, Relations)],
     ) -> Self {
         let mut components: Vec<Component> = Vec::new();
         let mut places: HashMap<Purl, usize> = HashMap::new();

@@ -1,5 +1,6 @@
 //! Which of the packages that a lock file lists needs which other, where the file says so.
 
+use super::Relations;
 use crate::inventory::{Format, Listed};
 use countersign_core::Ecosystem;
 use serde_json::Value as Json;
@@ -12,7 +13,7 @@ const MAX: usize = 1_000_000;
 /// relations to what is not listed, give none. A document that was read by `crate::inventory` before is
 /// read leniently here.
 #[must_use]
-pub fn relations(format: Format, text: &str, listed: &[Listed]) -> Vec<(usize, usize)> {
+pub fn relations(format: Format, text: &str, listed: &[Listed]) -> Relations {
     let places = Places::of(listed);
     let mut out = match format {
         Format::CargoLock => toml_lock(text, Ecosystem::Cargo, &places),
@@ -59,7 +60,7 @@ impl<'l> Places<'l> {
 }
 
 /// `Cargo.lock`, `uv.lock` and `poetry.lock`: a table for each package, with what it needs.
-fn toml_lock(text: &str, ecosystem: Ecosystem, places: &Places<'_>) -> Vec<(usize, usize)> {
+fn toml_lock(text: &str, ecosystem: Ecosystem, places: &Places<'_>) -> Relations {
     let Ok(document) = text.parse::<toml::Table>() else { return Vec::new() };
     let packages = document.get("package").and_then(toml::Value::as_array);
     let mut out = Vec::new();
@@ -94,7 +95,7 @@ fn entry(value: &toml::Value) -> Option<(&str, Option<&str>)> {
 
 /// npm's lock files of versions 2 and 3: what a folder's package needs lies in its own `node_modules`,
 /// or in that of a folder above.
-fn package_lock(text: &str, places: &Places<'_>) -> Vec<(usize, usize)> {
+fn package_lock(text: &str, places: &Places<'_>) -> Relations {
     let Ok(document) = serde_json::from_str::<Json>(text) else { return Vec::new() };
     let Some(packages) = document.get("packages").and_then(Json::as_object) else {
         return Vec::new();
