@@ -78,6 +78,8 @@ async fn dispatch(cli: Cli) -> Result<u8, Failed> {
         Command::Witness(args) => commands::witness::witness(&context, args).await,
         Command::Serve(args) => commands::serve::serve(context, args).await,
         Command::Audit(args) => commands::audit::audit(&context, args).await,
+        Command::Findings(args) => commands::findings::findings(&context, args).await,
+        Command::Sbom(args) => commands::sbom::sbom(&context, args).await,
         Command::Recall(args) => commands::recall::recall(&context, args).await,
         Command::Who(args) => commands::recall::who(&context, args).await,
         Command::Setup(args) => commands::setup::setup(&context, args).await,

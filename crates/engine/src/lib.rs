@@ -30,6 +30,7 @@ pub mod feeds;
 mod fetch;
 pub mod fetches;
 mod file_table;
+pub mod findings;
 mod gathered;
 pub mod grounds;
 mod http_client;
