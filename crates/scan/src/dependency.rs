@@ -53,12 +53,13 @@ fn dependency(
     }
 }
 
-/// npm installs `dependencies`, `optionalDependencies` and, since version 7, `peerDependencies`.
+/// npm installs `dependencies`, `optionalDependencies` and, since version 7, `peerDependencies`. It goes
+/// on without an optional one that the gate refuses, so that none speaks against the package itself.
 fn npm(content: &[u8]) -> Vec<Dependency> {
     let Ok(json) = serde_json::from_slice::<Value>(content) else { return Vec::new() };
     let mut out = Vec::new();
     let lists =
-        [("dependencies", false), ("optionalDependencies", false), ("peerDependencies", true)];
+        [("dependencies", false), ("optionalDependencies", true), ("peerDependencies", true)];
     for (list, optional) in lists {
         for (name, wanted) in json.get(list).and_then(Value::as_object).into_iter().flatten() {
             let Some(wanted) = wanted.as_str() else { continue };
