@@ -63,6 +63,12 @@ fn npm(content: &[u8]) -> Vec<Dependency> {
     for (list, optional) in lists {
         for (name, wanted) in json.get(list).and_then(Value::as_object).into_iter().flatten() {
             let Some(wanted) = wanted.as_str() else { continue };
+            // Of a name that stands in both lists npm takes the optional one.
+            if list == "dependencies"
+                && json.pointer("/optionalDependencies").is_some_and(|o| o.get(name).is_some())
+            {
+                continue;
+            }
             // `npm:other@1.0.0` installs another package under this name.
             let alias = wanted.strip_prefix("npm:").map(|rest| match rest.rfind('@') {
                 Some(at) if at > 0 => rest.split_at(at),
