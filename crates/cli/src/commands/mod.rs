@@ -14,6 +14,8 @@ pub mod recall;
 pub mod receipt;
 pub mod receipts;
 pub mod replay;
+pub mod report;
+mod report_page;
 pub mod serve;
 pub mod setup;
 pub mod token;
