@@ -93,12 +93,13 @@ fn summary(report: &compliance::Report) -> String {
     let controls = || report.frameworks.iter().flat_map(|f| &f.controls);
     let count = |state: &str| controls().filter(|c| c.state == state).count();
     format!(
-        "{artifacts} artifacts from {} to {}; of {} requirements {} met, {} partly met, {} without evidence",
+        "{artifacts} artifacts from {} to {}; of {} requirements {} met, {} partly, {} not met, {} without evidence",
         report.since.date(),
         report.until.date(),
         controls().count(),
         count("met"),
         count("partly met"),
+        count("not met"),
         count("no evidence")
     )
 }

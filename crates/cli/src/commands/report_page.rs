@@ -181,7 +181,7 @@ fn coverage(out: &mut String, r: &Report) {
     if without > 0 {
         let _ = writeln!(
             out,
-            "<p class=\"note\">{without} more decisions were made before any byte was fetched.</p>"
+            "<p class=\"note\">Decisions that were made before any byte was fetched: {without}.</p>"
         );
     }
     out.push_str("</section>\n");
@@ -191,6 +191,7 @@ fn state(c: &ControlLine) -> &'static str {
     match c.state {
         "met" => "met",
         "partly met" => "part",
+        "not met" => "not",
         _ => "lack",
     }
 }
@@ -204,6 +205,7 @@ fn requirements(out: &mut String, r: &Report) {
     for f in &r.frameworks {
         let _ =
             writeln!(out, "<h3>{} <small>{}</small></h3>", escaped(&f.name), escaped(&f.source));
+        out.push_str("<div class=\"req\">");
         table(out, &["Requirement", "State", "Measured", "Entries"], |out| {
             for c in &f.controls {
                 let _ = write!(
@@ -220,6 +222,7 @@ fn requirements(out: &mut String, r: &Report) {
                 out.push_str("</tr>\n");
             }
         });
+        out.push_str("</div>\n");
     }
     out.push_str("</section>\n");
 }

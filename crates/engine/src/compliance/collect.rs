@@ -70,7 +70,8 @@ pub async fn report(
     let waivers = waivers(store, &mut measures, since, until, now).await?;
     let (acts, feed_entries) = acts_of(store, &mut measures, since, until).await?;
     let slo = slo_lines(store, &gathered, &feed_entries, &mut measures, since, until).await?;
-    let cosigned = store.cosigned().await?.map(|(_, head)| head.size());
+    let cosigned = store.cosigned().await?;
+    let (cosigned_checkpoint, cosigned) = cosigned.map(|(note, head)| (note, head.size())).unzip();
     measures.count("witnesses", cosigned.is_some(), None);
     incident_measures(store, &mut measures, since, until).await?;
     let measures = measures.into_list();
@@ -88,6 +89,7 @@ pub async fn report(
             size: head.size(),
             checkpoint,
             cosigned,
+            cosigned_checkpoint,
         },
         ecosystems: ecosystems(&gathered),
         stopped: gathered.stopped.into_values().collect(),
@@ -353,7 +355,9 @@ async fn slo_lines(
     let feeds = store.feeds().await?;
     for feed in &feeds {
         let fresh = feed.last_synced.is_some_and(|t| until.0.saturating_sub(t.0) <= FRESH);
-        measures.count("feeds", fresh, None);
+        // The entry that says what it last brought, also from before the period.
+        let named = store.events_about(&[format!("feed {}", feed.name)], 1).await?;
+        measures.count("feeds", fresh, named.first().map(|e| e.index));
     }
     let released = slo::figures(
         "release, from the first hold or refusal of an artifact to its admission",

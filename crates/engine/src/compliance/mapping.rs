@@ -3,6 +3,7 @@
 use super::measure::MEASURES;
 use super::{ControlLine, FrameworkLine, Measure, Places};
 use serde::Deserialize;
+use std::collections::BTreeSet;
 
 /// The text of the mapping that comes with the gate.
 pub const SHIPPED_MAPPING: &str = include_str!("../../../../policies/compliance.toml");
@@ -122,11 +123,16 @@ fn control(c: &Control, measures: &[Measure]) -> ControlLine {
     let found: Vec<&Measure> =
         c.measures.iter().filter_map(|name| measures.iter().find(|m| m.name == name)).collect();
     let mut proof = Places::default();
-    found.iter().flat_map(|m| m.proof.all()).for_each(|e| proof.add(*e));
+    let entries: BTreeSet<u64> = found.iter().flat_map(|m| m.proof.all()).copied().collect();
+    entries.into_iter().for_each(|e| proof.add(e));
     let enough = |m: &&Measure| m.good.saturating_mul(100) >= m.of.saturating_mul(c.at_least);
-    let nothing = |m: &&Measure| m.of == 0 || m.good == 0;
+    // A figure that no entry stands behind is none; a cosigned checkpoint stands for itself.
+    let unproven = |m: &Measure| m.proof.all().is_empty() && m.name != "witnesses";
+    let nothing = |m: &&Measure| m.of == 0 || m.good > 0 && unproven(m);
     let state = if found.is_empty() || found.iter().any(nothing) {
         "no evidence"
+    } else if found.iter().any(|m| m.good == 0) {
+        "not met"
     } else if found.iter().all(enough) {
         "met"
     } else {
@@ -163,15 +169,24 @@ mod tests {
 
     #[test]
     fn what_has_no_evidence_is_never_met() {
-        let some =
-            [measure("digests", 9, 10), measure("recalls", 0, 0), measure("provenance", 0, 10)];
+        let bare = |name| Measure { proof: Places::default(), ..measure(name, 1, 1) };
+        let some = [
+            measure("digests", 9, 10),
+            measure("recalls", 0, 0),
+            measure("provenance", 0, 10),
+            bare("feeds"),
+            bare("witnesses"),
+        ];
         for (needs, at_least, want) in [
             (&["digests"][..], 90, "met"),
             (&["digests"], 91, "partly met"),
             (&["digests", "recalls"], 1, "no evidence"),
             (&["recalls"], 1, "no evidence"),
-            (&["provenance"], 1, "no evidence"),
-            (&["digests", "provenance"], 1, "no evidence"),
+            (&["provenance"], 1, "not met"),
+            (&["digests", "provenance"], 1, "not met"),
+            (&["provenance", "recalls"], 1, "no evidence"),
+            (&["feeds"], 1, "no evidence"),
+            (&["witnesses"], 1, "met"),
             (&[], 1, "no evidence"),
         ] {
             assert_eq!(state(needs, at_least, &some), want, "{needs:?} {at_least}");

@@ -70,6 +70,8 @@ pub struct LedgerLine {
     pub checkpoint: String,
     /// How many entries the newest checkpoint covers that witnesses have cosigned.
     pub cosigned: Option<u64>,
+    /// That checkpoint.
+    pub cosigned_checkpoint: Option<String>,
 }
 
 /// The entries that a line rests on.
@@ -244,7 +246,7 @@ pub struct ControlLine {
     pub id: String,
     /// What it asks for.
     pub text: String,
-    /// `met`, `partly met` or `no evidence`.
+    /// `met`, `partly met`, `not met` or `no evidence`.
     pub state: &'static str,
     /// The figures, or what is missing.
     pub because: String,
