@@ -2,6 +2,7 @@
 
 use crate::{SEPARATOR, split};
 use countersign_core::{Evidence, EvidenceState, Sha256Digest, Timestamp};
+use countersign_evidence::keyed::{self, About, Keyring, OrganisationKey};
 use countersign_evidence::sigstore::{Artifact, Signatory, TrustRoots, verify_artifact};
 use countersign_evidence::{Context, npm, openpgp, pep740};
 use std::sync::LazyLock;
@@ -67,6 +68,35 @@ pub fn npm_signatures(data: &[u8]) {
     // Nobody but the fuzzer holds a key that it brings along, so that only panics are looked for.
     let _ = npm::verify_signatures(&list, &artifact, None, Some(keys), &context());
 }
+
+/// Attestations by keys: one document, behind [`SEPARATOR`] the organisation's public key.
+pub fn keyed_attestations(data: &[u8]) {
+    let (document, spki) = split(data);
+    let key = |name: &str, spki: &[u8]| OrganisationKey {
+        id: format!("sha256:{}", Sha256Digest::of(spki).to_hex()),
+        name: name.to_owned(),
+        spki: spki.to_vec(),
+        not_before: None,
+        not_after: Some(NOW),
+        revoked: None,
+    };
+    let keys = [key("theirs", spki), key("own", KEY)];
+    let keyring = Keyring { keys: &keys, may: &|_, _| true, recorded: &|_, _| None };
+    let sha256 = Sha256Digest([7; 32]);
+    let names = ["pkg:pypi/example@1.0", "example-1.0.tar.gz"];
+    let about = About { names: &names, sha256: &sha256, sha512: Some(&[7; 64]) };
+    // A key that has ended proves nothing without a time that somebody vouches for.
+    none_verified(&keyed::verify_attestations(document, &about, &keyring, &context()));
+    let count = keyed::statements(document).len();
+    assert!(count <= 256, "more statements than are looked at: {count}");
+}
+
+/// The public key of RFC 8410, section 10.1.
+const KEY: &[u8] = &[
+    0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00, 0x19, 0xbf, 0x44, 0x09,
+    0x69, 0x84, 0xcd, 0xfe, 0x85, 0x41, 0xba, 0xc1, 0x67, 0xdc, 0x3b, 0x96, 0xc8, 0x50, 0x86, 0xaa,
+    0x30, 0xb6, 0xb6, 0xcb, 0x0c, 0x5c, 0x38, 0xad, 0x70, 0x31, 0x66, 0xe1,
+];
 
 /// A `trusted_root.json`.
 pub fn trusted_root(data: &[u8]) {

@@ -66,6 +66,11 @@ pub enum Command {
     Provenance(crate::commands::provenance::ProvenanceArgs),
     /// Check a Sigstore bundle against a file, as the client protocol of sigstore-conformance asks
     VerifyBundle(crate::commands::verify_bundle::VerifyBundleArgs),
+    /// Sign what is known of an artifact, so that others can rely on it: an in-toto attestation
+    Attest(crate::commands::attest::AttestArgs),
+    /// Keys that sign attestations: make, rotate and revoke them
+    #[command(subcommand)]
+    Key(crate::commands::key::KeyCommand),
     /// Look into the ledger
     #[command(subcommand)]
     Ledger(crate::commands::ledger::LedgerCommand),
@@ -189,7 +194,7 @@ pub struct InitArgs {
 /// `feed …`.
 #[derive(Subcommand)]
 pub enum FeedCommand {
-    /// Add a feed: an OSV zip, a folder of feeds, or an http address of a zip
+    /// Add a feed: an OSV zip, KEV, EPSS, a folder of feeds, or an http address of one
     Add {
         /// Path or address.
         location: String,
@@ -311,6 +316,9 @@ pub struct VerifyArgs {
     /// Trust roots of your own (a trusted_root.json) [default: Sigstore's, as of the build]
     #[arg(long, value_name = "FILE")]
     pub trusted_root: Option<PathBuf>,
+    /// A public key (PEM) to believe for this once, beside the `[[key]]` entries of the configuration
+    #[arg(long, value_name = "FILE")]
+    pub key: Vec<PathBuf>,
     /// Print JSON
     #[arg(long)]
     pub json: bool,

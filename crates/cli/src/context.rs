@@ -176,7 +176,7 @@ impl Context {
     ) -> Result<Vec<PathBuf>, Failed> {
         let mut places = Vec::new();
         for feed in store.feeds().await? {
-            places.push(crate::commands::feed::place(&self.state, &feed));
+            places.extend(crate::commands::feed::places(&self.state, &feed));
         }
         for path in more {
             places.push(std::path::absolute(path).map_err(Failed::usage)?);

@@ -45,7 +45,7 @@ fn main() -> ExitCode {
     // Work with files, scans and packing: more threads than this only take memory while they wait for
     // processors, of which a gateway with hundreds of clients would have hundreds.
     let processors = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
-    runtime.enable_all().max_blocking_threads((4 * processors).max(16));
+    runtime.enable_all().max_blocking_threads((4 * processors).max(8));
     let runtime = match runtime.build() {
         Ok(runtime) => runtime,
         Err(e) => return fail(&Failed::internal(format!("cannot start: {e}"))),
@@ -71,6 +71,8 @@ async fn dispatch(cli: Cli) -> Result<u8, Failed> {
         Command::Receipt(args) => commands::receipt::receipt(&context, args).await,
         Command::Verify(args) => commands::verify::verify(&context, args).await,
         Command::Provenance(args) => commands::provenance::provenance(&context, args).await,
+        Command::Attest(args) => commands::attest::attest(&context, args).await,
+        Command::Key(command) => commands::key::key(&context, command).await,
         Command::Ledger(command) => commands::ledger::ledger(&context, command).await,
         Command::Incident(command) => commands::incident::incident(&context, command).await,
         Command::Report(args) => commands::report::report(&context, &args).await,

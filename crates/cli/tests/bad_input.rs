@@ -152,13 +152,14 @@ fn a_state_that_cannot_be_used_is_named() {
     let install = ["pip", "install", "lib"];
     s.gate(&["pip", "--version"]).expect(0);
     // A database of a later version.
-    sql(&s, &venv, "c.execute('PRAGMA user_version = 99')");
+    let was = format!("was = {:?}\n", s.at("version").display().to_string());
+    let later = "open(was, 'w').write(str(c.execute('PRAGMA user_version').fetchone()[0]))\n\
+                 c.execute('PRAGMA user_version = 99')";
+    sql(&s, &venv, &(was.clone() + later));
     says_what_is_wrong(&s.gate(&install), 94, &["store.sqlite", "99"]);
-    sql(
-        &s,
-        &venv,
-        "c.execute('PRAGMA user_version = 2')\nc.execute('PRAGMA wal_checkpoint(TRUNCATE)')",
-    );
+    let present = "c.execute('PRAGMA user_version = ' + open(was).read())\n\
+                   c.execute('PRAGMA wal_checkpoint(TRUNCATE)')";
+    sql(&s, &venv, &(was + present));
     let database = s.state().join("store.sqlite");
     let bytes = std::fs::read(&database).unwrap();
     std::fs::write(&database, b"this is no database, whatever its name says").unwrap();

@@ -261,3 +261,72 @@ fn auditors_read_over_http_and_each_read_is_recorded() {
     gateway.end();
     s.fsck();
 }
+
+#[test]
+fn a_report_names_its_entries_and_calls_nothing_met_without_them() {
+    let up = Upstream::start();
+    let index = Pypi::new(&up);
+    index.wheel("lib", "1.0.0", OLD).wheel("bad", "1.0.0", OLD);
+    let Some((mut s, _venv)) = start(&index) else { return };
+    s.config("deny = [\"pkg:pypi/bad*\"]\n");
+    s.gate(&["pip", "download", "-d", "out", "lib"]).expect(0);
+    assert_ne!(s.gate(&["pip", "download", "-d", "out", "bad==1.0.0"]).code, 0);
+    waive(&s);
+    let reason = "<script>alert(1)</script>";
+    s.countersign(&["incident", "open", reason, "--about", "pkg:pypi/lib"]).expect(0);
+    let (html, json) = (s.at("r.html"), s.at("r.json"));
+    let made = |format: &str, out: &Path, more: &[&str]| {
+        let out = out.display().to_string();
+        let words = ["report", "--since", "1d", "--format", format, "-o", &out];
+        s.countersign(&[&words[..], more].concat())
+    };
+    made("html", &html, &[]).expect(0).says("1 artifacts");
+    made("json", &json, &[]).expect(0);
+    let page = std::fs::read_to_string(&html).unwrap();
+    assert!(!page.contains("<script"), "no scripts, and no text that becomes one");
+    assert!(page.contains("&lt;script&gt;alert(1)&lt;/script&gt;"));
+    for text in ["TICKET-7", "prefers-color-scheme: dark", "@media print", "no evidence"] {
+        assert!(page.contains(text), "{text}");
+    }
+    let report: Value = serde_json::from_str(&std::fs::read_to_string(&json).unwrap()).unwrap();
+    let line = &report["ecosystems"][0];
+    assert_eq!((&line["ecosystem"], &line["admitted"]), (&"pypi".into(), &1.into()));
+    assert_eq!(report["stopped"][0]["reason"], "denied");
+    assert_eq!(report["waivers"][0]["owner"], "ada");
+    // What was not recorded is no evidence; what was has entries.
+    let frameworks = report["frameworks"].as_array().unwrap();
+    let controls = frameworks.iter().flat_map(|f| f["controls"].as_array().unwrap());
+    for c in controls.clone().filter(|c| c["state"] == "met") {
+        assert_ne!(c["proof"]["count"], 0, "{c}");
+    }
+    let state = |id: &str| controls.clone().find(|c| c["id"] == id).unwrap()["state"].clone();
+    assert_eq!(state("AUD-3"), "met");
+    assert_eq!(state("REB-1"), "no evidence");
+    assert_eq!(state("RV.1.1"), "no evidence", "there are no feeds");
+    assert_eq!(state("AUD-1"), "not met", "nothing has provenance");
+
+    // The proofs lead to the signed checkpoint of the report.
+    let note = report["ledger"]["checkpoint"].as_str().unwrap();
+    let head = spec_reader::head(note, &key(&s), &[]).unwrap();
+    let site = site(&s.state().join("ledger"));
+    let entries = spec_reader::read_all(&site, head.size).unwrap();
+    let leaves: Vec<_> = entries.iter().map(|e| spec_reader::leaf(e)).collect();
+    let proofs = report["proofs"].as_object().unwrap();
+    assert!(!proofs.is_empty());
+    for (index, proof) in proofs {
+        let at: usize = index.parse().unwrap();
+        assert_eq!(proof["entry"], hex::encode(&entries[at]));
+        let path = spec_reader::path(at, &leaves);
+        let wanted: Vec<String> = path.iter().map(|h| BASE64_STANDARD.encode(h)).collect();
+        assert_eq!(proof["inclusionProof"], serde_json::json!(wanted));
+    }
+
+    // A mapping of one's own; one that names nothing is refused with what there is.
+    let mine = "[[framework]]\nname = \"Mine\"\n[[framework.control]]\nid = \"M-1\"\ntext = \"x\"\nmeasures = [\"waivers\"]\n";
+    let mapping = s.write("mine.toml", mine).display().to_string();
+    made("json", &json, &["--mapping", &mapping]).expect(0).says("of 1 requirements 1 met");
+    let typo = s.write("typo.toml", mine.replace("waivers", "wavers")).display().to_string();
+    made("json", &json, &["--mapping", &typo]).expect(2).says("wavers").says("provenance");
+    s.countersign(&["report", "--print-mapping"]).expect(0).says("S2C2F");
+    s.countersign(&["report", "--since", "1d", "--until", "2d"]).expect(2);
+}

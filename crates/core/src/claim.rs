@@ -14,6 +14,9 @@ pub struct Claim {
     pub kind: String,
     /// Who signed: a certificate's identity, a key id, or a keyring's certificate.
     pub signer: String,
+    /// What a key of the organisation attests, where one signed; `signer` is then its name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attested: Option<Attested>,
     /// The identity provider or registry that vouches for the signer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub issuer: Option<String>,
@@ -46,6 +49,18 @@ pub struct Claim {
     /// How it was built, where provenance says so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub build: Option<Box<Build>>,
+}
+
+/// What a key of the organisation attests.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Attested {
+    /// The id of the key.
+    pub key: String,
+    /// The predicate type's short name (`test-result`), or its URI where it has none.
+    pub predicate: String,
+    /// The outcome, where it states one: `passed`, `warned`, `failed`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outcome: Option<String>,
 }
 
 /// How an artifact was built. What the certificate says is certified; the rest is the build's own

@@ -15,12 +15,22 @@ pub enum Ecosystem {
     Cargo,
     /// Debian binary packages.
     Debian,
+    /// Go modules: listed in SBOMs and judged by advisories, not fetched through the gate.
+    Go,
+    /// Maven artifacts: as Go modules.
+    Maven,
 }
 
 impl Ecosystem {
     /// All ecosystems, in the order in which they are listed to people.
-    pub const ALL: [Ecosystem; 4] =
-        [Ecosystem::Pypi, Ecosystem::Npm, Ecosystem::Cargo, Ecosystem::Debian];
+    pub const ALL: [Ecosystem; 6] = [
+        Ecosystem::Pypi,
+        Ecosystem::Npm,
+        Ecosystem::Cargo,
+        Ecosystem::Debian,
+        Ecosystem::Go,
+        Ecosystem::Maven,
+    ];
 
     /// The purl type (`pkg:<type>/…`) of the ecosystem, per the purl specification's type list.
     #[must_use]
@@ -30,6 +40,8 @@ impl Ecosystem {
             Self::Npm => "npm",
             Self::Cargo => "cargo",
             Self::Debian => "deb",
+            Self::Go => "golang",
+            Self::Maven => "maven",
         }
     }
 
@@ -41,11 +53,14 @@ impl Ecosystem {
 
     /// The canonical form of a package name, under which it is compared and looked up.
     ///
-    /// PyPI names follow PEP 503 ("normalized names"); the others are compared as they are.
+    /// PyPI names follow PEP 503 ("normalized names"). Go's module paths are lower case in purls
+    /// (purl specification, type `golang`), whatever their case elsewhere. Maven's are `group:artifact`.
+    /// The others are compared as they are.
     #[must_use]
     pub fn canonical_name(self, name: &str) -> String {
         match self {
             Self::Pypi => normalize_pypi_name(name),
+            Self::Go => name.to_ascii_lowercase(),
             _ => name.to_owned(),
         }
     }
@@ -58,6 +73,8 @@ impl fmt::Display for Ecosystem {
             Self::Npm => "npm",
             Self::Cargo => "cargo",
             Self::Debian => "debian",
+            Self::Go => "go",
+            Self::Maven => "maven",
         })
     }
 }

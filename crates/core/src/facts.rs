@@ -89,6 +89,25 @@ pub struct VersionFacts {
     /// Under what other name they were asked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub advised_as: Option<AdvisedAs>,
+    /// The shortest upgrade: the lowest version above it, of its own release line where there is one,
+    /// that the feeds name and no advisory is about. None where nothing is found, or none is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upgrade: Option<String>,
+}
+
+/// A package that an artifact's own metadata says it needs.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Dependency {
+    /// The package's name, in its canonical form.
+    pub name: String,
+    /// Which versions will do, as the metadata writes it; may be empty.
+    pub requirement: String,
+    /// The one version that will do, where it is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exact: Option<String>,
+    /// Whether it is needed only where somebody asks for more (extras, features, optional ones).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub optional: bool,
 }
 
 /// What is known about an artifact's bytes when it is decided upon.
@@ -113,6 +132,9 @@ pub struct ArtifactFacts {
     /// What differs from the nearest earlier version that was admitted.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub changes: Vec<Change>,
+    /// The packages that it declares to need.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub dependencies: Vec<Dependency>,
 }
 
 impl ArtifactFacts {

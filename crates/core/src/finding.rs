@@ -1,5 +1,6 @@
 //! Findings: what a scanner says about a version or an artifact.
 
+use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -139,6 +140,114 @@ pub struct Finding {
     /// Where in the file and how surely, of what a scanner saw in content.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed: Option<Observed>,
+    /// Whether and how likely it is attacked, of a vulnerability that a feed says so of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exploitation: Option<Exploitation>,
+    /// What VEX documents state about it for this version.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub vex: Vec<VexClaim>,
+}
+
+/// Whether a vulnerability is attacked, as feeds of their own kind say.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Exploitation {
+    /// Whether a catalogue lists it as exploited in the wild (CISA's KEV).
+    #[serde(default)]
+    pub known: bool,
+    /// The date (`2025-09-15`) by which the catalogue wants it remedied, where it gives one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub due: Option<String>,
+    /// How likely it is attacked within 30 days, in permille (FIRST's EPSS), where a feed says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub epss: Option<u16>,
+}
+
+impl Exploitation {
+    /// Whether the day by which the catalogue wants it remedied is past at `now` (UTC).
+    #[must_use]
+    pub fn is_overdue(&self, now: Timestamp) -> bool {
+        let end = self.due.as_ref().and_then(|d| Timestamp::parse(&format!("{d}T23:59:59Z")));
+        self.known && end.is_some_and(|end| end < now)
+    }
+}
+
+/// What a VEX document states about a vulnerability in a product (OpenVEX and CSAF know the same
+/// four).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum VexStatus {
+    /// The product is not affected.
+    NotAffected,
+    /// The product is affected.
+    Affected,
+    /// The product holds a fix.
+    Fixed,
+    /// Nobody knows yet.
+    UnderInvestigation,
+}
+
+impl VexStatus {
+    /// Its name, as OpenVEX writes it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::NotAffected => "not_affected",
+            Self::Affected => "affected",
+            Self::Fixed => "fixed",
+            Self::UnderInvestigation => "under_investigation",
+        }
+    }
+}
+
+/// Whose a VEX document is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum VexSource {
+    /// That of whoever runs the gate: a folder that the configuration names as its own.
+    Own,
+    /// A vendor's: a folder or feed that the configuration names as such.
+    Vendor,
+    /// The package's own word about itself.
+    Package,
+}
+
+impl VexSource {
+    /// Its name, as policies see it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Own => "own",
+            Self::Vendor => "vendor",
+            Self::Package => "package",
+        }
+    }
+}
+
+/// What one VEX document states about one finding.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VexClaim {
+    /// What it states.
+    pub status: VexStatus,
+    /// Why, in the form's closed words (`vulnerable_code_not_present`); none where none is given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub justification: Option<String>,
+    /// Whose document it is.
+    pub source: VexSource,
+    /// The document's id.
+    pub document: String,
+}
+
+impl VexClaim {
+    /// Whether the claim says that the vulnerability does not stand, and why. Without a justification
+    /// a claim that a product is not affected is a claim without a ground (OpenVEX demands one).
+    #[must_use]
+    pub fn clears(&self) -> bool {
+        match self.status {
+            VexStatus::NotAffected => self.justification.is_some(),
+            VexStatus::Fixed => true,
+            VexStatus::Affected | VexStatus::UnderInvestigation => false,
+        }
+    }
 }
 
 /// How sure a scanner is that what it saw is what its rule is about.
@@ -185,6 +294,24 @@ mod tests {
         assert_eq!(Severity::Unknown.rank(), None);
         assert!(Severity::Unknown > Severity::Moderate);
         assert!(Severity::Unknown < Severity::High);
+    }
+
+    #[test]
+    fn a_due_date_is_past_when_its_day_is() {
+        let of = |known, due: Option<&str>| Exploitation {
+            known,
+            due: due.map(str::to_owned),
+            epss: None,
+        };
+        for (e, now, want) in [
+            (of(true, Some("2025-09-15")), "2025-09-15T23:59:59Z", false),
+            (of(true, Some("2025-09-15")), "2025-09-16T00:00:00Z", true),
+            (of(false, Some("2025-09-15")), "2026-01-01T00:00:00Z", false),
+            (of(true, None), "2026-01-01T00:00:00Z", false),
+            (of(true, Some("soon")), "2026-01-01T00:00:00Z", false),
+        ] {
+            assert_eq!(e.is_overdue(Timestamp::parse(now).unwrap()), want, "{e:?} {now}");
+        }
     }
 
     #[test]

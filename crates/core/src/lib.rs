@@ -17,11 +17,14 @@ pub mod time;
 pub mod verdict;
 
 pub use check::{Check, Outcome};
-pub use claim::{Build, Change, Claim, Evidence, EvidenceState, ProofClass};
+pub use claim::{Attested, Build, Change, Claim, Evidence, EvidenceState, ProofClass};
 pub use digest::{Algorithm, DigestError, Digests, ExpectedDigest, Sha256Digest};
 pub use ecosystem::{Ecosystem, normalize_pypi_name};
-pub use facts::{AdvisedAs, Age, ArtifactFacts, Reservation, VersionFacts};
-pub use finding::{Confidence, Finding, FindingKind, Observed, Severity};
+pub use facts::{AdvisedAs, Age, ArtifactFacts, Dependency, Reservation, VersionFacts};
+pub use finding::{
+    Confidence, Exploitation, Finding, FindingKind, Observed, Severity, VexClaim, VexSource,
+    VexStatus,
+};
 pub use purl::{Purl, PurlError};
 pub use reason::ReasonCode;
 pub use time::Timestamp;

@@ -9,7 +9,8 @@ use std::str::FromStr;
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Purl {
     ecosystem: Ecosystem,
-    /// The full name as its ecosystem spells it: `flask`, `@scope/name`, `serde`, `libc6`.
+    /// The full name as its ecosystem spells it: `flask`, `@scope/name`, `serde`, `libc6`,
+    /// `golang.org/x/net`, `org.example:artifact`.
     name: String,
     version: Option<String>,
     /// Qualifiers in canonical (sorted) order, such as `arch=amd64`.
@@ -122,6 +123,14 @@ impl fmt::Display for Purl {
                 write!(f, "{}/{}", escaped(scope), escaped(name))?;
             }
             (Ecosystem::Debian, _) => write!(f, "debian/{}", escaped(&self.name))?,
+            (Ecosystem::Go, Some(_)) => {
+                let parts: Vec<String> = self.name.split('/').map(escaped).collect();
+                write!(f, "{}", parts.join("/"))?;
+            }
+            (Ecosystem::Maven, _) => match self.name.split_once(':') {
+                Some((group, artifact)) => write!(f, "{}/{}", escaped(group), escaped(artifact))?,
+                None => write!(f, "{}", escaped(&self.name))?,
+            },
             _ => write!(f, "{}", escaped(&self.name))?,
         }
         if let Some(v) = &self.version {
@@ -149,12 +158,16 @@ impl FromStr for Purl {
     fn from_str(text: &str) -> Result<Self, PurlError> {
         let err = |because: String| PurlError { text: text.to_owned(), because };
         let p = packageurl::PackageUrl::from_str(text).map_err(|e| err(e.to_string()))?;
-        let ecosystem = Ecosystem::from_purl_type(p.ty())
-            .ok_or_else(|| err(format!("type `{}` is not one of pypi, npm, cargo, deb", p.ty())))?;
+        let ecosystem = Ecosystem::from_purl_type(p.ty()).ok_or_else(|| {
+            let known = Ecosystem::ALL.map(Ecosystem::purl_type).join(", ");
+            err(format!("type `{}` is not one of {known}", p.ty()))
+        })?;
         let name = match (ecosystem, p.namespace()) {
             (Ecosystem::Npm, _) => {
                 npm_name(text).ok_or_else(|| err("its name cannot be read".into()))?
             }
+            (Ecosystem::Go, Some(namespace)) => format!("{namespace}/{}", p.name()),
+            (Ecosystem::Maven, Some(group)) => format!("{group}:{}", p.name()),
             _ => p.name().to_owned(),
         };
         let mut qualifiers: Vec<(String, String)> =
@@ -194,6 +207,9 @@ mod tests {
             "pkg:cargo/serde@1.0.228",
             "pkg:deb/debian/hello@2.10-3?arch=amd64",
             "pkg:deb/debian/gcc-12-base@12.2.0-14%2Bdeb12u1?arch=amd64",
+            "pkg:golang/golang.org/x/net@v0.17.0",
+            "pkg:golang/stdlib@1.21.3",
+            "pkg:maven/org.apache.logging.log4j/log4j-core@2.17.1",
         ] {
             let p: Purl = text.parse().unwrap();
             let again: Purl = p.to_string().parse().unwrap();
@@ -207,6 +223,10 @@ mod tests {
         assert_eq!(p.name(), "zope-interface");
         let p: Purl = "pkg:npm/%40Sigstore/core@1".parse().unwrap();
         assert_eq!(p.name(), "@Sigstore/core");
+        let p: Purl = "pkg:golang/github.com/Masterminds/goutils@v1.1.0".parse().unwrap();
+        assert_eq!(p.name(), "github.com/masterminds/goutils");
+        let p: Purl = "pkg:maven/org.example/a.b@1".parse().unwrap();
+        assert_eq!(p.name(), "org.example:a.b");
     }
 
     #[test]

@@ -1,5 +1,8 @@
 //! The order of versions, one per ecosystem.
 
+mod go;
+mod maven;
+
 use countersign_core::Ecosystem;
 use std::cmp::Ordering;
 use std::str::FromStr;
@@ -14,6 +17,9 @@ const MAX_LEN: usize = 512;
 /// - npm: SemVer 2.0 precedence, read as loosely as npm does (`v1.2.3`, `1.2.3beta`).
 /// - cargo: SemVer 2.0 precedence; build metadata does not count.
 /// - Debian: deb-version(7).
+/// - Go: SemVer 2.0 precedence with a leading `v`, as `golang.org/x/mod/semver` has it; pseudo-versions
+///   are pre-releases there, build metadata (`+incompatible`) does not count.
+/// - Maven: the version order specification of the POM reference, as Maven 3.8 reads it.
 ///
 /// `None` when one of them is not a version there and no order is defined; equal texts are
 /// always equal.
@@ -34,6 +40,8 @@ pub fn compare(ecosystem: Ecosystem, a: &str, b: &str) -> Option<Ordering> {
             Some(a.cmp_precedence(&b))
         }
         Ecosystem::Debian => Some(parse_debian(a)?.cmp(&parse_debian(b)?)),
+        Ecosystem::Go => Some(go::Version::parse(a)?.cmp(&go::Version::parse(b)?)),
+        Ecosystem::Maven => Some(maven::Version::parse(a)?.cmp(&maven::Version::parse(b)?)),
     }
 }
 
@@ -55,6 +63,8 @@ pub fn is_valid(ecosystem: Ecosystem, version: &str) -> bool {
         Ecosystem::Npm => parse_npm(version).is_some() || semver::Version::parse(version).is_ok(),
         Ecosystem::Cargo => semver::Version::parse(version).is_ok(),
         Ecosystem::Debian => parse_debian(version).is_some(),
+        Ecosystem::Go => go::Version::parse(version).is_some(),
+        Ecosystem::Maven => maven::Version::parse(version).is_some(),
     }
 }
 
@@ -80,6 +90,8 @@ pub fn is_prerelease(ecosystem: Ecosystem, version: &str) -> bool {
             let tail = tail.to_ascii_lowercase();
             ["alpha", "beta", "rc", "pre", "dev", "git"].iter().any(|word| tail.starts_with(word))
         }),
+        Ecosystem::Go => go::Version::parse(v).is_some_and(|v| v.is_prerelease()),
+        Ecosystem::Maven => maven::Version::parse(v).is_some_and(|v| v.is_prerelease()),
     }
 }
 
@@ -96,6 +108,8 @@ enum Form {
     Npm(nodejs_semver::Version),
     Cargo(semver::Version),
     Debian(debversion::Version),
+    Go(go::Version),
+    Maven(maven::Version),
 }
 
 impl Key {
@@ -119,6 +133,8 @@ impl Key {
                 Form::Cargo(v)
             }
             Ecosystem::Debian => Form::Debian(parse_debian(v)?),
+            Ecosystem::Go => Form::Go(go::Version::parse(v)?),
+            Ecosystem::Maven => Form::Maven(maven::Version::parse(v)?),
         };
         Some(Self(form))
     }

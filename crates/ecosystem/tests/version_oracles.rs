@@ -1,4 +1,4 @@
-//! The order of versions against those who define it: pip's `packaging`, npm's `semver`, dpkg.
+//! The order of versions against those who define it: pip's `packaging`, npm's `semver`, dpkg, Maven.
 //!
 //! Each oracle that is on this machine judges thousands of pairs that are made here; where one is
 //! not, its part is skipped and says so.
@@ -95,6 +95,39 @@ fn debian(n: &mut Numbers) -> String {
         v += &format!("-{}", n.number());
         if n.next(2) == 0 {
             v += n.pick(&["~bpo12+1", "+deb12u1", "ubuntu1", "+b1", "~", ".1", "~exp1"]);
+        }
+    }
+    v
+}
+
+fn maven(n: &mut Numbers) -> String {
+    let mut v = n.dotted(1, 4);
+    for _ in 0..n.next(3) {
+        v += n.pick(&["-", "-", ".", ""]);
+        v += n.pick(&[
+            "alpha",
+            "beta",
+            "M",
+            "rc",
+            "RC",
+            "cr",
+            "SNAPSHOT",
+            "Final",
+            "GA",
+            "RELEASE",
+            "sp",
+            "jre",
+            "android",
+            "b",
+            "a",
+            "incubating",
+            "redhat",
+            "pre",
+            "v",
+        ]);
+        if n.next(2) == 0 {
+            v += n.pick(&["", "-", "."]);
+            v += &n.number();
         }
     }
     v
@@ -215,4 +248,31 @@ fn debian_orders_as_dpkg_does() {
         esac; done";
     let pairs = pairs(4_000, debian, 4);
     agree(Ecosystem::Debian, &pairs, ask("sh", &["-c", script], &pairs));
+}
+
+/// Maven's own comparison, wherever its jar lies.
+const MAVEN: &str = r#"
+    d=$(mktemp -d) && trap 'rm -rf "$d"' EXIT && cat > "$d/O.java" <<'END'
+import org.apache.maven.artifact.versioning.ComparableVersion;
+public class O {
+  public static void main(String[] a) throws Exception {
+    var in = new java.io.BufferedReader(new java.io.InputStreamReader(System.in));
+    var out = new StringBuilder();
+    for (String line; (line = in.readLine()) != null; ) {
+      String[] p = line.split(" ");
+      int c = new ComparableVersion(p[0]).compareTo(new ComparableVersion(p[1]));
+      out.append(c < 0 ? "<\n" : c > 0 ? ">\n" : "=\n");
+    }
+    System.out.print(out);
+  }
+}
+END
+    jars=$(ls /usr/share/maven*/lib/maven-artifact-*.jar /opt/maven*/lib/maven-artifact-*.jar 2>/dev/null | head -1)
+    lang=$(ls /usr/share/maven*/lib/*lang3*.jar /opt/maven*/lib/*lang3*.jar 2>/dev/null | head -1)
+    [ -n "$jars" ] && java -cp "$jars:$lang" "$d/O.java""#;
+
+#[test]
+fn maven_orders_as_maven_does() {
+    let pairs = pairs(8_000, maven, 5);
+    agree(Ecosystem::Maven, &pairs, ask("sh", &["-c", MAVEN], &pairs));
 }

@@ -208,6 +208,10 @@ pub fn words(e: &StoredEntry) -> String {
         }
         "key-rotated" => format!("to {subject} by {}: {}", text("owner"), line(text("reason"))),
         "key-retired" => format!("{subject} by {}", text("owner")),
+        "signing-key" => {
+            let name = text("name");
+            format!("{subject} {} {name} by {}", text("change"), text("owner"))
+        }
         "forgotten" => format!("{subject} by {}: {}", text("owner"), line(text("reason"))),
         "read" => format!("{subject}: {}", text("what")),
         _ => subject.to_owned(),

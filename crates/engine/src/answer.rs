@@ -42,6 +42,7 @@ impl Engine {
                 Ecosystem::Npm => self.answer_npm(u, &rest, &request).await,
                 Ecosystem::Cargo => self.answer_cargo(u, &rest, &request).await,
                 Ecosystem::Debian => self.answer_debian(u, &rest, &request).await,
+                Ecosystem::Go | Ecosystem::Maven => self.answer_unlisted(&request).await,
             },
             None => match self.release_of(&request.url) {
                 Some(release) => self.answer_release(release, &request).await,

@@ -7,6 +7,7 @@ use crate::grounds::Grounds;
 use crate::http_client::{Http, Patience};
 use crate::index::{FileRef, PackageIndex};
 use crate::metrics::Metrics;
+use crate::organisation::OrganisationKeys;
 use crate::pipeline::Flight;
 use crate::report::{Report, SharedReport};
 use crate::serving::admitted::{REMEMBERED, Remembered};
@@ -146,6 +147,9 @@ pub enum EngineError {
     /// The store could not be read.
     #[error(transparent)]
     Store(#[from] countersign_store::StoreError),
+    /// A VEX document or a file of waivers cannot be read.
+    #[error("what the configuration names under `vex` and `waivers` cannot be used: {0}")]
+    Exemptions(String),
     /// A waiver in the store cannot be read.
     #[error(
         "waiver `{id}` cannot be read: {because}; revoke it with `countersign waive --revoke {id}`"
@@ -156,6 +160,9 @@ pub enum EngineError {
         /// What is wrong with it.
         because: String,
     },
+    /// The organisation's keys cannot be read.
+    #[error("{0}")]
+    Keys(String),
 }
 
 impl Engine {
@@ -194,13 +201,17 @@ impl Engine {
         let index_limits =
             IndexLimits { max_bytes: setup.config.limits.index_bytes, ..IndexLimits::default() };
         let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
+        let keys = OrganisationKeys::load(&setup.config, Some(&setup.store)).await;
+        let keys = Arc::new(keys.map_err(|e| EngineError::Keys(e.to_string()))?);
         let grounds = Grounds {
             policy: Arc::new(setup.policy),
             lists: Arc::new(setup.lists),
             feeds: setup.feeds.map(Arc::new),
             roots: Arc::new(setup.roots),
+            keys,
             evidence: Arc::new(setup.evidence),
             waivers: Arc::default(),
+            exemptions: Arc::default(),
             generation: 0,
         };
         let debian_lists = crate::debian::Lists::new(setup.store.dir());

@@ -4,13 +4,17 @@
 use crate::engine::Engine;
 use crate::grounds::Grounds;
 use crate::index::FileRef;
+use crate::organisation;
 use crate::sources::Found;
 use countersign_core::{Age, Algorithm, Digests, Ecosystem, Evidence, EvidenceState};
+use countersign_evidence::keyed::{self, About};
 use countersign_evidence::{Context, attested, npm, pep740};
 use std::sync::Arc;
 
 /// The document of a source that holds an attestation about an artifact of any ecosystem.
 pub(crate) const ANY: &str = "sigstore-bundle.json";
+/// The document of a source that holds any number of attestations, one a line.
+pub(crate) const ATTESTATIONS: &str = "attestations.intoto.jsonl";
 pub(crate) const NPM_ATTESTATIONS: &str = "npm-attestations.json";
 pub(crate) const NPM_SIGNATURES: &str = "npm-signatures.json";
 pub(crate) const PEP740: [&str; 2] = ["pep740-provenance.json", "pep740-attestation.json"];
@@ -27,9 +31,9 @@ impl Engine {
             Ecosystem::Npm => out.extend(self.npm_evidence(file, digests).await),
             Ecosystem::Pypi => out.extend(self.pypi_evidence(file, digests).await),
             // Crates carry no signatures, and Debian's come with the index.
-            Ecosystem::Cargo | Ecosystem::Debian => {
-                let found = self.read_sources(digests, &[ANY], &mut out).await;
-                out.extend(self.attestations(file, digests, &found));
+            Ecosystem::Cargo | Ecosystem::Debian | Ecosystem::Go | Ecosystem::Maven => {
+                let found = self.read_sources(digests, &[ANY, ATTESTATIONS], &mut out).await;
+                out.extend(self.attestations(file, digests, &found).await);
             }
         }
         out
@@ -37,7 +41,7 @@ impl Engine {
 
     async fn npm_evidence(&self, file: &Arc<FileRef>, digests: &Digests) -> Vec<Evidence> {
         let (grounds, mut out) = (self.grounds(), Vec::new());
-        let names = [NPM_ATTESTATIONS, NPM_SIGNATURES, ANY];
+        let names = [NPM_ATTESTATIONS, NPM_SIGNATURES, ANY, ATTESTATIONS];
         let mut found = self.read_sources(digests, &names, &mut out).await;
         if let Some(url) = &file.attestations {
             let source = "upstream".to_owned();
@@ -83,7 +87,7 @@ impl Engine {
                 out.push(npm::verify_signatures(list, &artifact, published, keys, &context));
             }
         }
-        out.extend(self.attestations(file, digests, &found));
+        out.extend(self.attestations(file, digests, &found).await);
         if !out.iter().any(|e| e.kind == npm::PROVENANCE) {
             out.push(absent(npm::PROVENANCE));
         }
@@ -92,7 +96,8 @@ impl Engine {
 
     async fn pypi_evidence(&self, file: &Arc<FileRef>, digests: &Digests) -> Vec<Evidence> {
         let (grounds, mut out) = (self.grounds(), Vec::new());
-        let mut found = self.read_sources(digests, &[PEP740[0], PEP740[1], ANY], &mut out).await;
+        let names = [PEP740[0], PEP740[1], ANY, ATTESTATIONS];
+        let mut found = self.read_sources(digests, &names, &mut out).await;
         match self.fetch_pep740(file).await {
             Some(Ok(bytes)) => {
                 found.push(Found { source: "upstream".to_owned(), name: PEP740[0], bytes });
@@ -105,23 +110,43 @@ impl Engine {
             let (name, digest) = (&file.file_name, &digests.sha256);
             out.extend(pep740::verify_provenance(&f.bytes, name, digest, &context));
         }
-        out.extend(self.attestations(file, digests, &found));
         if out.is_empty() {
             out.push(absent(pep740::KIND));
         }
+        out.extend(self.attestations(file, digests, &found).await);
         out
     }
 
     /// What attestations of no ecosystem's own kind say about the artifact.
-    fn attestations(&self, file: &FileRef, digests: &Digests, found: &[Found]) -> Vec<Evidence> {
+    async fn attestations(
+        &self,
+        file: &FileRef,
+        digests: &Digests,
+        found: &[Found],
+    ) -> Vec<Evidence> {
+        let found: Vec<&Found> =
+            found.iter().filter(|f| [ANY, ATTESTATIONS].contains(&f.name)).collect();
+        if found.is_empty() {
+            return Vec::new();
+        }
         let (grounds, purl) = (self.grounds(), file.purl().to_string());
         let names = [purl.as_str(), file.file_name.as_str()];
-        let verify = |f: &Found| {
-            let context = self.evidence_context(&grounds, &f.source);
-            let (sha256, sha512) = (&digests.sha256, sha512(digests));
-            attested::verify_attestation(&f.bytes, &names, sha256, sha512, &context)
-        };
-        found.iter().filter(|f| f.name == ANY).map(verify).collect()
+        let mut recorded = organisation::Recorded::default();
+        for f in found.iter().filter(|_| grounds.keys.any_own()) {
+            match organisation::recorded(&self.inner.store, &f.bytes).await {
+                Ok(times) => recorded.extend(times),
+                // Without these times less is believed, never more.
+                Err(e) => tracing::warn!(error = %e, "the times of own signatures cannot be read"),
+            }
+        }
+        let about = About { names: &names, sha256: &digests.sha256, sha512: sha512(digests) };
+        grounds.keys.with_keyring(Some(file.purl()), &recorded, |keyring| {
+            let judge = |f: &&Found| {
+                let context = self.evidence_context(&grounds, &f.source);
+                judge_attestation(f.name, &f.bytes, &about, keyring, &context)
+            };
+            found.iter().flat_map(judge).collect()
+        })
     }
 
     fn evidence_context<'a>(&self, grounds: &'a Grounds, source: &'a str) -> Context<'a> {
@@ -150,6 +175,26 @@ impl Engine {
         .await
         .clone()
     }
+}
+
+/// Judges a document of attestations by what stands behind them: a certificate, or a key.
+pub(crate) fn judge_attestation(
+    document: &str,
+    bytes: &[u8],
+    about: &About<'_>,
+    keyring: &keyed::Keyring<'_>,
+    context: &Context<'_>,
+) -> Vec<Evidence> {
+    if document == ANY && !keyed::is_keyed_bundle(bytes) {
+        let About { names, sha256, sha512 } = about;
+        return vec![attested::verify_attestation(bytes, names, sha256, *sha512, context)];
+    }
+    keyed::verify_attestations(bytes, about, keyring, context)
+}
+
+/// The kind of evidence that a document is said to hold while nobody has read it.
+pub(crate) fn kind_of(document: &str) -> &str {
+    if document == ATTESTATIONS { keyed::KIND } else { document.trim_end_matches(".json") }
 }
 
 fn absent(kind: &str) -> Evidence {

@@ -1,6 +1,7 @@
 //! From an index's word and the feeds to facts that policy can judge.
 
 use crate::engine::Engine;
+use crate::exemptions::Exemptions;
 use crate::feeds::Feeds;
 use crate::grounds::Grounds;
 use crate::http_client::Failure;
@@ -17,7 +18,14 @@ use std::sync::Arc;
 /// What the feeds know of one package, asked once for all its versions.
 pub(crate) enum FeedPackage {
     /// The feeds were asked.
-    Known(PackageAdvisories),
+    Known {
+        /// The package's advisories.
+        package: PackageAdvisories,
+        /// The package as VEX documents name it, without a version.
+        asked: Purl,
+        /// What VEX documents state.
+        exemptions: Arc<Exemptions>,
+    },
     /// The feeds could not be asked.
     NotAsked(String),
 }
@@ -27,6 +35,7 @@ impl FeedPackage {
     /// there cannot be read is not.
     pub(crate) fn ask(
         feeds: Option<&Feeds>,
+        exemptions: &Arc<Exemptions>,
         ecosystem: Ecosystem,
         name: &str,
         release: Option<&str>,
@@ -35,7 +44,11 @@ impl FeedPackage {
             return Ok(Self::NotAsked("no feed is configured".to_owned()));
         };
         match feeds.package(ecosystem, name, release) {
-            Ok(package) => Ok(Self::Known(package)),
+            Ok(package) => Ok(Self::Known {
+                package,
+                asked: Purl::new(ecosystem, name, None),
+                exemptions: exemptions.clone(),
+            }),
             Err(e @ FeedError::NotCovered { .. }) => Ok(Self::NotAsked(e.to_string())),
             Err(e) => Err(Failure::new(
                 ReasonCode::Internal,
@@ -48,8 +61,10 @@ impl FeedPackage {
     pub(crate) fn of_version(&self, version: &str) -> (Vec<Finding>, Check) {
         match self {
             Self::NotAsked(because) => (Vec::new(), Check::not_done("advisories", because.clone())),
-            Self::Known(package) => {
-                let matched = package.findings_for(version);
+            Self::Known { package, asked, exemptions } => {
+                let mut matched = package.findings_for(version);
+                let purl = Purl::new(asked.ecosystem(), asked.name(), Some(version));
+                exemptions.vex.apply(&purl, &mut matched.findings);
                 let check = if !matched.undecided.is_empty() {
                     let ids = matched.undecided.join(", ");
                     Check::not_done(
@@ -68,6 +83,23 @@ impl FeedPackage {
     }
 }
 
+impl FeedPackage {
+    /// The shortest upgrade of a version, where one of these findings asks for one.
+    pub(crate) fn upgrade(&self, version: &str, findings: &[Finding]) -> Option<String> {
+        let stands = findings.iter().any(|f| f.kind != FindingKind::Notice);
+        match self {
+            Self::Known { package, .. } if stands => package.upgrade_for(version),
+            _ => None,
+        }
+    }
+
+    /// Says anew what they say of a version.
+    pub(crate) fn fill(&self, facts: &mut VersionFacts, version: &str) {
+        (facts.findings, facts.advisories) = self.of_version(version);
+        facts.upgrade = self.upgrade(version, &facts.findings);
+    }
+}
+
 impl Grounds {
     /// Asks the feeds about a package; see [`FeedPackage::ask`].
     pub(crate) fn feed_package(
@@ -76,7 +108,7 @@ impl Grounds {
         name: &str,
         release: Option<&str>,
     ) -> Result<FeedPackage, Failure> {
-        FeedPackage::ask(self.feeds.as_deref(), ecosystem, name, release)
+        FeedPackage::ask(self.feeds.as_deref(), &self.exemptions, ecosystem, name, release)
     }
 }
 
@@ -116,7 +148,7 @@ impl Engine {
         if let Some((name, version, release)) = asked_as(&facts) {
             let ecosystem = facts.purl.ecosystem();
             let feed = grounds.feed_package(ecosystem, &name, release.as_deref())?;
-            (facts.findings, facts.advisories) = feed.of_version(&version);
+            feed.fill(&mut facts, &version);
         }
         if facts == file.facts {
             return Ok(file.clone());
@@ -143,7 +175,9 @@ impl Engine {
         yanked: bool,
         feed: &FeedPackage,
     ) -> VersionFacts {
-        let (findings, advisories) = feed.of_version(purl.version().unwrap_or(""));
+        let version = purl.version().unwrap_or("");
+        let (findings, advisories) = feed.of_version(version);
+        let upgrade = feed.upgrade(version, &findings);
         let fixes_installed = self.fixes_of_installed(&purl, feed, &findings);
         let lists = self.grounds().lists.clone();
         VersionFacts {
@@ -157,6 +191,7 @@ impl Engine {
             findings,
             advisories,
             advised_as: None,
+            upgrade,
             purl,
         }
     }

@@ -195,7 +195,32 @@ fn drop_older(folder: &Path, newest: &Path) {
     }
 }
 
-/// The feed files at a place: the file itself, or the zips and JSON records of a folder.
+/// What a file of a folder of feeds is, by its name.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// A zip of records.
+    Zip,
+    /// A record, the KEV catalogue, or likelihoods.
+    Json,
+    /// Likelihoods.
+    Csv,
+    /// Records, one a line.
+    Lines,
+}
+
+fn kind_of(path: &Path) -> Option<Kind> {
+    let name = path.file_name()?.to_str()?.to_ascii_lowercase();
+    let kinds = [
+        (".zip", Kind::Zip),
+        (".json", Kind::Json),
+        (".csv", Kind::Csv),
+        (".csv.gz", Kind::Csv),
+        (".jsonl", Kind::Lines),
+    ];
+    kinds.into_iter().find(|(end, _)| name.ends_with(end)).map(|(_, kind)| kind)
+}
+
+/// The feed files at a place: the file itself, or the feeds in a folder.
 fn list(place: &Path) -> Result<Vec<PathBuf>, FeedProblem> {
     let problem = |because: String| FeedProblem { place: place.display().to_string(), because };
     let meta = std::fs::metadata(place).map_err(|e| {
@@ -209,13 +234,15 @@ fn list(place: &Path) -> Result<Vec<PathBuf>, FeedProblem> {
     let mut out = Vec::new();
     for entry in std::fs::read_dir(place).map_err(|e| problem(format!("cannot be read: {e}")))? {
         let path = entry.map_err(|e| problem(format!("cannot be read: {e}")))?.path();
-        if path.extension().is_some_and(|e| e == "zip" || e == "json") && path.is_file() {
+        if kind_of(&path).is_some() && path.is_file() {
             out.push(path);
         }
     }
     if out.is_empty() {
         return Err(problem(
-            "holds neither zip archives nor JSON records of the OSV schema".to_owned(),
+            "holds no feed: zip archives and JSON records of the OSV schema, the KEV catalogue \
+             (.json), EPSS (.csv, .csv.gz, .json)"
+                .to_owned(),
         ));
     }
     out.sort();
@@ -234,8 +261,8 @@ fn identity(files: &[PathBuf]) -> Result<String, FeedProblem> {
     Ok(Sha256Digest::of(text.as_bytes()).to_hex().chars().take(32).collect())
 }
 
-/// Largest single JSON file that is read as a record or a catalogue, in bytes.
-const MAX_JSON: u64 = 64 << 20;
+/// Largest single file that is read as a record, a catalogue or a list, in bytes.
+const MAX_JSON: u64 = 256 << 20;
 
 fn build(files: &[PathBuf], now: Timestamp) -> Result<Vec<u8>, FeedProblem> {
     let mut builder = IndexBuilder::new();
@@ -245,18 +272,29 @@ fn build(files: &[PathBuf], now: Timestamp) -> Result<Vec<u8>, FeedProblem> {
         let unreadable = |e: io::Error| problem(format!("cannot be read: {e}"));
         let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
         let file = File::open(path).map_err(unreadable)?;
-        if path.extension().is_some_and(|e| e == "json") {
-            let mut bytes = Vec::new();
-            file.take(MAX_JSON).read_to_end(&mut bytes).map_err(unreadable)?;
-            add_json(&mut builder, &bytes, &mut loose).map_err(|e| {
-                problem(format!(
-                    "{e}; a feed is a zip of OSV records, one OSV record, or the KEV catalogue"
-                ))
-            })?;
-        } else {
-            builder.add_zip(&name, BufReader::new(file), &FeedLimits::default()).map_err(|e| {
-                problem(format!("{e}; fetch it again with `countersign feed sync`"))
-            })?;
+        // A file that the user names may be called anything: then it counts as an archive.
+        let kind = kind_of(path).unwrap_or(Kind::Zip);
+        let again =
+            |e: FeedError| problem(format!("{e}; fetch it again with `countersign feed sync`"));
+        if kind == Kind::Zip {
+            let added = builder.add_zip(&name, BufReader::new(file), &FeedLimits::default());
+            added.map_err(again)?;
+            continue;
+        }
+        let mut bytes = Vec::new();
+        file.take(MAX_JSON + 1).read_to_end(&mut bytes).map_err(unreadable)?;
+        if bytes.len() as u64 > MAX_JSON {
+            return Err(problem(format!("it is larger than {MAX_JSON} bytes; make a zip of it")));
+        }
+        match kind {
+            Kind::Csv => builder.add_epss(&bytes).map_err(again)?,
+            Kind::Lines => drop(builder.add_lines(&name, &bytes).map_err(again)?),
+            Kind::Json | Kind::Zip => {
+                add_json(&mut builder, &bytes, &mut loose).map_err(|e| {
+                    let known = "a zip of OSV records, one OSV record, the KEV catalogue, or EPSS";
+                    problem(format!("{e}; a feed is {known}"))
+                })?;
+            }
         }
     }
     builder
@@ -274,6 +312,8 @@ fn add_json(builder: &mut IndexBuilder, bytes: &[u8], loose: &mut bool) -> Resul
             builder.add_record(&record);
             Ok(())
         }
-        Err(not_a_record) => builder.add_kev(bytes).map_err(|_| not_a_record),
+        Err(not_a_record) => {
+            builder.add_kev(bytes).or_else(|_| builder.add_epss(bytes)).map_err(|_| not_a_record)
+        }
     }
 }

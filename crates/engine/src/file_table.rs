@@ -177,6 +177,7 @@ mod tests {
             findings: Vec::new(),
             advisories: Check::passed("advisories"),
             advised_as: None,
+            upgrade: None,
         };
         let digest = ExpectedDigest::from_bytes(Algorithm::Sha256, vec![i as u8; 32]).unwrap();
         FileRef {

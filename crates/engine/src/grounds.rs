@@ -5,7 +5,9 @@
 
 use crate::config::Lists;
 use crate::engine::{Engine, EngineError};
+use crate::exemptions::Exemptions;
 use crate::feeds::Feeds;
+use crate::organisation::OrganisationKeys;
 use crate::recall::GroundsId;
 use crate::sources::EvidenceSource;
 use countersign_core::Timestamp;
@@ -30,10 +32,14 @@ pub struct Grounds {
     pub feeds: Option<Arc<Feeds>>,
     /// The roots that attestations are verified against.
     pub roots: Arc<TrustRoots>,
+    /// The organisation's keys, and what each counts for.
+    pub keys: Arc<OrganisationKeys>,
     /// Where evidence is kept by digest.
     pub evidence: Arc<Vec<EvidenceSource>>,
-    /// The waivers in force.
+    /// The waivers in force, those of the store and those of files.
     pub waivers: Arc<Vec<ActiveWaiver>>,
+    /// VEX documents, and the waivers of files.
+    pub exemptions: Arc<Exemptions>,
     /// Counts the replacements since the engine was opened.
     pub generation: u64,
 }
@@ -93,21 +99,49 @@ impl Engine {
         Ok(())
     }
 
-    /// Reads the waivers that are in force; whether they changed since they were last read.
+    /// Reads the store's signing keys; whether they changed since they were last read.
     ///
     /// # Errors
-    /// When the store or a waiver in it cannot be read.
-    pub async fn reload_waivers(&self) -> Result<bool, EngineError> {
-        let active = active_waivers(&self.inner.store, self.now()).await?;
-        let same = {
-            let present = self.grounds();
-            let ids = |list: &[ActiveWaiver]| -> Vec<String> {
-                list.iter().map(|w| w.id.clone()).collect()
-            };
-            ids(&present.waivers) == ids(&active)
+    /// When the store or a key cannot be read.
+    pub async fn reload_keys(&self) -> Result<bool, EngineError> {
+        let present = self.grounds().keys.clone();
+        let changed = present.changed(&self.inner.store).await;
+        let Some(next) = changed.map_err(|e| EngineError::Keys(e.to_string()))? else {
+            return Ok(false);
         };
+        self.replace_grounds(|g| g.keys = Arc::new(next));
+        Ok(true)
+    }
+
+    /// Reads the waivers that are in force, and the VEX documents; whether they changed since they were
+    /// last read.
+    ///
+    /// # Errors
+    /// When the store, a waiver or a document cannot be read. Then all stays as it was.
+    pub async fn reload_waivers(&self) -> Result<bool, EngineError> {
+        let now = self.now();
+        let present = self.grounds();
+        let (held, inner) = (present.exemptions.clone(), self.inner.clone());
+        let look = move || match held.is_behind(&inner.config) {
+            true => Exemptions::read(&inner.config, now).map(|read| Some(Arc::new(read))),
+            false => Ok(None),
+        };
+        let looked = tokio::task::spawn_blocking(look).await;
+        let newer = looked.map_err(|e| EngineError::Exemptions(e.to_string()))?;
+        let newer = newer.map_err(|e| EngineError::Exemptions(e.to_string()))?;
+        let exemptions = newer.unwrap_or_else(|| present.exemptions.clone());
+        let mut active = active_waivers(&self.inner.store, now).await?;
+        let of_files = exemptions.waivers.iter().map(|w| &w.waiver);
+        active.extend(of_files.filter(|w| now < w.until).cloned());
+        let ids =
+            |list: &[ActiveWaiver]| -> Vec<String> { list.iter().map(|w| w.id.clone()).collect() };
+        let same = ids(&present.waivers) == ids(&active)
+            && present.exemptions.identity() == exemptions.identity();
         if !same {
-            self.replace_grounds(|g| g.waivers = Arc::new(active));
+            self.replace_grounds(|g| {
+                g.waivers = Arc::new(active);
+                g.exemptions = exemptions;
+            });
         }
         Ok(!same)
     }

@@ -397,8 +397,15 @@ impl Engine {
                 ReasonCode::NotInIndex,
                 "debian packages are looked up in the signed lists",
             )),
+            Ecosystem::Go | Ecosystem::Maven => Err(not_served(upstream.ecosystem)),
         }
     }
+}
+
+/// No upstream is of these: they are judged where documents list them.
+pub(crate) fn not_served(ecosystem: Ecosystem) -> Failure {
+    let detail = format!("packages of {ecosystem} do not pass the gate yet");
+    Failure::new(ReasonCode::NotInIndex, detail)
 }
 
 /// A document of this length takes milliseconds.

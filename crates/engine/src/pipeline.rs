@@ -347,6 +347,8 @@ impl Engine {
         let evidence = self.gather_evidence(file, &staged.digests).instrument(span).await;
         checks.push(evidence_check(&evidence));
         let changes = self.changes(file, &evidence).await?;
+        let mut findings = structure.findings;
+        findings.extend(self.dependency_findings(file, &structure.dependencies)?);
         Ok(ArtifactFacts {
             version: file.facts.clone(),
             file_name: file.file_name.clone(),
@@ -354,9 +356,10 @@ impl Engine {
             size: staged.size,
             digest_confirmed: confirmed,
             evidence,
-            findings: structure.findings,
+            findings,
             checks,
             changes,
+            dependencies: structure.dependencies,
         })
     }
 

@@ -5,15 +5,15 @@ use crate::fetch::Staged;
 use crate::http_client::Failure;
 use crate::index::FileRef;
 use crate::pipeline::store_failure;
-use countersign_core::{Check, Finding, ReasonCode};
+use countersign_core::{Check, Dependency, Finding, ReasonCode};
 use countersign_scan::structure::{self, Expected};
-use countersign_scan::{licence, malware};
+use countersign_scan::{dependency, licence, malware};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 /// Results of another version of the scanner are not used.
 pub(crate) fn scanner() -> String {
-    format!("content/{}/4/{}", env!("CARGO_PKG_VERSION"), malware::VERSION)
+    format!("content/{}/5/{}", env!("CARGO_PKG_VERSION"), malware::VERSION)
 }
 
 /// What the scan of an archive found.
@@ -22,6 +22,8 @@ pub(crate) struct StructureResult {
     pub(crate) findings: Vec<Finding>,
     /// The archive's own check, and those of what was looked for in its files.
     pub(crate) checks: Vec<Check>,
+    /// What the artifact declares to need.
+    pub(crate) dependencies: Vec<Dependency>,
 }
 
 impl Engine {
@@ -69,7 +71,8 @@ impl Engine {
                     )
                 })?;
                 let checks = std::iter::once(report.check).chain(report.content_checks).collect();
-                let result = StructureResult { findings: report.findings, checks };
+                let dependencies = dependency::declared(file.purl().ecosystem(), &report.metadata);
+                let result = StructureResult { findings: report.findings, checks, dependencies };
                 (result, manifest)
             }
             Ok(Err(e)) => return Ok(not_done(&format!("the archive cannot be read: {e}"))),
@@ -88,5 +91,5 @@ impl Engine {
 fn not_done(because: &str) -> StructureResult {
     let checks = [structure::CHECK, malware::CHECK, licence::CHECK]
         .map(|name| Check::not_done(name, because));
-    StructureResult { findings: Vec::new(), checks: checks.into() }
+    StructureResult { findings: Vec::new(), checks: checks.into(), dependencies: Vec::new() }
 }

@@ -100,7 +100,7 @@ impl Engine {
                 Ok(Some(bytes)) => found.push(Found { source: source.to_string(), name, bytes }),
                 Ok(None) => {}
                 Err(because) => out.push(Evidence {
-                    kind: name.trim_end_matches(".json").to_owned(),
+                    kind: crate::evidence::kind_of(name).to_owned(),
                     source: source.to_string(),
                     state: EvidenceState::Unreachable { because },
                 }),

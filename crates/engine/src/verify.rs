@@ -1,12 +1,16 @@
 //! Verification of artifacts that lie on this machine, offline: what their evidence says, step by
 //! step, in words.
 
-use crate::evidence::{ANY, NPM_ATTESTATIONS, NPM_SIGNATURES, PEP740};
+use crate::evidence::{
+    ANY, ATTESTATIONS, NPM_ATTESTATIONS, NPM_SIGNATURES, PEP740, judge_attestation, kind_of,
+};
+use crate::organisation::{OrganisationKeys, Recorded};
 use countersign_core::{
     Claim, Ecosystem, Evidence, EvidenceState, ProofClass, Purl, Sha256Digest, Timestamp,
 };
+use countersign_evidence::keyed::{About, Keyring};
 use countersign_evidence::sigstore::TrustRoots;
-use countersign_evidence::{Context, attested, npm, pep740};
+use countersign_evidence::{Context, npm, pep740};
 use serde::Serialize;
 use sha2::{Digest as _, Sha256, Sha512};
 use std::io::Read;
@@ -50,6 +54,12 @@ impl Target {
             sha512: sha512.finalize().into(),
         })
     }
+
+    /// The SHA-512 of the bytes.
+    #[must_use]
+    pub fn sha512(&self) -> &[u8; 64] {
+        &self.sha512
+    }
 }
 
 /// What was verified of an artifact.
@@ -83,31 +93,46 @@ pub enum VerificationResult {
     Absent,
 }
 
+/// What evidence is verified against.
+#[derive(Clone, Copy)]
+pub struct Trust<'a> {
+    /// Sigstore's roots.
+    pub roots: &'a TrustRoots,
+    /// The organisation's keys.
+    pub keys: &'a OrganisationKeys,
+    /// When keys of this store signed.
+    pub recorded: &'a Recorded,
+    /// The time of the verification.
+    pub now: Timestamp,
+}
+
 /// Verifies what folders of evidence, and the artifact's own folder, hold about it.
 #[must_use]
 pub fn verify_offline(
     target: &Target,
     beside: Option<&Path>,
     folders: &[PathBuf],
-    roots: &TrustRoots,
-    now: Timestamp,
+    trust: &Trust<'_>,
 ) -> Verification {
     let mut evidence = Vec::new();
     let keys = npm_keys(folders);
-    for (source, kind, path) in places(target, beside, folders) {
-        let context = Context { roots, now, source: &source };
-        match read(&path) {
-            Ok(None) => {}
-            Ok(Some(bytes)) => {
-                evidence.extend(judge(target, kind, &bytes, keys.as_deref(), &context));
+    trust.keys.with_keyring(target.purl.as_ref(), trust.recorded, |keyring| {
+        for (source, kind, path) in places(target, beside, folders) {
+            let context = Context { roots: trust.roots, now: trust.now, source: &source };
+            match read(&path) {
+                Ok(None) => {}
+                Ok(Some(bytes)) => {
+                    let npm_keys = keys.as_deref();
+                    evidence.extend(judge(target, kind, &bytes, npm_keys, keyring, &context));
+                }
+                Err(because) => evidence.push(Evidence {
+                    kind: kind_of(kind).to_owned(),
+                    source: source.clone(),
+                    state: EvidenceState::Unreachable { because },
+                }),
             }
-            Err(because) => evidence.push(Evidence {
-                kind: kind.trim_end_matches(".json").to_owned(),
-                source: source.clone(),
-                state: EvidenceState::Unreachable { because },
-            }),
         }
-    }
+    });
     evidence.retain(|e| !matches!(e.state, EvidenceState::Absent));
     Verification {
         purl: target.purl.clone(),
@@ -116,6 +141,15 @@ pub fn verify_offline(
         result: result(&evidence),
         evidence,
     }
+}
+
+/// The attestations that would be looked at for an artifact: of these a ledger may know when they
+/// were signed.
+#[must_use]
+pub fn attestations(target: &Target, beside: Option<&Path>, folders: &[PathBuf]) -> Vec<Vec<u8>> {
+    let places = places(target, beside, folders).into_iter();
+    let of_keys = places.filter(|(_, kind, _)| [ANY, ATTESTATIONS].contains(kind));
+    of_keys.filter_map(|(_, _, path)| read(&path).ok().flatten()).collect()
 }
 
 fn result(evidence: &[Evidence]) -> VerificationResult {
@@ -139,7 +173,7 @@ fn places(
     for folder in folders {
         let name = folder.file_name().map(|n| n.to_string_lossy().into_owned());
         let source = format!("folder {}", name.unwrap_or_default());
-        for kind in [NPM_ATTESTATIONS, NPM_SIGNATURES, PEP740[0], PEP740[1], ANY] {
+        for kind in [NPM_ATTESTATIONS, NPM_SIGNATURES, PEP740[0], PEP740[1], ANY, ATTESTATIONS] {
             out.push((source.clone(), kind, folder.join(&digest).join(kind)));
         }
     }
@@ -151,6 +185,8 @@ fn places(
             ("slsa.attestation", PEP740[1]),
             ("sigstore.json", ANY),
             ("sigstore", ANY),
+            ("intoto.jsonl", ATTESTATIONS),
+            ("dsse.json", ATTESTATIONS),
         ] {
             let path = beside.join(format!("{name}.{suffix}"));
             out.push((format!("{name}.{suffix}"), kind, path));
@@ -164,11 +200,12 @@ fn judge(
     kind: &str,
     bytes: &[u8],
     keys: Option<&[u8]>,
+    keyring: &Keyring<'_>,
     context: &Context<'_>,
 ) -> Vec<Evidence> {
     let unjudged = |because: &str| {
         vec![Evidence {
-            kind: kind.trim_end_matches(".json").to_owned(),
+            kind: kind_of(kind).to_owned(),
             source: context.source.to_owned(),
             state: EvidenceState::Unreachable { because: because.to_owned() },
         }]
@@ -195,11 +232,17 @@ fn judge(
         (NPM_ATTESTATIONS | NPM_SIGNATURES, None) => {
             unjudged("it is about an npm package's version; name it with --purl")
         }
-        (ANY, _) => {
+        (ANY | ATTESTATIONS, _) => {
             let purl = target.purl.as_ref().map(ToString::to_string).unwrap_or_default();
             let names = [target.file_name.as_str(), purl.as_str()];
             let (sha256, sha512) = (&target.sha256, Some(&target.sha512));
-            vec![attested::verify_attestation(bytes, &names, sha256, sha512, context)]
+            judge_attestation(
+                kind,
+                bytes,
+                &About { names: &names, sha256, sha512 },
+                keyring,
+                context,
+            )
         }
         _ => pep740::verify_provenance(bytes, &target.file_name, &target.sha256, context),
     }
@@ -259,11 +302,17 @@ fn explain_claim(c: &Claim) -> Vec<String> {
     let proof = match c.proof {
         ProofClass::InclusionProof => "the log's signed checkpoint, which covers the entry",
         ProofClass::InclusionPromise => "the log's signed promise, without a proof of inclusion",
+        ProofClass::KeyOnly if c.attested.is_some() && c.signed_at.is_some() => {
+            "the key, and the ledger of this gate, which noted the time"
+        }
         ProofClass::KeyOnly => "the key alone; no log vouches for the time",
     };
     let lines = [
         ("what was signed", Some(c.kind.clone())),
+        ("in short", c.attested.as_ref().map(|a| a.predicate.clone())),
+        ("outcome", c.attested.as_ref().and_then(|a| a.outcome.clone())),
         ("signed by", Some(c.signer.clone())),
+        ("key", c.attested.as_ref().map(|a| a.key.clone())),
         ("vouched for by", c.issuer.clone()),
         ("repository", with_id(&c.repository, &c.repository_id)),
         ("owner", with_id(&build.owner, &build.owner_id)),

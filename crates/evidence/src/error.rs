@@ -89,6 +89,14 @@ pub enum EvidenceError {
         /// The log's time.
         at: Timestamp,
     },
+    /// The key was revoked, and nobody vouches that it signed before that.
+    #[error("key `{key_id}` was revoked as of {since}, and nothing proves that it signed before")]
+    Revoked {
+        /// The key, as the organisation calls it.
+        key_id: String,
+        /// From when on it counts as somebody else's.
+        since: Timestamp,
+    },
     /// Nobody vouches for the time of the signature.
     #[error("no log or time stamp vouches for the time of the signature")]
     NoTime,
@@ -108,6 +116,12 @@ pub enum EvidenceError {
         /// What is wrong with it.
         because: String,
     },
+    /// Nobody here can tell whether it holds. Says nothing against the evidence.
+    #[error("{because}")]
+    NotJudged {
+        /// Why.
+        because: String,
+    },
     /// It is of a kind that this version does not judge. Says nothing against the evidence.
     #[error("{what} `{found}` is not one that this version verifies")]
     Unsupported {
@@ -125,7 +139,7 @@ impl EvidenceError {
     pub fn into_state(self) -> EvidenceState {
         let because = self.to_string();
         match self {
-            Self::TrustMaterial { .. } | Self::Unsupported { .. } => {
+            Self::TrustMaterial { .. } | Self::NotJudged { .. } | Self::Unsupported { .. } => {
                 EvidenceState::Unreachable { because }
             }
             _ => EvidenceState::Invalid { because },
@@ -151,9 +165,11 @@ impl EvidenceError {
             Self::Disagreement { .. } => "disagreement",
             Self::UnknownKey { .. } => "unknown-key",
             Self::KeyWindow { .. } => "key-window",
+            Self::Revoked { .. } => "revoked-key",
             Self::NoTime => "no-time",
             Self::Future { .. } => "future",
             Self::TrustMaterial { .. } => "trust-material",
+            Self::NotJudged { .. } => "not-judged",
             Self::Unsupported { .. } => "unsupported",
         }
     }
@@ -164,6 +180,10 @@ impl EvidenceError {
 
     pub(crate) fn fault(fault: Fault, because: impl AsRef<str>) -> Self {
         Self::Signature { fault, because: shown(because.as_ref()) }
+    }
+
+    pub(crate) fn not_judged(because: impl AsRef<str>) -> Self {
+        Self::NotJudged { because: shown(because.as_ref()) }
     }
 
     pub(crate) fn material(what: &'static str, because: impl AsRef<str>) -> Self {

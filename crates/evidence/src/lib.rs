@@ -10,6 +10,8 @@
 //! | [`npm`] | npm's publish attestation and provenance, as a registry serves them |
 //! | [`pep740`] | Python's index-hosted attestations (PEP 740) |
 //! | [`attested`] | an attestation about an artifact of any ecosystem |
+//! | [`keyed`] | attestations that a key of the organisation signed |
+//! | [`predicate`] | what predicates of known types must say |
 //! | [`continuity`] | what changed since an earlier version |
 //! | [`algorithm`] | which algorithms and keys still prove something |
 //! | [`openpgp`] | Debian's `InRelease` and `Release.gpg` |
@@ -21,9 +23,11 @@ pub mod attested;
 pub mod continuity;
 mod error;
 mod json;
+pub mod keyed;
 pub mod npm;
 pub mod openpgp;
 pub mod pep740;
+pub mod predicate;
 mod provenance;
 pub mod sigstore;
 mod statement;

@@ -89,7 +89,11 @@ fn split_distribution(file: &str) -> Option<(&str, &str)> {
 impl Statement {
     /// Reads the payload of an attestation.
     pub(crate) fn parse(payload: &[u8]) -> Result<Self, EvidenceError> {
-        let mut value = json::parse(WHAT, payload)?;
+        Self::from_value(json::parse(WHAT, payload)?)
+    }
+
+    /// Reads a payload that was parsed strictly.
+    pub(crate) fn from_value(mut value: Value) -> Result<Self, EvidenceError> {
         check_type(&value)?;
         let [subject] = json::need_array(WHAT, &value, "/subject", usize::MAX)? else {
             return Err(EvidenceError::malformed(WHAT, "it does not have exactly one subject"));

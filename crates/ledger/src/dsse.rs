@@ -88,7 +88,8 @@ impl Envelope {
 }
 
 /// The pre-authentication encoding of the DSSE specification: what is signed.
-fn pre_authentication(payload_type: &str, payload: &[u8]) -> Vec<u8> {
+#[must_use]
+pub fn pre_authentication(payload_type: &str, payload: &[u8]) -> Vec<u8> {
     let head = format!("DSSEv1 {} {payload_type} {} ", payload_type.len(), payload.len());
     [head.as_bytes(), payload].concat()
 }

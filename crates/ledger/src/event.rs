@@ -16,6 +16,10 @@ pub const FEED_TYPE: &str = "urn:countersign:feed:v1";
 pub const INCIDENT_TYPE: &str = "urn:countersign:incident:v1";
 /// An incident that was closed.
 pub const INCIDENT_CLOSED_TYPE: &str = "urn:countersign:incident-closed:v1";
+/// A key for attestations that was added, ended or revoked.
+pub const SIGNING_KEY_TYPE: &str = "urn:countersign:signing-key:v1";
+/// An attestation that a key of the store signed.
+pub const ATTESTATION_TYPE: &str = "urn:countersign:attestation:v1";
 /// Content that was forgotten: an artifact's bytes, or the body of an entry.
 pub const FORGOTTEN_TYPE: &str = "urn:countersign:forgotten:v1";
 /// Restricted content that was read by somebody.

@@ -41,8 +41,8 @@ pub use batch::{BatchAbout, ReceiptBatch, VerifiedBatch, verify_batch};
 pub use checkpoint::{Checkpoint, CheckpointError, VerifiedCheckpoint, verify_checkpoint};
 pub use cosignature::{Cosigned, Quorum, QuorumError, cosign, cosignatures, merge_cosignatures};
 pub use dsse::{
-    Envelope, EnvelopeError, PAYLOAD_TYPE, VerifiedStatement, sign_again, sign_statement,
-    verify_envelope,
+    Envelope, EnvelopeError, PAYLOAD_TYPE, VerifiedStatement, pre_authentication, sign_again,
+    sign_statement, verify_envelope,
 };
 pub use edge::{Edge, Plan, PlannedTile};
 pub use hash::{EMPTY_ROOT, Hash, leaf_hash, node_hash};

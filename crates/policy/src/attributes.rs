@@ -5,7 +5,7 @@ use crate::settings::Settings;
 use cedar_policy::{Context, EntityId, EntityTypeName, EntityUid, RestrictedExpression};
 use countersign_core::{
     ArtifactFacts, Check, Claim, Evidence, EvidenceState, Finding, Outcome, Purl, Reservation,
-    VersionFacts,
+    Timestamp, VersionFacts, VexClaim, VexSource,
 };
 use std::collections::HashMap;
 
@@ -65,8 +65,30 @@ pub(crate) fn context(
     .map_err(|e| e.to_string())
 }
 
+fn exploited(finding: &Finding) -> bool {
+    finding.exploitation.as_ref().is_some_and(|e| e.known)
+}
+
+fn epss(finding: &Finding) -> Option<i64> {
+    finding.exploitation.as_ref().and_then(|e| e.epss).map(i64::from)
+}
+
+/// What documents of a source state, as a set: several may contradict each other.
+fn vex(finding: &Finding, source: VexSource) -> RestrictedExpression {
+    texts(finding.vex.iter().filter(|c| c.source == source).map(|c| c.status.name()))
+}
+
+/// Sources that say with a ground that the finding does not stand, and of which no document says that
+/// it does.
+fn cleared_by(finding: &Finding) -> RestrictedExpression {
+    let of = |source: VexSource| finding.vex.iter().filter(move |c| c.source == source);
+    let sources = [VexSource::Own, VexSource::Vendor, VexSource::Package].into_iter();
+    let clears = |s: &VexSource| of(*s).next().is_some() && of(*s).all(VexClaim::clears);
+    texts(sources.filter(clears).map(VexSource::name))
+}
+
 /// A finding about `purl`.
-pub(crate) fn finding(finding: &Finding, purl: &Purl) -> Attributes {
+pub(crate) fn finding(finding: &Finding, purl: &Purl, now: Timestamp) -> Attributes {
     let rank = finding.severity.rank();
     let mut a = Attributes::new();
     attributes! { a;
@@ -78,6 +100,14 @@ pub(crate) fn finding(finding: &Finding, purl: &Purl) -> Attributes {
         "fixed": flag(finding.fixed_in.is_some()),
         "title": text(&finding.title),
         "path": text(finding.path.as_deref().unwrap_or("")),
+        "exploited": flag(exploited(finding)),
+        "overdue": flag(finding.exploitation.as_ref().is_some_and(|e| e.is_overdue(now))),
+        "epss": number(epss(finding).unwrap_or(0)),
+        "epss_known": flag(epss(finding).is_some()),
+        "vex_own": vex(finding, VexSource::Own),
+        "vex_vendor": vex(finding, VexSource::Vendor),
+        "vex_package": vex(finding, VexSource::Package),
+        "cleared_by": cleared_by(finding),
         "package": text(&purl.to_string()),
         "ecosystem": text(&purl.ecosystem().to_string()),
         "name": text(purl.name()),
@@ -102,6 +132,7 @@ pub(crate) fn version(
     let age = facts.age.hours(ctx.now);
     let elsewhere = matches!(facts.reservation, Reservation::Elsewhere { .. });
     let asked = !matches!(facts.advisories.outcome, Outcome::NotDone { .. });
+    let overdue = |f: &Finding| f.exploitation.as_ref().is_some_and(|e| e.is_overdue(ctx.now));
     let mut a = Attributes::with_capacity(40);
     attributes! { a;
         "purl": text(&facts.purl.to_string()),
@@ -118,6 +149,9 @@ pub(crate) fn version(
         "fixes_installed": flag(!facts.fixes_installed.is_empty()),
         "found": kinds(facts.findings.iter()),
         "untolerated": kinds(untolerated.iter().copied()),
+        "exploited": flag(untolerated.iter().any(|f| exploited(f))),
+        "overdue": flag(untolerated.iter().any(|f| overdue(f))),
+        "epss": number(untolerated.iter().filter_map(|f| epss(f)).max().unwrap_or(0)),
         "advisories_checked": flag(asked),
         "not_done": texts((!asked).then_some(facts.advisories.name.as_str())),
     }
@@ -153,6 +187,8 @@ pub(crate) fn artifact(
         "evidence_invalid": by_state(|s| matches!(s, EvidenceState::Invalid { .. })),
         "has_provenance": flag(has_provenance(facts)),
         "signers": claims(|c| Some(&c.signer)),
+        "attested": texts(attested(facts, |o| o != Some("failed")).iter().map(String::as_str)),
+        "attested_failed": texts(attested(facts, |o| o == Some("failed")).iter().map(String::as_str)),
         "issuers": claims(|c| c.issuer.as_deref()),
         "repositories": claims(|c| c.repository.as_deref()),
         "workflows": claims(|c| c.workflow.as_deref()),
@@ -161,6 +197,15 @@ pub(crate) fn artifact(
         "checks_failed": texts(facts.checks.iter().filter(failed).map(|c| c.name.as_str())),
     }
     a
+}
+
+/// What the organisation's keys attest, where the stated outcome is a `wanted` one: the key's name and
+/// the predicate type, `qa test-result`.
+fn attested(facts: &ArtifactFacts, wanted: fn(Option<&str>) -> bool) -> Vec<String> {
+    let claims = facts.evidence.iter().filter_map(Evidence::claim);
+    let keyed = claims.filter_map(|c| Some((&c.signer, c.attested.as_ref()?)));
+    let keyed = keyed.filter(|(_, a)| wanted(a.outcome.as_deref()));
+    keyed.map(|(name, a)| format!("{name} {}", a.predicate)).collect()
 }
 
 fn has_provenance(facts: &ArtifactFacts) -> bool {

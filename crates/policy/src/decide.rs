@@ -101,7 +101,7 @@ impl PolicySet {
         let words = waived_words(&active, std::iter::once(finding));
         attributes::context(self.settings(), ctx, &words)
             .map_err(Unevaluated::facts)
-            .and_then(|context| self.tolerates(finding, version, context))
+            .and_then(|context| self.tolerates(finding, version, context, ctx.now))
             .unwrap_or(false)
     }
 
@@ -185,7 +185,7 @@ impl PolicySet {
         let mut fired = Vec::new();
         let mut untolerated = Vec::new();
         for finding in case.findings() {
-            match self.tolerates(finding, case.version, context.clone()) {
+            match self.tolerates(finding, case.version, context.clone(), ctx.now) {
                 Ok(true) => {}
                 Ok(false) => untolerated.push(finding),
                 Err(e) => {
@@ -239,10 +239,11 @@ impl PolicySet {
         finding: &Finding,
         version: &VersionFacts,
         context: Context,
+        now: Timestamp,
     ) -> Result<bool, Unevaluated> {
         let v = self.vocabulary;
         let resource = uid(&v.finding, &finding.id);
-        let attributes = attributes::finding(finding, &version.purl);
+        let attributes = attributes::finding(finding, &version.purl, now);
         let answer = self.evaluate(&self.tolerate, &v.tolerate, resource, attributes, context);
         match answer.errors.into_iter().next() {
             Some(e) => Err(e),

@@ -159,14 +159,34 @@ fn vulnerabilities(judged: &Judged<'_>) -> String {
     let first = found.first().and_then(|f| fixed(f));
     let same = found.iter().all(|f| fixed(f) == first);
     let items = found.iter().map(|f| match fixed(f) {
-        Some(version) if !same => format!("{} ({}, fixed in {version})", f.id, f.severity),
-        _ => format!("{} ({})", f.id, f.severity),
+        Some(version) if !same => format!("{} ({}, fixed in {version})", f.id, weight(f)),
+        _ => format!("{} ({})", f.id, weight(f)),
     });
     let mut text = listed(items.collect(), ", ");
-    match first {
+    match &first {
         Some(version) if same => text.push_str(&format!("; fixed in {version}")),
         None if same && !found.is_empty() => text.push_str("; no fixed version is known"),
         _ => {}
+    }
+    let upgrade = judged.case.version.upgrade.as_ref();
+    if let Some(upgrade) = upgrade.filter(|u| !found.is_empty() && first.as_ref() != Some(*u)) {
+        text.push_str(&format!("; the nearest version without any of the known is {upgrade}"));
+    }
+    text
+}
+
+/// `high`, `high, exploited in the wild, to be remedied by 2025-09-15`, `high, EPSS 94.4 %`.
+fn weight(finding: &Finding) -> String {
+    let mut text = finding.severity.to_string();
+    let Some(e) = &finding.exploitation else { return text };
+    if e.known {
+        text.push_str(", exploited in the wild");
+    }
+    if let Some(due) = &e.due {
+        text.push_str(&format!(", to be remedied by {due}"));
+    }
+    if let Some(epss) = e.epss {
+        text.push_str(&format!(", EPSS {}.{} %", epss / 10, epss % 10));
     }
     text
 }

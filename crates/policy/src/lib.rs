@@ -21,6 +21,7 @@ mod settings;
 mod shipped;
 mod spelling;
 mod waiver;
+mod waiver_file;
 
 pub use annotation::{Effect, RuleInfo};
 pub use cases::{TestOutcome, run_tests};
@@ -34,6 +35,7 @@ pub use pattern::{PatternError, PurlPattern};
 pub use settings::{Mode, Settings};
 pub use shipped::{SCHEMA, SHIPPED_SETS, shipped_files};
 pub use waiver::{ActiveWaiver, WaiverTarget, WaiverTargetError};
+pub use waiver_file::{FileWaiver, read_waivers};
 
 /// The rule id of a refusal because no `permit` policy matched.
 pub const NO_PERMIT: &str = "no-permit";

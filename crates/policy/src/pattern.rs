@@ -107,6 +107,8 @@ fn type_advice(ty: &str) -> String {
         "python" | "pip" => Some("pypi"),
         "node" | "js" => Some("npm"),
         "rust" | "crate" | "crates" => Some("cargo"),
+        "go" => Some("golang"),
+        "java" => Some("maven"),
         other => nearest(other, types),
     };
     match meant {
@@ -150,7 +152,9 @@ fn checked_name(ecosystem: Ecosystem, name: &str) -> Result<String, (&'static st
         (Ecosystem::Npm, 2) if !name.starts_with(['@', '*']) => {
             return Err(("an npm name with `/` starts with a scope", "write `pkg:npm/@scope/*`"));
         }
-        (Ecosystem::Npm, 1 | 2) | (_, 1) => {}
+        (Ecosystem::Npm, 1 | 2) | (Ecosystem::Go, _) | (_, 1) => {}
+        // As purls write it.
+        (Ecosystem::Maven, 2) => return Ok(name.replacen('/', ":", 1)),
         _ => return Err(("names of its type have no such part before a `/`", "leave it out")),
     }
     Ok(ecosystem.canonical_name(name))

@@ -1,4 +1,4 @@
-//! Facts about content: advisories, archive structure, licences and malicious code. Sans-I/O.
+//! Facts about content: advisories and VEX, archive structure, licences and malicious code. Sans-I/O.
 //!
 //! Scanners here take bytes, or something that bytes can be read from, and give findings. They know
 //! no clock, no file system and no network, and judge nothing: what a finding means is policy's.
@@ -7,7 +7,9 @@
 
 pub mod advisory;
 pub mod content;
+pub mod dependency;
 pub mod diff;
 pub mod licence;
 pub mod malware;
 pub mod structure;
+pub mod vex;

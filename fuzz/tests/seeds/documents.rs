@@ -293,6 +293,24 @@ pub fn sigstore_bundle() -> Vec<u8> {
     .into_bytes()
 }
 
+/// An envelope, a bundle, and both of them a line each, by a key of nobody.
+pub fn keyed_attestations() -> Vec<Vec<u8>> {
+    // {"_type":"https://in-toto.io/Statement/v1","subject":[],"predicateType":"urn:x"}
+    let payload = "eyJfdHlwZSI6Imh0dHBzOi8vaW4tdG90by5pby9TdGF0ZW1lbnQvdjEiLCJzdWJqZWN0IjpbXSwicHJlZGljYXRlVHlwZSI6InVybjp4In0=";
+    let envelope = json!({
+        "payload": payload, "payloadType": "application/vnd.in-toto+json",
+        "signatures": [{"keyid": "sha256:00", "sig": "BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBw=="}],
+    });
+    let bundle = json!({
+        "mediaType": "application/vnd.dev.sigstore.bundle.v0.3+json",
+        "verificationMaterial": {"publicKey": {"hint": "AAAA"}, "tlogEntries": []},
+        "dsseEnvelope": envelope,
+    });
+    [envelope.to_string(), bundle.to_string(), format!("{envelope}\n{bundle}\n")]
+        .map(String::into_bytes)
+        .to_vec()
+}
+
 /// Signatures and keys of nobody.
 pub fn npm_signatures() -> Vec<u8> {
     let list = json!({"signatures": [{"keyid": "SHA256:abc", "sig": "MEUCIQDx"}]});

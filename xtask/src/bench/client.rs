@@ -153,6 +153,10 @@ impl Client {
                 let mut job = Job::new([&tools.python, "-m", "pip"], &at);
                 job.words.extend(into.iter().map(Into::into));
                 for_python(&mut job, tools);
+                if self == Self::PipInstall && tools.python_version.is_some() {
+                    // pip compares what it puts into the folder with the Python that it runs on.
+                    job.words.push("--ignore-requires-python".into());
+                }
                 job.words.extend(["-r", self.marker()].map(Into::into));
                 job
             }

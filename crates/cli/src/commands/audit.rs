@@ -6,12 +6,14 @@ use crate::{exit, print};
 use clap::{Args, ValueEnum};
 use countersign_core::{ExpectedDigest, Purl};
 use countersign_engine::audit::{Auditor, Document, Ending, Feeding, find, read};
+use countersign_engine::exemptions::Exemptions;
 use countersign_engine::feeds::Feeds;
 use countersign_engine::grounds::active_waivers;
 use countersign_engine::policy::ActiveWaiver;
 use countersign_engine::store::{Known, OpenMode, Store};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// `audit`.
 #[derive(Args)]
@@ -81,15 +83,19 @@ pub async fn audit(context: &Context, args: AuditArgs) -> Result<u8, Failed> {
     // Reading documents takes as long as everything before the judging, and needs none of it.
     let reading = tokio::task::spawn_blocking(move || read(&places));
     let policy = context.policy(&policy_name)?;
-    let grounds = Grounds::open(context, &args.feed).await?;
+    let mut grounds = Grounds::open(context, &args.feed).await?;
     let documents = reading.await.map_err(Failed::internal)?;
     let known = grounds.known(&documents).await?;
+    let exemptions = Arc::new(Exemptions::read(&config, now()).map_err(Failed::usage)?);
+    let of_files = exemptions.waivers.iter().map(|w| w.waiver.clone());
+    grounds.waivers.extend(of_files.filter(|w| now() < w.until));
     let auditor = Auditor {
         policy,
         lists,
         upstreams: config.upstream,
         feeds: grounds.feeds,
         waivers: grounds.waivers,
+        exemptions,
         known,
         now: now(),
     };
@@ -152,7 +158,7 @@ impl Grounds {
         if context.state.join("store.sqlite").is_file() {
             let opened = Store::open(&context.state, OpenMode::ReadOnly).await?;
             for feed in opened.feeds().await? {
-                places.push(super::feed::place(&context.state, &feed));
+                places.extend(super::feed::places(&context.state, &feed));
             }
             waivers = active_waivers(&opened, now()).await.map_err(Failed::internal)?;
             store = Some(opened);

@@ -1,12 +1,15 @@
 //! One module a subcommand.
 
 pub mod apt_account;
+pub mod attest;
 pub mod audit;
 pub mod diff;
 pub mod doctor;
 pub mod feed;
 pub mod incident;
 pub mod init;
+pub mod key;
+mod key_show;
 pub mod ledger;
 pub mod policy;
 pub mod provenance;
@@ -16,6 +19,7 @@ pub mod receipts;
 pub mod replay;
 pub mod report;
 mod report_page;
+mod secret;
 pub mod serve;
 pub mod setup;
 pub mod token;

@@ -7,8 +7,10 @@ use crate::print;
 use countersign_core::Purl;
 use countersign_engine::EvidenceSource;
 use countersign_engine::evidence_kinds::sigstore::TrustRoots;
+use countersign_engine::organisation::{OrganisationKeys, Recorded, recorded as times};
+use countersign_engine::store::Store;
 use countersign_engine::verify::{
-    Target, Verification, VerificationResult, explain, verify_offline,
+    Target, Trust, Verification, VerificationResult, attestations, explain, verify_offline,
 };
 use std::path::{Path, PathBuf};
 
@@ -35,6 +37,8 @@ pub async fn verify(context: &Context, args: VerifyArgs) -> Result<u8, Failed> {
         None => TrustRoots::embedded().map_err(Failed::internal)?,
     };
     let folders = folders(context, &args.evidence)?;
+    let store = if context.has_key() { Some(context.open().await?) } else { None };
+    let keys = keys(context, store.as_ref(), &args.key).await?;
     let mut done = Vec::new();
     for Asked { path, purl, file_name } in targets(context, subject, args.purl).await? {
         let mut target = Target::read(&path, purl)
@@ -42,7 +46,14 @@ pub async fn verify(context: &Context, args: VerifyArgs) -> Result<u8, Failed> {
         // What the store keeps has nothing beside it, and goes by its digest.
         let beside = if file_name.is_some() { None } else { path.parent() };
         target.file_name = file_name.unwrap_or(target.file_name);
-        done.push(verify_offline(&target, beside, &folders, &roots, now()));
+        let mut recorded = Recorded::default();
+        if let Some(store) = store.as_ref().filter(|_| keys.any_own()) {
+            for document in attestations(&target, beside, &folders) {
+                recorded.extend(times(store, &document).await.map_err(Failed::internal)?);
+            }
+        }
+        let trust = Trust { roots: &roots, keys: &keys, recorded: &recorded, now: now() };
+        done.push(verify_offline(&target, beside, &folders, &trust));
     }
     if done.is_empty() {
         return Err(Failed::usage(format!("`{subject}` holds no package's file")));
@@ -97,6 +108,26 @@ fn folders(context: &Context, named: &[PathBuf]) -> Result<Vec<PathBuf>, Failed>
         }
         None => Ok(out),
     }
+}
+
+/// The organisation's keys: those of the configuration and the store, and those named for this once.
+async fn keys(
+    context: &Context,
+    store: Option<&Store>,
+    named: &[PathBuf],
+) -> Result<OrganisationKeys, Failed> {
+    let (config, _) = context.config()?;
+    let mut keys = OrganisationKeys::load(&config, store).await.map_err(Failed::usage)?;
+    for file in named {
+        let shown = file.display();
+        let pem = std::fs::read_to_string(file)
+            .map_err(|e| Failed::usage(format!("`{shown}` cannot be read: {e}")))?;
+        let name = file.file_stem().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+        keys = keys
+            .and_for_everything(&name, &pem)
+            .map_err(|e| Failed::usage(format!("`{shown}`: {e}")))?;
+    }
+    Ok(keys)
 }
 
 /// A file that is meant: its version, where that is known, and its name, where the path is not it.

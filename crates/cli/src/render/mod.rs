@@ -64,6 +64,8 @@ fn feeds_line(engine: &Engine, command: &Command) -> String {
         Ecosystem::Npm => "npm",
         Ecosystem::Cargo => "crates.io",
         Ecosystem::Debian => "Debian",
+        Ecosystem::Go => "Go",
+        Ecosystem::Maven => "Maven",
     };
     let mut known = 0;
     let mut newest = None;

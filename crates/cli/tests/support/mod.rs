@@ -391,6 +391,12 @@ impl Sandbox {
         self
     }
 
+    /// Takes a variable away from every run.
+    pub fn unset(&mut self, name: &str) -> &mut Self {
+        self.env.retain(|(n, _)| n != name);
+        self
+    }
+
     /// Puts a folder first on the path.
     pub fn path_first(&mut self, folder: &Path) -> &mut Self {
         self.path.insert(0, folder.to_path_buf());

@@ -93,6 +93,17 @@ pub(super) fn unusable(ecosystem: Ecosystem, name: &str, version: &str) -> Optio
             let letter = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
             !name.is_empty() && name.bytes().all(|b| letter(b) || b"+-.".contains(&b))
         }
+        // Module paths: the Go modules reference, "module paths".
+        Ecosystem::Go => {
+            let known = |b: u8| b.is_ascii_alphanumeric() || b"-._~/+!".contains(&b);
+            !name.is_empty() && !name.contains("//") && name.bytes().all(known)
+        }
+        Ecosystem::Maven => {
+            let part = |p: &str| {
+                !p.is_empty() && p.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b))
+            };
+            name.split_once(':').is_some_and(|(group, artifact)| part(group) && part(artifact))
+        }
     };
     if !named {
         return Some("its name is none of a package");

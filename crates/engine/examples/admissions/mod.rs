@@ -40,6 +40,7 @@ fn admission(n: u64) -> NewDecision {
             findings: Vec::new(),
             advisories: Check::passed("advisories"),
             advised_as: None,
+            upgrade: None,
         },
         file_name: format!("{name}-{version}.tgz"),
         sha256: Sha256Digest::of(&n.to_le_bytes()),
@@ -53,6 +54,7 @@ fn admission(n: u64) -> NewDecision {
             Check::not_done("evidence", "there is none"),
         ],
         changes: Vec::new(),
+        dependencies: Vec::new(),
     };
     let record = DecisionRecord {
         purl: facts.version.purl.clone(),

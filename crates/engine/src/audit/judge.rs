@@ -3,6 +3,7 @@
 use super::source::Document;
 use super::{Audited, Before, Item, Judged, Judgement, Report};
 use crate::config::{Lists, UpstreamConfig};
+use crate::exemptions::Exemptions;
 use crate::facts::FeedPackage;
 use crate::feeds::Feeds;
 use countersign_core::{
@@ -39,6 +40,8 @@ pub struct Auditor {
     pub feeds: Feeding,
     /// The waivers in force.
     pub waivers: Vec<ActiveWaiver>,
+    /// VEX documents.
+    pub exemptions: Arc<Exemptions>,
     /// What the store knows of the listed versions and digests.
     pub known: Known,
     /// The time of the audit.
@@ -122,7 +125,7 @@ impl Auditor {
             Feeding::Closed(because) => FeedPackage::NotAsked(because.clone()),
             Feeding::Open(feeds) => {
                 let (ecosystem, release) = (listed.purl.ecosystem(), listed.release.as_deref());
-                FeedPackage::ask(Some(feeds), ecosystem, name, release)
+                FeedPackage::ask(Some(feeds), &self.exemptions, ecosystem, name, release)
                     .unwrap_or_else(|failure| FeedPackage::NotAsked(failure.detail))
             }
         }
@@ -135,7 +138,9 @@ impl Auditor {
             Some((_, version)) => version,
             None => purl.version().unwrap_or(""),
         };
-        let (findings, advisories) = self.feed(listed).of_version(version);
+        let feed = self.feed(listed);
+        let (findings, advisories) = feed.of_version(version);
+        let upgrade = feed.upgrade(version, &findings);
         let known_age = old.iter().map(|f| f.version.age).find(|a| *a != Age::Unknown);
         VersionFacts {
             upstream: self.upstream(listed),
@@ -152,6 +157,7 @@ impl Auditor {
                 version: version.clone(),
                 release: listed.release.clone(),
             }),
+            upgrade,
             purl,
         }
     }

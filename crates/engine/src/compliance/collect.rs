@@ -10,7 +10,7 @@ use countersign_core::{
     ArtifactFacts, Check, Decision, EvidenceState, Outcome, Purl, Sha256Digest, Timestamp, Verdict,
 };
 use countersign_ledger::event::{
-    FEED_TYPE, FORGOTTEN_TYPE, INCIDENT_CLOSED_TYPE, INCIDENT_TYPE, short_kind,
+    FEED_TYPE, FORGOTTEN_TYPE, INCIDENT_CLOSED_TYPE, INCIDENT_TYPE, SIGNING_KEY_TYPE, short_kind,
 };
 use countersign_ledger::statement::{GROUNDS_TYPE, RECALL_TYPE};
 use countersign_ledger::{KEY_RETIRED_TYPE, KEY_ROTATED_TYPE, Prover};
@@ -307,6 +307,7 @@ async fn acts_of(
     for kind in [
         KEY_ROTATED_TYPE,
         KEY_RETIRED_TYPE,
+        SIGNING_KEY_TYPE,
         RECALL_TYPE,
         INCIDENT_TYPE,
         INCIDENT_CLOSED_TYPE,

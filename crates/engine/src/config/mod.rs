@@ -3,11 +3,13 @@
 //! The file is read strictly, and to its end: each fault is named with its line and what to write
 //! in its stead, all of them at once.
 
+mod key;
 mod problem;
 mod read;
 mod serve;
 mod upstream;
 
+pub use key::{KeyConfig, KeyPlace};
 pub use problem::{ConfigError, Problem};
 pub use serve::{
     AddressRange, DEFAULT_LISTEN, LogForm, MemoryConfig, ServeConfig, TlsFiles, TokenConfig,
@@ -33,6 +35,8 @@ pub struct Config {
     pub allow: Vec<String>,
     /// What is to be known about upstreams beyond what the clients say.
     pub upstream: Vec<UpstreamConfig>,
+    /// Keys of the organisation, and what each counts for.
+    pub key: Vec<KeyConfig>,
     /// Names that belong to one upstream.
     pub reserve: Vec<Reserve>,
     /// Sizes that are refused.
@@ -43,6 +47,19 @@ pub struct Config {
     pub serve: ServeConfig,
     /// Who is told of recalls.
     pub recall: RecallConfig,
+    /// Files of waivers.
+    pub waivers: Vec<String>,
+    /// Where VEX documents lie.
+    pub vex: VexConfig,
+}
+
+/// `[vex]`: files or folders of OpenVEX and CSAF documents.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct VexConfig {
+    /// Those of whoever runs the gate.
+    pub own: Vec<String>,
+    /// Those of vendors.
+    pub vendor: Vec<String>,
 }
 
 /// One `[[reserve]]`: names that only one upstream may offer.
@@ -103,7 +120,10 @@ impl Config {
         let policy = root.text("policy").map(|p| p.value);
         let evidence = root.texts("evidence");
         let (deny, allow) = (root.texts("deny"), root.texts("allow"));
+        let waivers = root.one_or_texts("waivers");
+        let vex = root.table("vex").map(read_vex).unwrap_or_default();
         let upstream = upstream::read(&mut root);
+        let key = key::read(&mut root);
         let reserve: Vec<(At<String>, String)> =
             root.tables("reserve").into_iter().filter_map(read_reserve).collect();
         let limits = root.table("limits").map(read_limits).unwrap_or_default();
@@ -134,11 +154,14 @@ impl Config {
             deny: plain(deny),
             allow: plain(allow),
             upstream,
+            key,
             reserve,
             limits,
             patience,
             serve,
             recall,
+            waivers: plain(waivers),
+            vex,
         };
         reader.finish((config, lists))
     }
@@ -195,6 +218,13 @@ fn read_patience(mut table: Table<'_, '_>) -> PatienceConfig {
         connect_seconds: connect.unwrap_or(default.connect_seconds),
         read_seconds: read.unwrap_or(default.read_seconds),
     }
+}
+
+fn read_vex(mut table: Table<'_, '_>) -> VexConfig {
+    let mut places = |key| table.one_or_texts(key).into_iter().map(|p| p.value).collect();
+    let vex = VexConfig { own: places("own"), vendor: places("vendor") };
+    table.finish();
+    vex
 }
 
 fn read_recall(mut table: Table<'_, '_>) -> RecallConfig {

@@ -93,10 +93,10 @@ pub struct MemoryConfig {
 impl Default for MemoryConfig {
     fn default() -> Self {
         Self {
-            indexes: 8 << 20,
-            documents: 6 << 20,
-            compressed: 2 << 20,
-            artifacts: 4 << 20,
+            indexes: 4 << 20,
+            documents: 4 << 20,
+            compressed: 1 << 20,
+            artifacts: 2 << 20,
             artifact: 2 << 20,
         }
     }

@@ -19,6 +19,12 @@ pub struct GroundsId {
     pub feeds: Option<String>,
     /// The digest of the trust roots.
     pub roots: String,
+    /// The digest of the organisation's keys; none before there was one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keys: Option<String>,
+    /// The digest of VEX documents and files of waivers; empty without any.
+    #[serde(default)]
+    pub exemptions: String,
 }
 
 /// What differs between two sets of grounds.
@@ -29,6 +35,8 @@ pub(super) enum Change {
     Waivers,
     Feeds,
     Roots,
+    Keys,
+    Exemptions,
 }
 
 impl Change {
@@ -39,6 +47,8 @@ impl Change {
             Self::Waivers => "the waivers changed",
             Self::Feeds => "the feeds changed",
             Self::Roots => "the trust roots changed",
+            Self::Keys => "the organisation's keys changed",
+            Self::Exemptions => "VEX documents or files of waivers changed",
         }
     }
 }
@@ -58,6 +68,8 @@ impl GroundsId {
             waivers: Sha256Digest::of(waivers.concat().as_bytes()).to_hex(),
             feeds: grounds.feeds.as_ref().map(|f| f.identity().to_owned()),
             roots: grounds.roots.digest().to_hex(),
+            keys: Some(&grounds.keys).filter(|k| !k.is_empty()).map(|k| k.digest().to_hex()),
+            exemptions: grounds.exemptions.identity().to_owned(),
         }
     }
 
@@ -75,6 +87,8 @@ impl GroundsId {
             (Change::Waivers, self.waivers != earlier.waivers),
             (Change::Feeds, self.feeds != earlier.feeds),
             (Change::Roots, self.roots != earlier.roots),
+            (Change::Keys, self.keys != earlier.keys),
+            (Change::Exemptions, self.exemptions != earlier.exemptions),
         ]
         .into_iter()
         .filter_map(|(change, differs)| differs.then_some(change))

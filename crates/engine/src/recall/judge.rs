@@ -1,6 +1,7 @@
 //! One admitted artifact, judged again: its own facts as they were stored, all else as it is now.
 
 use crate::config::Config;
+use crate::dependencies;
 use crate::facts::{FeedPackage, asked_as};
 use crate::grounds::Grounds;
 use crate::http_client::Failure;
@@ -69,6 +70,7 @@ impl<'g> Judge<'g> {
         let mut facts: ArtifactFacts =
             serde_json::from_str(stored).map_err(|e| Unjudged::Facts(e.to_string()))?;
         self.ask_feeds(&mut facts.version).map_err(Unjudged::Feeds)?;
+        self.ask_about_dependencies(&mut facts).map_err(Unjudged::Feeds)?;
         if let Some(upstream) = self.upstream(&facts.version) {
             self.grounds.apply_lists(&mut facts.version, &upstream);
         }
@@ -99,8 +101,23 @@ impl<'g> Judge<'g> {
             self.asked.insert(key.clone(), package);
         }
         if let Some(package) = self.asked.get(&key) {
-            (facts.findings, facts.advisories) = package.of_version(&version);
+            package.fill(facts, &version);
         }
+        Ok(())
+    }
+
+    /// What the feeds say now of what it needs; what an index said then stays.
+    fn ask_about_dependencies(&self, facts: &mut ArtifactFacts) -> Result<(), Failure> {
+        if facts.dependencies.is_empty() {
+            return Ok(());
+        }
+        let ecosystem = facts.version.purl.ecosystem();
+        let by_feeds = ["malicious", "notice", "vulnerable"];
+        facts.findings.retain(|f| {
+            f.id.strip_prefix(dependencies::PREFIX).is_none_or(|id| !by_feeds.contains(&id))
+        });
+        let now = dependencies::by_feeds(self.grounds, ecosystem, &facts.dependencies)?;
+        facts.findings.extend(now);
         Ok(())
     }
 

@@ -156,7 +156,9 @@ impl Work {
                 new_grounds: json(&now)?,
                 horizon: size,
             },
-            roots_changed: changes.as_ref().is_some_and(|c| c.contains(&Change::Roots)),
+            roots_changed: changes
+                .as_ref()
+                .is_some_and(|c| c.contains(&Change::Roots) || c.contains(&Change::Keys)),
             sweeping: last.filter(|_| !options.all && changes.is_some_and(|c| c.is_empty())),
             next: scope.start(),
             scope: Arc::new(scope),

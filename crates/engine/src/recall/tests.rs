@@ -112,6 +112,7 @@ fn facts(name: &str) -> ArtifactFacts {
             findings: Vec::new(),
             advisories: Check::passed("advisories"),
             advised_as: None,
+            upgrade: None,
         },
         file_name: format!("{name}-1.0.0.tgz"),
         sha256: Sha256Digest::of(name.as_bytes()),
@@ -121,6 +122,7 @@ fn facts(name: &str) -> ArtifactFacts {
         findings: Vec::new(),
         checks: vec![Check::passed("digest"), Check::passed("archive")],
         changes: Vec::new(),
+        dependencies: Vec::new(),
     }
 }
 

@@ -1,6 +1,7 @@
 //! Listening, and the life of one connection.
 
 use super::Shared;
+use super::ahead::Ahead;
 use super::handle::handle;
 use super::options::Limits;
 use super::upgrade::{Change, Slot, WithFirst};
@@ -25,6 +26,7 @@ pub(super) struct Conn {
     pub(super) peer: SocketAddr,
     pub(super) tls: bool,
     pub(super) pulse: Arc<Pulse>,
+    pub(super) ahead: Arc<Ahead>,
 }
 
 /// How far the server is.
@@ -200,7 +202,7 @@ async fn connection(
         }
     };
     let pulse = Pulse::new();
-    let conn = Arc::new(Conn { peer, tls, pulse: pulse.clone() });
+    let conn = Arc::new(Conn { peer, tls, pulse, ahead: Arc::new(Ahead::new()) });
     serve(socket, &shared, &conn, phase).await;
 }
 
@@ -212,7 +214,7 @@ async fn serve(
     phase: watch::Receiver<Phase>,
 ) {
     let slot = Slot::default();
-    let io = TokioIo::new(Wire::new(socket, conn.pulse.clone()));
+    let io = TokioIo::new(Wire::new(socket, conn.pulse.clone(), conn.ahead.clone()));
     if !attend(io, shared, conn, &slot, phase.clone()).await {
         return;
     }

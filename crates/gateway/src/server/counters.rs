@@ -35,7 +35,8 @@ fn row(ecosystem: Option<Ecosystem>) -> usize {
         Some(Ecosystem::Npm) => 1,
         Some(Ecosystem::Cargo) => 2,
         Some(Ecosystem::Debian) => 3,
-        None => 4,
+        // No upstream is of these yet.
+        Some(Ecosystem::Go | Ecosystem::Maven) | None => 4,
     }
 }
 

@@ -1,5 +1,6 @@
 //! From a request to an answer.
 
+use super::ahead;
 use super::connection::Conn;
 use super::networks::client_address;
 use super::origin::FORWARDED_FOR;
@@ -64,7 +65,7 @@ async fn answer(
     }
     let address = client_of(shared, conn, request.headers());
     if request.version() < Version::HTTP_2 && request.uri().authority().is_some() {
-        return Box::pin(proxied(shared, request, story, address)).await;
+        return Box::pin(proxied(shared, conn, request, story, address)).await;
     }
     let kind_of = |name: &str| shared.kinds.get(name).copied();
     let target = match route(request.method(), request.uri().path(), &kind_of) {
@@ -103,7 +104,7 @@ async fn answer(
         Ok(root) => root,
         Err(error) => return plain(StatusCode::BAD_REQUEST, &format!("{}\n", error.sentence())),
     };
-    registry(shared, request, story, Asking { route, root, token, address }).await
+    registry(shared, conn, request, story, Asking { route, root, token, address }).await
 }
 
 /// What is known of a request to a registry before its body is read.
@@ -116,6 +117,7 @@ struct Asking {
 
 async fn registry(
     shared: &Arc<Shared>,
+    conn: &Conn,
     request: Request<Incoming>,
     story: &mut Story,
     asking: Asking,
@@ -152,6 +154,11 @@ async fn registry(
         near: address.is_loopback(),
         route,
     };
+    if ahead::is_package(&asked.route) {
+        let coming = conn.ahead.behind(&parts.uri);
+        let coming = coming.iter().filter_map(|uri| debian_route(shared, uri)).collect();
+        ahead::begin(shared, coming, &asked);
+    }
     let Given { response, artifact } = registry::answer(shared, &asked).instrument(span).await;
     if let Some(artifact) = artifact {
         story.hands_out(artifact, asked.route, asked.asker);
@@ -392,6 +399,7 @@ fn no_tunnel(version: Version) -> Response<Body> {
 /// lies under a Debian upstream, closed otherwise.
 async fn proxied(
     shared: &Arc<Shared>,
+    conn: &Conn,
     request: Request<Incoming>,
     story: &mut Story,
     address: IpAddr,
@@ -416,7 +424,18 @@ async fn proxied(
     story.asks(Ecosystem::Debian);
     // Documents of a Debian repository name no addresses: the root is never put in.
     let root: Arc<str> = Arc::from("");
-    registry(shared, request, story, Asking { route, root, token, address }).await
+    registry(shared, conn, request, story, Asking { route, root, token, address }).await
+}
+
+/// The route of a request to a Debian repository, asked for as of a proxy or of a mirror.
+fn debian_route(shared: &Shared, uri: &http::Uri) -> Option<Route> {
+    if uri.authority().is_some() {
+        return debian_of(shared, uri).ok().flatten();
+    }
+    match route(&Method::GET, uri.path(), &|name| shared.kinds.get(name).copied()) {
+        Ok(Target::Registry(route)) => Some(route),
+        _ => None,
+    }
 }
 
 /// The Debian upstream that an address lies under: same scheme, host and port, path below its base.

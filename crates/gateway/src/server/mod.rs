@@ -5,6 +5,7 @@
 //! is in that memory decides nothing: an artifact's bytes leave through the same one function as
 //! in a run, which takes an [`Admitted`](countersign_engine::Admitted).
 
+mod ahead;
 mod answers;
 mod connection;
 mod counters;

@@ -71,7 +71,9 @@ pub(super) async fn answer(shared: &Arc<Shared>, asked: &Asked<'_>) -> Given {
             }
             return given;
         }
-        let flight = shared.hot.fly(&key, || land(shared.clone(), key.clone(), asked));
+        let flight = shared.hot.fly(&key, || {
+            land(shared.clone(), key.clone(), for_engine(asked.headers), asked.asker.clone())
+        });
         match flight.await {
             // What was decided on grounds that are gone meanwhile is not released.
             Landed::Answer(_, Some(keep)) if keep.generation != shared.answers.generation() => {}
@@ -100,12 +102,12 @@ fn asks_for_part(asked: &Asked<'_>) -> bool {
 
 /// Asks the engine for all who want the same. Whoever asked first lends the headers, which hold
 /// nothing that belongs to one client alone.
-fn land(
+pub(super) fn land(
     shared: Arc<Shared>,
     key: Key,
-    asked: &Asked<'_>,
+    headers: HeaderMap,
+    asker: Asker,
 ) -> impl Future<Output = Landed> + Send + 'static {
-    let (headers, asker) = (for_engine(asked.headers), asked.asker.clone());
     async move {
         let generation = shared.answers.generation();
         let (method, body) = (Method::GET, Bytes::new());
@@ -219,7 +221,7 @@ async fn give_once(
 
 /// The headers of a client that the engine sees: none of its credentials, which are this gate's,
 /// no conditions, which are answered here, and nothing of its connection.
-fn for_engine(headers: &HeaderMap) -> HeaderMap {
+pub(super) fn for_engine(headers: &HeaderMap) -> HeaderMap {
     const TAKEN: [HeaderName; 4] =
         [header::USER_AGENT, header::ACCEPT, header::CONTENT_TYPE, header::CONTENT_ENCODING];
     let mut out = HeaderMap::new();

@@ -135,7 +135,7 @@ fn named(
         Some(Ecosystem::Debian) => {
             not_found("that upstream is a Debian repository; it is at /debian/<name>/")
         }
-        None => not_found("no upstream has that name"),
+        Some(Ecosystem::Go | Ecosystem::Maven) | None => not_found("no upstream has that name"),
     }
 }
 

@@ -4,6 +4,7 @@
 //! that takes an answer a byte at a time, one that opens HTTP/2 streams and gives them no window.
 //! So the bytes themselves are counted here, and [`Pulse::look`] says when it is enough.
 
+use super::ahead::Ahead;
 use super::options::Limits;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -188,11 +189,12 @@ pub(super) enum Socket {
 pub(super) struct Wire {
     socket: Socket,
     pulse: Arc<Pulse>,
+    ahead: Arc<Ahead>,
 }
 
 impl Wire {
-    pub(super) fn new(socket: Socket, pulse: Arc<Pulse>) -> Self {
-        Self { socket, pulse }
+    pub(super) fn new(socket: Socket, pulse: Arc<Pulse>, ahead: Arc<Ahead>) -> Self {
+        Self { socket, pulse, ahead }
     }
 
     fn note(&self, polled: &Poll<io::Result<usize>>) {
@@ -221,8 +223,11 @@ impl AsyncRead for Wire {
     ) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         let polled = on_socket!(self, poll_read(cx, buf));
-        if polled.is_ready() && buf.filled().len() > before {
+        if let Some(came) =
+            buf.filled().get(before..).filter(|b| polled.is_ready() && !b.is_empty())
+        {
             self.pulse.came();
+            self.ahead.came(came);
         }
         polled
     }

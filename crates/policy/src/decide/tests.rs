@@ -61,7 +61,7 @@ fn every_attribute_of_the_schema_is_there_with_its_type() {
     let found = [&facts.findings[0]];
     let context = || attributes::context(&settings, &ctx(), &["x"]).unwrap();
     for (ty, action, attributes) in [
-        (&v.finding, &v.tolerate, attributes::finding(found[0], &facts.version.purl)),
+        (&v.finding, &v.tolerate, attributes::finding(found[0], &facts.version.purl, ctx().now)),
         (&v.version, &v.resolve, attributes::version(&facts.version, &found, &ctx())),
         (&v.artifact, &v.install, attributes::artifact(&facts, &found, &ctx())),
     ] {

@@ -2,6 +2,7 @@
 
 use super::classify::{classify, clean_ids, title};
 use super::codec::{StoredAdvisory, StoredPackage, encode};
+use super::epss::Likelihoods;
 use super::error::FeedError;
 use super::format;
 use super::kev::Catalogue;
@@ -25,6 +26,8 @@ pub struct IndexBuilder {
     sources: Vec<SourceMeta>,
     catalogue: Catalogue,
     catalogue_meta: Option<CatalogueMeta>,
+    likelihoods: Likelihoods,
+    likelihoods_meta: Option<CatalogueMeta>,
 }
 
 /// One live record, for one package.
@@ -87,6 +90,39 @@ impl IndexBuilder {
         Ok(())
     }
 
+    /// Adds likelihoods of being attacked: FIRST's EPSS in CSV, packed by gzip or not, or in JSON.
+    ///
+    /// # Errors
+    /// When the bytes are no such list.
+    pub fn add_epss(&mut self, bytes: &[u8]) -> Result<(), FeedError> {
+        self.likelihoods_meta = Some(self.likelihoods.add(bytes)?);
+        Ok(())
+    }
+
+    /// Adds records that stand one a line, under a name: the form in which changes to a feed are kept.
+    ///
+    /// # Errors
+    /// When there are lines and none of them is a record.
+    pub fn add_lines(&mut self, name: &str, bytes: &[u8]) -> Result<SourceMeta, FeedError> {
+        self.begin_source(name);
+        for line in bytes.split(|b| *b == b'\n').filter(|l| !l.trim_ascii().is_empty()) {
+            match parse_record(line) {
+                Ok(record) => self.add_record(&record),
+                Err(_) => self.add_unreadable(),
+            }
+        }
+        self.readable(name)
+    }
+
+    /// What was counted of the source, unless nothing of it could be read.
+    fn readable(&mut self, name: &str) -> Result<SourceMeta, FeedError> {
+        let source = self.source().clone();
+        if source.records == 0 && source.unreadable > 0 {
+            return Err(FeedError::NothingReadable { name: name.to_owned() });
+        }
+        Ok(source)
+    }
+
     /// Adds a feed in the form of OSV's `all.zip`: one JSON a record. Records that cannot be read
     /// are counted in what is returned and in the index's [`FeedMeta`].
     ///
@@ -104,11 +140,7 @@ impl IndexBuilder {
             Ok(record) => self.add_record(&record),
             Err(_) => self.add_unreadable(),
         })?;
-        let source = self.source().clone();
-        if source.records == 0 && source.unreadable > 0 {
-            return Err(FeedError::NothingReadable { name: name.to_owned() });
-        }
-        Ok(source)
+        self.readable(name)
     }
 
     /// The index as the bytes of a file. The same records in the same order give the same bytes.
@@ -125,7 +157,7 @@ impl IndexBuilder {
             let entry = coverage.entry(domain.name()).or_insert_with_key(|name| Coverage::of(name));
             pending.iter().for_each(|p| entry.count(&p.advisory));
             advisories += pending.len() as u64;
-            let package = store(domain, name, pending, &self.catalogue);
+            let package = store(domain, name, pending, &self.catalogue, &self.likelihoods);
             entries.push((package.key.clone(), encode(&package)));
         }
         let meta = FeedMeta {
@@ -133,6 +165,7 @@ impl IndexBuilder {
             sources: self.sources,
             coverage: coverage.into_values().collect(),
             exploited: self.catalogue_meta,
+            likelihoods: self.likelihoods_meta,
             packages: entries.len() as u64,
             advisories,
         };
@@ -192,6 +225,7 @@ impl Pending {
             modified: record.modified,
             title: title(record),
             exploited: None,
+            epss: None,
             aliases: clean_ids(&record.aliases, &record.id),
             upstream: clean_ids(&record.upstream, &record.id),
             blocks: Vec::new(),
@@ -232,7 +266,13 @@ impl Coverage {
 }
 
 /// A package in the form that is stored: versions in one table, events as indexes into it.
-fn store(domain: &Domain, name: &str, pending: &[Pending], catalogue: &Catalogue) -> StoredPackage {
+fn store(
+    domain: &Domain,
+    name: &str,
+    pending: &[Pending],
+    catalogue: &Catalogue,
+    likelihoods: &Likelihoods,
+) -> StoredPackage {
     let mut named: Vec<String> = Vec::new();
     let mut raw: HashMap<String, u32> = HashMap::new();
     let mut provisional = |text: &str| -> u32 {
@@ -245,8 +285,10 @@ fn store(domain: &Domain, name: &str, pending: &[Pending], catalogue: &Catalogue
     for p in pending {
         let mut advisory = p.advisory.clone();
         advisory.blocks = p.affected.iter().map(|a| block(a, &mut provisional)).collect();
-        let ids = std::iter::once(&advisory.id).chain(&advisory.aliases).chain(&advisory.upstream);
-        advisory.exploited = catalogue.find(ids);
+        let all = [advisory.id.clone()];
+        let ids = || all.iter().chain(&p.advisory.aliases).chain(&p.advisory.upstream);
+        advisory.exploited = catalogue.find(ids());
+        advisory.epss = likelihoods.find(ids());
         advisories.push(advisory);
     }
     let versions = VersionTable::build(domain.ecosystem, named.iter().map(String::as_str));

@@ -3,7 +3,7 @@
 //! ```text
 //! package    = key versions count advisory*
 //! versions   = count (text is_new)* count text*      ordered ones, then those without an order
-//! advisory   = id kind severity modified title exploited count alias* count upstream* count block*
+//! advisory   = id kind severity modified title exploited epss count alias* count upstream* count block*
 //! block      = opaque count index* count range*
 //! range      = from_start count (kind index)* count limit*
 //! ```
@@ -23,6 +23,8 @@ pub(super) struct StoredAdvisory {
     pub(super) modified: Option<Timestamp>,
     pub(super) title: String,
     pub(super) exploited: Option<KnownExploited>,
+    /// In permille.
+    pub(super) epss: Option<u16>,
     pub(super) aliases: Vec<String>,
     pub(super) upstream: Vec<String>,
     pub(super) blocks: Vec<Block>,
@@ -132,6 +134,7 @@ impl Writer {
             w.text(&e.cve);
             w.maybe(e.due.as_ref(), |w, due| w.text(due));
         });
+        self.maybe(a.epss, |w, epss| w.number(u64::from(epss)));
         self.list(&a.aliases, |w, text| w.text(text));
         self.list(&a.upstream, |w, text| w.text(text));
         self.list(&a.blocks, Self::block);
@@ -234,6 +237,7 @@ impl<'a> Reader<'a> {
             title: self.text()?,
             exploited: self
                 .maybe(|r| Ok(KnownExploited { cve: r.text()?, due: r.maybe(Self::text)? }))?,
+            epss: self.maybe(Self::permille)?,
             aliases: self.list(Self::text)?,
             upstream: self.list(Self::text)?,
             blocks: self.list(|r| r.block(limit))?,
@@ -244,6 +248,11 @@ impl<'a> Reader<'a> {
         let bytes: [u8; 8] =
             self.take(8)?.try_into().map_err(|_| FeedError::corrupt("a time is cut short"))?;
         Ok(Timestamp(i64::from_le_bytes(bytes)))
+    }
+
+    fn permille(&mut self) -> Result<u16, FeedError> {
+        let n = u16::try_from(self.number()?).ok().filter(|n| *n <= 1000);
+        n.ok_or(FeedError::corrupt("a likelihood is above one"))
     }
 
     fn block(&mut self, limit: u64) -> Result<Block, FeedError> {
@@ -284,6 +293,7 @@ mod tests {
                 modified: Some(Timestamp(-5)),
                 title: "títle".to_owned(),
                 exploited: Some(KnownExploited { cve: "CVE-1".to_owned(), due: None }),
+                epss: Some(944),
                 aliases: vec!["CVE-1".to_owned()],
                 upstream: vec![],
                 blocks: vec![Block {

@@ -45,6 +45,12 @@ pub enum FeedError {
         /// Why not.
         because: String,
     },
+    /// A list of likelihoods (EPSS) cannot be read.
+    #[error("list of likelihoods cannot be read: {because}; fetch it again")]
+    Likelihoods {
+        /// Why not.
+        because: String,
+    },
     /// The file is not an advisory index.
     #[error("file is not an advisory index; build the index from the feeds")]
     NotAnIndex,

@@ -18,8 +18,9 @@ use sha2::{Digest as _, Sha256};
 
 /// The first bytes of every index.
 const MAGIC: [u8; 8] = *b"CSFEEDIX";
-/// The format version that is written, and the newest that is read.
-pub const FORMAT_VERSION: u32 = 1;
+/// The format version that is written, and the one that is read: an index is built again from its
+/// feeds when the program has another. 2 added likelihoods.
+pub const FORMAT_VERSION: u32 = 2;
 /// Length of the header in bytes.
 pub(super) const HEADER: usize = 72;
 /// Length of the header's part that the digest covers.
@@ -60,7 +61,7 @@ impl UnverifiedHeader {
         if version > FORMAT_VERSION {
             return Err(FeedError::NewerFormat { found: version, supported: FORMAT_VERSION });
         }
-        if version == 0 || r.take::<4>() != [0; 4] {
+        if version != FORMAT_VERSION || r.take::<4>() != [0; 4] {
             return Err(FeedError::corrupt("the header is not one"));
         }
         let [meta, keys, packages] = [0; 3].map(|_| u64::from_le_bytes(r.take()));

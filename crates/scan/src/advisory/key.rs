@@ -36,6 +36,8 @@ impl Domain {
             ("npm", None) => Some(Self::of(Ecosystem::Npm)),
             ("crates.io", None) => Some(Self::of(Ecosystem::Cargo)),
             ("Debian", None) => Some(Self::of(Ecosystem::Debian)),
+            ("Go", None) => Some(Self::of(Ecosystem::Go)),
+            ("Maven", None) => Some(Self::of(Ecosystem::Maven)),
             ("Debian", Some(r)) => {
                 Some(Self { ecosystem: Ecosystem::Debian, release: Some(debian_release(r)?) })
             }
@@ -71,6 +73,8 @@ impl Domain {
             Ecosystem::Npm => "npm",
             Ecosystem::Cargo => "crates.io",
             Ecosystem::Debian => "Debian",
+            Ecosystem::Go => "Go",
+            Ecosystem::Maven => "Maven",
         };
         match &self.release {
             Some(release) => format!("{base}:{release}"),
@@ -112,7 +116,15 @@ mod tests {
 
     #[test]
     fn osv_names_of_other_ecosystems_are_not_taken() {
-        for text in ["Go", "Maven", "npm:private", "Ubuntu:22.04", "debian:11", "Debian:sid", ""] {
+        for text in [
+            "NuGet",
+            "Maven:https://repo.example",
+            "npm:private",
+            "Ubuntu:22.04",
+            "debian:11",
+            "Debian:sid",
+            "",
+        ] {
             assert_eq!(Domain::from_osv(text), None, "{text}");
         }
         assert_eq!(Domain::from_osv("Debian:11").unwrap().name(), "Debian:11");

@@ -14,6 +14,9 @@ pub struct FeedMeta {
     pub coverage: Vec<Coverage>,
     /// The catalogue of known exploited vulnerabilities, if one was read.
     pub exploited: Option<CatalogueMeta>,
+    /// The list of likelihoods (EPSS), if one was read.
+    #[serde(default)]
+    pub likelihoods: Option<CatalogueMeta>,
     /// Packages with at least one advisory; Debian's count once for each release.
     pub packages: u64,
     /// Advisories, counted once for each package that they concern.
@@ -58,7 +61,7 @@ pub struct Coverage {
     pub newest_modified: Option<Timestamp>,
 }
 
-/// The catalogue of known exploited vulnerabilities.
+/// A list about vulnerabilities: the catalogue of known exploited ones, or their likelihoods.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CatalogueMeta {
     /// Its version, as its publisher writes it.

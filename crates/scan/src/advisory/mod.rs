@@ -11,6 +11,7 @@ mod builder;
 mod classify;
 mod codec;
 mod cvss;
+mod epss;
 mod error;
 mod format;
 mod index;
@@ -21,6 +22,7 @@ mod order;
 mod osv;
 mod package;
 mod range;
+mod upgrade;
 mod zip_feed;
 
 #[cfg(test)]

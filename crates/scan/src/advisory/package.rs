@@ -2,9 +2,10 @@
 
 use super::codec::{StoredAdvisory, StoredPackage};
 use super::kev::KnownExploited;
-use super::order::{Position, VersionTable};
+use super::order::{BEFORE_ALL, Position, VersionTable};
 use super::range::{Affected, Scope};
-use countersign_core::{Ecosystem, Finding, FindingKind, Severity, Timestamp};
+use super::upgrade::Clear;
+use countersign_core::{Ecosystem, Exploitation, Finding, FindingKind, Severity, Timestamp};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -27,7 +28,9 @@ pub struct Advisory {
     pub modified: Option<Timestamp>,
     /// Whether, by the catalogue that the index was built with, it is exploited in the wild.
     pub known_exploited: Option<KnownExploited>,
-    scope: Scope,
+    /// How likely it is attacked within 30 days, in permille, where a list says.
+    pub epss: Option<u16>,
+    pub(super) scope: Scope,
 }
 
 /// What the feeds say about one version.
@@ -56,12 +59,14 @@ pub struct PackageAdvisories {
     advisories: Vec<Advisory>,
     /// Indexes of the advisories, those about the same thing together.
     groups: Vec<Vec<usize>>,
+    /// Versions that nothing is known about, once somebody asked.
+    clear: std::sync::OnceLock<Vec<Clear>>,
 }
 
 impl PackageAdvisories {
     pub(super) fn none(ecosystem: Ecosystem) -> Self {
         let (versions, advisories, groups) = (VersionTable::default(), Vec::new(), Vec::new());
-        Self { ecosystem, versions, advisories, groups }
+        Self { ecosystem, versions, advisories, groups, clear: Default::default() }
     }
 
     pub(super) fn new(ecosystem: Ecosystem, stored: StoredPackage) -> Self {
@@ -69,13 +74,48 @@ impl PackageAdvisories {
         let advisories: Vec<Advisory> =
             stored.advisories.into_iter().map(|a| Advisory::new(a, &versions)).collect();
         let groups = group(&advisories);
-        Self { ecosystem, versions, advisories, groups }
+        Self { ecosystem, versions, advisories, groups, clear: Default::default() }
     }
 
     /// The advisories, one a record: those about the same thing are not merged here.
     #[must_use]
     pub fn advisories(&self) -> &[Advisory] {
         &self.advisories
+    }
+
+    /// The shortest upgrade of `version`: the lowest version above it that no advisory is about, of
+    /// its own release line where there is one, else of any later line. Only versions that the feeds
+    /// name as fixed are known here; pre-releases count for pre-releases alone.
+    #[must_use]
+    pub fn upgrade_for(&self, version: &str) -> Option<String> {
+        let at = self.versions.locate(self.ecosystem, version)?;
+        let clear = self.clear.get_or_init(|| self.clear_versions());
+        super::upgrade::shortest(self.ecosystem, clear, at, version).map(str::to_owned)
+    }
+
+    fn clear_versions(&self) -> Vec<Clear> {
+        let mut fixes: Vec<(Position, &str)> =
+            self.advisories.iter().flat_map(|a| a.scope.fixes_after(BEFORE_ALL)).collect();
+        fixes.sort_unstable();
+        fixes.dedup_by_key(|(at, _)| *at);
+        let stands = |a: &Advisory| a.kind != FindingKind::Notice;
+        let is_clear = |at: Position, text: &str| {
+            let mut all = self.advisories.iter().filter(|a| stands(a));
+            all.all(|a| a.affects(Some(at), text) == Affected::No)
+        };
+        let clear = fixes.into_iter().filter(|(at, text)| is_clear(*at, text));
+        clear.map(|(at, text)| Clear::new(self.ecosystem, at, text)).collect()
+    }
+
+    /// What the feeds say about every version of the package, whichever it is.
+    #[must_use]
+    pub fn findings_for_all(&self) -> Vec<Finding> {
+        let of_group = |group: &Vec<usize>| {
+            let members = group.iter().filter_map(|i| self.advisories.get(*i));
+            let hits: Vec<&Advisory> = members.filter(|a| a.scope.affects_all()).collect();
+            (!hits.is_empty()).then(|| merge(&hits, None))
+        };
+        self.groups.iter().filter_map(of_group).collect()
     }
 
     /// What the feeds say about `version`. Records about the same thing become one finding.
@@ -138,7 +178,27 @@ fn merge(hits: &[&Advisory], fixed_in: Option<String>) -> Finding {
         });
     }
     let aliases = aliases.into_iter().cloned().collect();
-    Finding { id, aliases, kind, severity, title, fixed_in, path: None, observed: None }
+    Finding {
+        id,
+        aliases,
+        kind,
+        severity,
+        title,
+        fixed_in,
+        path: None,
+        observed: None,
+        exploitation: exploitation(hits),
+        vex: Vec::new(),
+    }
+}
+
+/// The worst that is known of any of the records: the earliest due date, the highest likelihood.
+fn exploitation(hits: &[&Advisory]) -> Option<Exploitation> {
+    let listed = || hits.iter().filter_map(|a| a.known_exploited.as_ref());
+    let known = listed().next().is_some();
+    let due = listed().filter_map(|k| k.due.clone()).min();
+    let epss = hits.iter().filter_map(|a| a.epss).max();
+    (known || epss.is_some()).then_some(Exploitation { known, due, epss })
 }
 
 impl Advisory {
@@ -153,6 +213,7 @@ impl Advisory {
             title: stored.title,
             modified: stored.modified,
             known_exploited: stored.exploited,
+            epss: stored.epss,
         }
     }
 

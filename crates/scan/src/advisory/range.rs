@@ -160,6 +160,11 @@ impl Scope {
         scope
     }
 
+    /// Whether every version is affected, whatever it is.
+    pub(super) fn affects_all(&self) -> bool {
+        self.lines.iter().any(|line| line.ordered && line.holds_everywhere())
+    }
+
     /// Whether the version at `at`, spelt `text`, is affected.
     pub(super) fn affects(&self, at: Option<Position>, text: &str) -> Affected {
         let listed = match at {

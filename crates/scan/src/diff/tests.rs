@@ -34,6 +34,7 @@ fn judged(
         findings: Vec::new(),
         advisories: Check::passed("advisories"),
         advised_as: None,
+        upgrade: None,
     };
     let facts = ArtifactFacts {
         version,
@@ -43,6 +44,7 @@ fn judged(
         digest_confirmed: true,
         evidence: Vec::new(),
         changes: Vec::new(),
+        dependencies: Vec::new(),
         findings: report.findings,
         checks: Vec::new(),
     };

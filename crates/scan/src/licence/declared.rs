@@ -125,6 +125,7 @@ pub(super) fn of_package(package: &Package<'_>) -> Vec<Declared> {
         }
         // A copyright file is content; it is read where it lies.
         Ecosystem::Debian => Vec::new(),
+        Ecosystem::Go | Ecosystem::Maven => Vec::new(),
     }
 }
 

@@ -162,6 +162,8 @@ fn finding(
         severity,
         title: printable(&title),
         fixed_in: None,
+        exploitation: None,
+        vex: Vec::new(),
         path: path.map(printable),
         observed: None,
     }

@@ -102,6 +102,7 @@ impl Gatherer {
             Ecosystem::Npm => name == "package.json",
             Ecosystem::Cargo => matches!(name, "Cargo.toml" | ".cargo_vcs_info.json"),
             Ecosystem::Debian => path == "control/control",
+            Ecosystem::Go | Ecosystem::Maven => false,
         }
     }
 

@@ -147,6 +147,7 @@ pub(crate) fn scan_file(
         Ecosystem::Cargo => ("file-1.0.0/Cargo.toml", "file-1.0.0.crate"),
         Ecosystem::Pypi => ("file-1.0/PKG-INFO", "file-1.0.tar.gz"),
         Ecosystem::Debian => ("control/control", "file_1.0_all.deb"),
+        Ecosystem::Go | Ecosystem::Maven => ("file/manifest", "file-1.0.zip"),
     };
     let metadata = MetadataFile { path: path.to_owned(), content: manifest.to_vec() };
     let contents =
@@ -161,6 +162,7 @@ pub(crate) fn scan_file(
         Ecosystem::Cargo => drop(cargo::examine(None, &contents, &mut notes)),
         Ecosystem::Pypi => drop(pypi::examine(name, None, &contents, &mut notes)),
         Ecosystem::Debian => drop(debian::examine(&contents, &mut notes)),
+        Ecosystem::Go | Ecosystem::Maven => {}
     }
     let package = Package {
         ecosystem,
@@ -221,6 +223,7 @@ fn judge_all(
             Ecosystem::Debian if kind == ArchiveKind::Deb => debian::examine(&contents, &mut notes),
             // A source package's archive says nothing of itself: its description does.
             Ecosystem::Debian => None,
+            Ecosystem::Go | Ecosystem::Maven => None,
         };
         if let (Some(declared), Some(expected)) = (&declared, expected) {
             compare(ecosystem, declared, expected, &mut notes);
@@ -345,6 +348,8 @@ impl Notes {
             severity,
             title: contents::printable(&title),
             fixed_in: None,
+            exploitation: None,
+            vex: Vec::new(),
             path: path.map(contents::printable),
             observed: None,
         });

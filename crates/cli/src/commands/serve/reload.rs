@@ -5,6 +5,7 @@ use super::{ServeArgs, tokens};
 use crate::context::{Context, Failed};
 use countersign_engine::Engine;
 use countersign_engine::config::Config;
+use countersign_engine::organisation::OrganisationKeys;
 use countersign_gateway::server::Server;
 use std::sync::Arc;
 use tokio::sync::Notify;
@@ -55,6 +56,8 @@ impl Reloader {
         if next.config.upstream.is_empty() {
             return Err(Failed::usage("no upstream is configured any more"));
         }
+        let keys = OrganisationKeys::load(&next.config, Some(self.engine.store())).await;
+        let keys = Arc::new(keys.map_err(Failed::usage)?);
         // The certificate comes first: it is the one part that can still fail.
         server.reload_tls().map_err(Failed::usage)?;
         server.replace_tokens(tokens(&next.tokens));
@@ -65,6 +68,7 @@ impl Reloader {
             g.policy = policy;
             g.lists = lists;
             g.evidence = evidence;
+            g.keys = keys;
         });
         // Compared with the start, and so said each time for as long as it is not in force.
         for what in fixed(&self.started, &next.config) {
@@ -85,6 +89,8 @@ fn fixed(old: &Config, new: &Config) -> Vec<&'static str> {
         ("upstream", old.upstream == new.upstream),
         ("limits", old.limits == new.limits),
         ("patience", old.patience == new.patience),
+        ("vex", old.vex == new.vex),
+        ("waivers", old.waivers == new.waivers),
         ("serve.listen", a.listen == b.listen),
         ("serve.public-url", a.public_url == b.public_url),
         ("serve.allowed-hosts", a.allowed_hosts == b.allowed_hosts),

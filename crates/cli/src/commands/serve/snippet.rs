@@ -78,6 +78,8 @@ fn word(ecosystem: Ecosystem) -> &'static str {
         Ecosystem::Npm => "npm",
         Ecosystem::Cargo => "cargo",
         Ecosystem::Debian => "debian",
+        Ecosystem::Go => "go",
+        Ecosystem::Maven => "maven",
     }
 }
 

@@ -17,7 +17,7 @@ const WAIVERS: Duration = Duration::from_secs(3);
 /// How often the feeds' files are looked at.
 const FILES: Duration = Duration::from_secs(5);
 
-/// Keeps the waivers up to date, for ever.
+/// Keeps the waivers and the store's signing keys up to date, for ever.
 pub async fn waivers(engine: Engine) {
     let mut tick = interval(WAIVERS);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -32,6 +32,11 @@ pub async fn waivers(engine: Engine) {
                 }
             }
             Err(error) => once(&mut said, error.to_string(), "waivers stay as they were"),
+        }
+        match engine.reload_keys().await {
+            Ok(true) => tracing::info!(generation = engine.generation(), "signing keys changed"),
+            Ok(false) => {}
+            Err(error) => once(&mut said, error.to_string(), "signing keys stay as they were"),
         }
     }
 }

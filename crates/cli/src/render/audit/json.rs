@@ -76,6 +76,7 @@ fn item(i: &Item) -> Value {
         "audit_only": i.decision.audit_only,
         "waivers": i.decision.waivers,
         "findings": findings.collect::<Vec<_>>(),
+        "upgrade": i.facts.upgrade,
         "advisories": i.facts.advisories,
         "not_checked": not_checked.collect::<Vec<_>>(),
         "before": before.collect::<Vec<_>>(),

@@ -142,6 +142,9 @@ fn write_item(out: &mut String, item: &Item, paint: &Paint, width: usize) {
 /// The version that is free of everything that stands against this one: the newest of the fixes,
 /// where each finding has one.
 fn update(item: &Item) -> Option<&str> {
+    if standing(item).next().is_some() && item.facts.upgrade.is_some() {
+        return item.facts.upgrade.as_deref();
+    }
     let ecosystem = item.facts.purl.ecosystem();
     let mut fixes = standing(item).map(|j| j.finding.fixed_in.as_deref());
     fixes.try_fold(None, |newest: Option<&str>, fix| {

@@ -16,7 +16,7 @@ fn cyclonedx() {
   {{"type": "operating-system", "name": "debian", "version": "12"}},
   {{"type": "library", "name": "libc6", "purl": "pkg:deb/debian/libc6@2.36-9?arch=amd64&upstream=glibc%402.36-8&distro=debian-11"}},
   {{"type": "library", "name": "bash", "purl": "pkg:deb/debian/bash@5.2-1"}},
-  {{"type": "library", "name": "go", "purl": "pkg:golang/x@1"}},
+  {{"type": "library", "name": "gem", "purl": "pkg:gem/x@1"}},
   {{"type": "library", "name": "open", "purl": "pkg:cargo/serde"}},
   {{"type": "library", "name": "bare", "version": "1"}},
   {{"type": "library", "name": "broken", "purl": "npm/x"}}]}}"#
@@ -30,7 +30,7 @@ fn cyclonedx() {
             "9 pkg:deb/debian/libc6@2.36-9?arch=amd64 source glibc 2.36-8 release 11",
             "10 pkg:deb/debian/bash@5.2-1 source bash 5.2-1 release 12",
             "8 Elsewhere debian 12: it is of type `operating-system`, and has no purl",
-            "11 Elsewhere pkg:golang/x@1: packages of type `golang` are not judged",
+            "11 Elsewhere pkg:gem/x@1: packages of type `gem` are not judged",
             "12 Unpinned pkg:cargo/serde: it names no version",
             "13 Unreadable bare 1: it has no purl",
             "14 Unreadable npm/x: it is no package URL",

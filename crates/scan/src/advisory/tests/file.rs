@@ -61,9 +61,11 @@ fn truncated_and_extended_files_do_not_open() {
 fn a_newer_format_is_named() {
     let mut bytes = SAMPLE.clone();
     bytes[8..12].copy_from_slice(&(FORMAT_VERSION + 1).to_le_bytes());
-    let error = FeedIndex::open(bytes).unwrap_err();
+    let error = FeedIndex::open(bytes.clone()).unwrap_err();
     assert!(matches!(error, FeedError::NewerFormat { found, .. } if found == FORMAT_VERSION + 1));
-    assert!(error.to_string().contains("version 2, newer than version 1"));
+    assert!(error.to_string().contains("version 3, newer than version 2"));
+    bytes[8..12].copy_from_slice(&1u32.to_le_bytes());
+    assert!(matches!(FeedIndex::open(bytes), Err(FeedError::Corrupt { .. })));
 }
 
 #[test]

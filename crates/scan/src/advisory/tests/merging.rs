@@ -1,8 +1,8 @@
 //! Several records about one thing, copies, withdrawals, and the exploited catalogue.
 
 use super::*;
-use Ecosystem::{Debian, Npm, Pypi};
-use countersign_core::{FindingKind, Severity};
+use Ecosystem::{Debian, Go, Maven, Npm, Pypi};
+use countersign_core::{Exploitation, FindingKind, Severity};
 
 fn with(mut record: Value, fields: &Value) -> Value {
     for (key, value) in fields.as_object().unwrap() {
@@ -169,12 +169,80 @@ fn exploited_vulnerabilities_say_so_with_their_due_date() {
 }
 
 #[test]
+fn likelihoods_join_by_every_id_and_the_worst_counts() {
+    let mut builder = IndexBuilder::new();
+    for r in [
+        below("GHSA-1", "2", &json!({"aliases": ["CVE-1"]})),
+        below("PYSEC-1", "2", &json!({"aliases": ["CVE-1", "CVE-2"]})),
+        below("PYSEC-3", "2", &json!({})),
+    ] {
+        builder.add_record(&parse_record(r.to_string().as_bytes()).unwrap());
+    }
+    builder.add_epss(b"cve,epss,percentile\nCVE-1,0.25,0.9\nCVE-2,0.5,0.9\n").unwrap();
+    builder
+        .add_kev(br#"{"vulnerabilities": [{"cveID": "CVE-2", "dueDate": "2025-09-01"}]}"#)
+        .unwrap();
+    let index = FeedIndex::open(builder.finish(BUILT).unwrap()).unwrap();
+    let m = index.lookup(Pypi, "p", "1", None).unwrap();
+    let of = |i: usize| m.findings[i].exploitation.clone();
+    let want = Exploitation { known: true, due: Some("2025-09-01".to_owned()), epss: Some(500) };
+    assert_eq!((of(0), of(1)), (Some(want), None));
+    assert_eq!(index.meta().likelihoods.as_ref().map(|l| l.entries), Some(2));
+}
+
+#[test]
+fn the_shortest_upgrade_stays_in_its_line_and_meets_no_other_advisory() {
+    let record = |id: &str, short: &str| record(id, Npm, json!({"ranges": events(short)}));
+    let index = index_of(&[
+        record("A", "i0 f1.2.0 i2.0.0 f2.1.0"),
+        // What fixes A in line 1 is hit by B; only line 2 has a version without both.
+        record("B", "i1.2.0 f1.2.5"),
+        record("C", "i3.0.0 f3.1.0-rc.1 f3.1.0"),
+        record("D", "i4.0.0"),
+    ]);
+    let package = index.package(Npm, "p", None).unwrap();
+    for (version, want) in [
+        ("1.0.0", Some("1.2.5")),
+        ("1.2.1", Some("1.2.5")),
+        ("2.0.5", Some("2.1.0")),
+        ("3.0.0", Some("3.1.0")),
+        ("3.0.0-rc.1", Some("3.1.0-rc.1")),
+        ("4.0.0", None),
+        ("latest", None),
+    ] {
+        assert_eq!(package.upgrade_for(version).as_deref(), want, "{version}");
+    }
+}
+
+#[test]
+fn go_modules_and_maven_artifacts_are_matched_by_their_own_order() {
+    let mut go = record("GO-1", Go, json!({"ranges": events("i0 f1.9.1")}));
+    go["affected"][0]["package"]["name"] = json!("github.com/Example/Mod");
+    let mut maven = record("GHSA-m", Maven, json!({"ranges": events("i2.0-beta9 f2.15.0")}));
+    maven["affected"][0]["package"]["name"] = json!("org.example:core");
+    let index = index_of(&[go, maven]);
+    for (ecosystem, name, version, hit) in [
+        (Go, "github.com/example/mod", "v1.9.0", true),
+        (Go, "github.com/example/mod", "v1.9.1-0.20191109021931-daa7c04131f5", true),
+        (Go, "github.com/example/mod", "v1.9.1", false),
+        (Go, "github.com/example/mod", "v2.0.0+incompatible", false),
+        (Maven, "org.example:core", "2.0-beta8", false),
+        (Maven, "org.example:core", "2.0-rc1", true),
+        (Maven, "org.example:core", "2.14.1", true),
+        (Maven, "org.example:core", "2.15.0", false),
+    ] {
+        let m = index.lookup(ecosystem, name, version, None).unwrap();
+        assert_eq!(!m.findings.is_empty(), hit, "{name} {version}");
+    }
+}
+
+#[test]
 fn the_index_tells_what_it_was_made_of() {
     let mut builder = IndexBuilder::new();
     builder.begin_source("npm.zip");
     let r = record("GHSA-1", Npm, json!({"versions": ["1.0.0"]}));
     let elsewhere = json!({"id": "GO-1", "modified": "2025-01-01T00:00:00Z", "affected":
-        [{"package": {"ecosystem": "Go", "name": "g"}}]});
+        [{"package": {"ecosystem": "NuGet", "name": "g"}}]});
     for r in [r, elsewhere] {
         builder.add_record(&parse_record(r.to_string().as_bytes()).unwrap());
     }

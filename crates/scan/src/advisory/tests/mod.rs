@@ -30,6 +30,8 @@ fn osv_name(ecosystem: Ecosystem) -> &'static str {
         Ecosystem::Npm => "npm",
         Ecosystem::Cargo => "crates.io",
         Ecosystem::Debian => "Debian:11",
+        Ecosystem::Go => "Go",
+        Ecosystem::Maven => "Maven",
     }
 }
 
