@@ -66,6 +66,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("release", release),
     ("release_gpg", release_gpg),
     ("requirements", requirements),
+    ("rotations", rotations),
     ("sigstore_bundle", sigstore_bundle),
     ("sources", sources),
     ("spdx", spdx),

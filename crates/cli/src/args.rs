@@ -77,6 +77,8 @@ pub enum Command {
     /// Record an incident: open it, close it, list them
     #[command(subcommand)]
     Incident(crate::commands::incident::IncidentCommand),
+    /// Report what the ledger shows for a period: coverage, refusals, waivers, recalls, with proofs
+    Report(crate::commands::report::ReportArgs),
     /// Cosign the ledgers of others, as a witness
     Witness(crate::commands::witness::WitnessArgs),
     /// Run the gateway for a team: the same gate, long-lived, for any number of clients

@@ -13,6 +13,7 @@ mod answer;
 pub mod audit;
 pub mod auditor;
 mod cargo;
+pub mod compliance;
 pub mod config;
 mod continuity;
 mod credential;

@@ -110,7 +110,7 @@ pub(crate) async fn rotations_in(
     conn: &mut SqliteConnection,
     path: &Path,
 ) -> Result<Vec<Rotation>, StoreError> {
-    let rows: Result<Vec<(i64, Vec<u8>, Vec<u8>)>, sqlx::Error> = sqlx::query_as(
+    let rows = sqlx::query_as::<_, (i64, Vec<u8>, Vec<u8>)>(
         "SELECT e.idx, e.salt, e.envelope FROM events v JOIN entries e ON e.idx = v.idx \
          WHERE v.kind = ? ORDER BY v.idx",
     )
@@ -221,7 +221,7 @@ impl Store {
         blocking(move || keys::write_next(&paths, &new)).await?;
         let statement = rotation(&old, next.verifier(), reason, owner, now);
         ring.announce(Some(Arc::clone(&next)));
-        let row = EntryRow::Rotation { old: old.clone(), new: next.verifier().clone() };
+        let row = EntryRow::Rotation { keys: format!("{}\n{old}", next.verifier()) };
         let entry = Entry::new(&ring.current().signing, &statement, now, row)?;
         let recorded = self.append_entry(entry).await;
         if recorded.is_err() {

@@ -18,6 +18,8 @@ pub mod recall;
 pub mod receipt;
 pub mod receipts;
 pub mod replay;
+pub mod report;
+mod report_page;
 pub mod sbom;
 mod secret;
 pub mod serve;
