@@ -70,3 +70,23 @@ pub fn spdx(data: &[u8]) {
 pub fn yarn_lock(data: &[u8]) {
     read(Format::YarnLock, data);
 }
+
+/// A lock file: what it lists, how that is related, and the bills that are written of it.
+pub fn lock_relations(data: &[u8]) {
+    use countersign_core::Timestamp;
+    use countersign_ecosystem::inventory::{Format, parse};
+    use countersign_ecosystem::sbom::{Bom, BomFormat, relations};
+    let text = crate::text(data);
+    for format in [Format::CargoLock, Format::UvLock, Format::PoetryLock, Format::PackageLock] {
+        let Ok(inventory) = parse(format, text.as_bytes()) else { continue };
+        let related = relations(format, &text, &inventory.listed);
+        let lists = [(inventory.listed, related)];
+        let bom = Bom::of_list("fuzz", ("fuzz", "0"), Timestamp(0), &lists);
+        for (form, read) in
+            [(BomFormat::CycloneDx, Format::CycloneDx), (BomFormat::Spdx, Format::Spdx)]
+        {
+            let again = parse(read, bom.write(form).as_bytes()).expect("what was written is read");
+            assert_eq!(again.listed.len(), bom.components.len());
+        }
+    }
+}

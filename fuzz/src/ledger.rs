@@ -3,10 +3,10 @@
 use crate::text;
 use countersign_core::Sha256Digest;
 use countersign_ledger::{
-    AddCheckpoint, Checkpoint, Envelope, Hash, Observed, Receipt, SigningKey, VerifierKey,
-    WitnessKey, cosignatures, merge_cosignatures, pack, parse_entry_bundle, parse_strict,
-    read_size_body, statement, unpack, verify_checkpoint, verify_consistency, verify_envelope,
-    verify_inclusion, verify_note, verify_receipt, witness,
+    AddCheckpoint, Checkpoint, Envelope, Hash, KeyHistory, Observed, Receipt, SigningKey,
+    VerifierKey, WitnessKey, cosignatures, merge_cosignatures, pack, parse_entry_bundle,
+    parse_strict, read_rotations, read_size_body, statement, unpack, verify_checkpoint,
+    verify_consistency, verify_envelope, verify_inclusion, verify_note, verify_receipt, witness,
 };
 use std::sync::LazyLock;
 
@@ -16,6 +16,23 @@ static KEY: LazyLock<SigningKey> = LazyLock::new(key);
 #[must_use]
 pub fn key() -> SigningKey {
     SigningKey::from_seed("ledger.example/fuzz", [7; 32]).expect("the name can name a ledger")
+}
+
+/// The key that the rotation among the seeds names.
+#[must_use]
+pub fn next_key() -> SigningKey {
+    SigningKey::from_seed("ledger.example/fuzz", [8; 32]).expect("the name can name a ledger")
+}
+
+/// A published file of key rotations: without the key's own signature nothing leads away from it.
+pub fn rotations(data: &[u8]) {
+    let Ok(rotations) = read_rotations(data) else { return };
+    let Ok(history) = KeyHistory::resolve(KEY.verifier(), &rotations) else { return };
+    let known = [KEY.verifier().clone(), next_key().verifier().clone()];
+    assert!(known.contains(history.current()), "a rotation that the key did not sign");
+    for rotation in &rotations {
+        let _ = rotation.commitment();
+    }
 }
 
 /// A receipt: what is written must be read back the same, and is about no other artifact.

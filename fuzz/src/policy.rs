@@ -20,6 +20,16 @@ pub fn policy_load(data: &[u8]) {
     }
 }
 
+/// A file of waivers.
+pub fn waiver_file(data: &[u8]) {
+    let file = PolicyFile::new("waivers.toml", text(data));
+    let now = countersign_core::Timestamp(1_700_000_000);
+    match countersign_policy::read_waivers(&file, now) {
+        Ok(all) => assert!(all.iter().all(|w| !w.owner.trim().is_empty())),
+        Err(errors) => assert!(!errors.is_empty(), "it was refused without a reason"),
+    }
+}
+
 /// A pattern over package URLs, and what a waiver is for.
 pub fn purl_pattern(data: &[u8]) {
     let text = text(data);

@@ -3,8 +3,12 @@
 use crate::ecosystem::LIMITS;
 use crate::{split, text};
 use countersign_core::{Ecosystem, Outcome, Timestamp};
+use countersign_core::{Finding, FindingKind, Severity, VexSource};
 use countersign_scan::advisory::{FeedIndex, IndexBuilder, parse_record};
+use countersign_scan::dependency;
+use countersign_scan::structure::MetadataFile;
 use countersign_scan::structure::{Expected, scan_archive};
+use countersign_scan::vex::{self, VexSet};
 use std::io::Cursor;
 
 /// An artifact: the first byte chooses the ecosystem and the file's name, the rest is the file.
@@ -55,6 +59,63 @@ pub fn osv_record(data: &[u8]) {
         for ecosystem in Ecosystem::ALL {
             let _ = index.lookup(ecosystem, &package.name, "1.0", Some("12"));
         }
+    }
+}
+
+/// The catalogue of exploited vulnerabilities, likelihoods, and records that stand one a line; and as a
+/// CVSS vector whatever it is.
+pub fn feed_lists(data: &[u8]) {
+    let mut builder = IndexBuilder::new();
+    let vector = text(data).replace(['"', '\\', '\n', '\r', '\t', '\0'], " ");
+    let record = format!(
+        r#"{{"id":"X-1","aliases":["CVE-1"],"severity":[{{"type":"CVSS_V3","score":"{vector}"}}],
+        "affected":[{{"package":{{"ecosystem":"npm","name":"example"}},"versions":["1.0.0"]}}]}}"#
+    );
+    if let Ok(record) = parse_record(record.as_bytes()) {
+        builder.add_record(&record);
+    }
+    let _ = builder.add_kev(data);
+    let _ = builder.add_epss(data);
+    let _ = builder.add_lines("fuzz", data);
+    let Ok(bytes) = builder.finish(Timestamp(1_700_000_000)) else { return };
+    ask(&FeedIndex::open(bytes).expect("an index that was made is opened"));
+}
+
+/// A VEX document of either form, put on a finding.
+pub fn vex(data: &[u8]) {
+    let Ok(document) = vex::parse(data) else { return };
+    let first = document.statements.first().cloned();
+    let mut set = VexSet::default();
+    set.add(document, VexSource::Vendor);
+    let Some(statement) = first else { return };
+    let mut findings = [Finding {
+        id: statement.vulnerability[0].clone(),
+        aliases: Vec::new(),
+        kind: FindingKind::Vulnerability,
+        severity: Severity::High,
+        title: String::new(),
+        fixed_in: None,
+        path: None,
+        observed: None,
+        exploitation: None,
+        vex: Vec::new(),
+    }];
+    set.apply(&statement.product, &mut findings);
+    for claim in &findings[0].vex {
+        assert!(!claim.document.chars().any(char::is_control), "{claim:?}");
+    }
+}
+
+/// The metadata of an artifact: what it declares to need.
+pub fn declared(data: &[u8]) {
+    for (ecosystem, path) in [
+        (Ecosystem::Npm, "package/package.json"),
+        (Ecosystem::Cargo, "example/Cargo.toml"),
+        (Ecosystem::Pypi, "example/PKG-INFO"),
+    ] {
+        let file = MetadataFile { path: path.to_owned(), content: data.to_vec() };
+        let all = dependency::declared(ecosystem, &[file]);
+        assert!(all.iter().all(|d| !d.name.is_empty()));
     }
 }
 

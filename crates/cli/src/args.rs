@@ -77,12 +77,18 @@ pub enum Command {
     /// Record an incident: open it, close it, list them
     #[command(subcommand)]
     Incident(crate::commands::incident::IncidentCommand),
+    /// Report what the ledger shows for a period: coverage, refusals, waivers, recalls, with proofs
+    Report(crate::commands::report::ReportArgs),
     /// Cosign the ledgers of others, as a witness
     Witness(crate::commands::witness::WitnessArgs),
     /// Run the gateway for a team: the same gate, long-lived, for any number of clients
     Serve(crate::commands::serve::ServeArgs),
     /// Judge what is already there: lock files, environments, SBOMs
     Audit(crate::commands::audit::AuditArgs),
+    /// Show what was found in what was judged, since when, and how it stands now
+    Findings(crate::commands::findings::FindingsArgs),
+    /// Write a bill of materials of a lock file, an environment, a version or an artifact
+    Sbom(crate::commands::sbom::SbomArgs),
     /// Judge everything that was admitted again, and show what no longer is
     Recall(crate::commands::recall::RecallArgs),
     /// Show who fetched a package, version or file, and what was decided about it over time

@@ -15,8 +15,10 @@
 mod support;
 
 use serde_json::{Value, json};
+use support::archives::{wheel_name, wheel_with};
+use support::registries::{OLD, PyFile, Pypi};
 use support::server::{Reply, Upstream};
-use support::{Run, Sandbox};
+use support::{Run, Sandbox, pip_sandbox};
 
 fn record(id: &str, ecosystem: &str, name: &str, fixed: &str, modified: &str) -> Value {
     json!({
@@ -211,4 +213,75 @@ fn our_vex_and_a_reviewed_file_of_waivers_are_one_evaluation_with_policy() {
     // A document that cannot be read is an error, not silence.
     s.write("vex/torn.json", "{\"@context\": \"https://openvex.dev/ns\"");
     audit(&s, &path).expect(2).says("torn.json");
+}
+
+#[test]
+fn a_bill_of_a_lock_file_is_judged_as_the_lock_file_is() {
+    let s = Sandbox::new();
+    std::fs::create_dir_all(s.at("feed")).unwrap();
+    let mut r = record("GHSA-1", "crates.io", "vuln", "1.0.1", "2026-01-01T00:00:00Z");
+    r["database_specific"] = json!({"severity": "HIGH"});
+    std::fs::write(s.at("feed").join("GHSA-1.json"), r.to_string()).unwrap();
+    let package = |name: &str, needs: &str| {
+        format!(
+            "[[package]]\nname = \"{name}\"\nversion = \"1.0.0\"\nsource = \"registry+https://index.example\"\n{needs}\n"
+        )
+    };
+    let lock = format!(
+        "version = 4\n{}{}",
+        package("good", "dependencies = [\"vuln\"]"),
+        package("vuln", "")
+    );
+    let path = s.write("Cargo.lock", lock).display().to_string();
+    let want = verdicts(&audit(&s, &path));
+    for (format, name) in [("cyclonedx", "bom.cdx.json"), ("spdx", "bom.spdx.json")] {
+        let out = s.work().join(name).display().to_string();
+        s.countersign(&["sbom", &path, "--format", format, "-o", &out])
+            .expect(0)
+            .says("2 components, 1 relations");
+        let run = audit(&s, &out);
+        run.expect(90);
+        assert_eq!(verdicts(&run), want, "{}", run.transcript());
+    }
+    s.countersign(&["sbom", "pkg:npm/never@1.0.0"]).expect(2).says("was not judged here");
+}
+
+#[test]
+fn what_an_artifact_needs_is_judged_with_it_and_findings_are_kept() {
+    let up = Upstream::start();
+    let index = Pypi::new(&up);
+    for (name, needs) in [("fine", "harmless"), ("bait", "evil")] {
+        let wheel = wheel_with(name, "1.0.0", &[(&format!("{name}.py"), b"x = 1\n")], &[needs]);
+        index.add(name, PyFile::new(&wheel_name(name, "1.0.0"), wheel, OLD));
+    }
+    let Some((mut s, _)) = pip_sandbox(&index) else { return };
+    let evil = json!({"id": "MAL-1", "modified": "2026-01-01T00:00:00Z", "summary": "steals",
+        "affected": [{"package": {"ecosystem": "PyPI", "name": "evil"},
+            "ranges": [{"type": "ECOSYSTEM", "events": [{"introduced": "0"}]}]}]});
+    s.advisory(&evil);
+    s.gate(&["pip", "install", "--no-deps", "fine"]).expect(0).expect_admitted(&["fine 1.0.0"]);
+    s.gate(&["pip", "install", "--no-deps", "bait"])
+        .expect(90)
+        .expect_stopped(&[("bait 1.0.0", "known-malicious")])
+        .says("dependency.malicious");
+    let run = s.countersign(&["findings", "pkg:pypi/bait", "--json"]);
+    run.expect(1);
+    let all: Value = serde_json::from_str(&run.stdout).unwrap();
+    assert_eq!(all[0]["state"], "open");
+    assert_eq!(all[0]["finding"]["id"], "dependency.malicious");
+    let id = all[0]["id"].as_str().unwrap().to_owned();
+    s.countersign(&[
+        "waive",
+        "pkg:pypi/bait@1.0.0",
+        "--rule",
+        "dependency.malicious",
+        "--reason",
+        "looked at",
+        "--days",
+        "3",
+    ])
+    .expect(0);
+    s.countersign(&["findings", "pkg:pypi/bait"]).expect(0).says(&id).says("waived by W-");
+    s.gate(&["pip", "install", "--no-deps", "bait"]).expect(0).expect_admitted(&["bait 1.0.0"]);
+    s.countersign(&["sbom", "pkg:pypi/bait@1.0.0"]).expect(0).says("`evil`");
 }

@@ -15,6 +15,7 @@ mod json;
 mod json_text;
 pub mod npm;
 pub mod pypi;
+pub mod sbom;
 mod text;
 mod toml_doc;
 pub mod version;

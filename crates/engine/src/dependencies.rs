@@ -76,10 +76,12 @@ fn finding(ecosystem: Ecosystem, dependency: &Dependency, about: &Finding) -> Fi
         FindingKind::Notice => ("notice", FindingKind::Notice, "has a notice"),
         _ => ("vulnerable", FindingKind::Notice, "has a known vulnerability"),
     };
-    // What is needed only on request does not make the artifact malicious.
-    let kind = if dependency.optional { FindingKind::Notice } else { kind };
-    let optional = if dependency.optional { ", on request only" } else { "" };
-    let title = format!("it needs {label}{optional}, which {what}: {} ({})", about.id, about.title);
+    // What it does without does not make the artifact malicious.
+    let (kind, needs) = match dependency.optional {
+        true => (FindingKind::Notice, "may need"),
+        false => (kind, "needs"),
+    };
+    let title = format!("it {needs} {label}, which {what}: {} ({})", about.id, about.title);
     Finding {
         id: format!("{PREFIX}{id}"),
         aliases: vec![format!("{ecosystem}/{}", dependency.name), about.id.clone()],

@@ -53,15 +53,22 @@ fn dependency(
     }
 }
 
-/// npm installs `dependencies`, `optionalDependencies` and, since version 7, `peerDependencies`.
+/// npm installs `dependencies`, `optionalDependencies` and, since version 7, `peerDependencies`. It goes
+/// on without an optional one that the gate refuses, so that none speaks against the package itself.
 fn npm(content: &[u8]) -> Vec<Dependency> {
     let Ok(json) = serde_json::from_slice::<Value>(content) else { return Vec::new() };
     let mut out = Vec::new();
     let lists =
-        [("dependencies", false), ("optionalDependencies", false), ("peerDependencies", true)];
+        [("dependencies", false), ("optionalDependencies", true), ("peerDependencies", true)];
     for (list, optional) in lists {
         for (name, wanted) in json.get(list).and_then(Value::as_object).into_iter().flatten() {
             let Some(wanted) = wanted.as_str() else { continue };
+            // Of a name that stands in both lists npm takes the optional one.
+            if list == "dependencies"
+                && json.pointer("/optionalDependencies").is_some_and(|o| o.get(name).is_some())
+            {
+                continue;
+            }
             // `npm:other@1.0.0` installs another package under this name.
             let alias = wanted.strip_prefix("npm:").map(|rest| match rest.rfind('@') {
                 Some(at) if at > 0 => rest.split_at(at),

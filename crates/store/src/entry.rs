@@ -7,7 +7,7 @@ use crate::waivers::Waiver;
 use countersign_core::{Sha256Digest, Timestamp};
 use countersign_ledger::statement::vsa;
 use countersign_ledger::{
-    Commitment, Envelope, Salt, SigningKey, VerifierKey, commitment, sign_again, sign_statement,
+    Commitment, Envelope, Salt, SigningKey, commitment, sign_again, sign_statement,
 };
 use serde_json::Value;
 use std::sync::Arc;
@@ -62,8 +62,8 @@ pub(crate) enum EntryRow {
     Event,
     /// From here on the new key signs.
     Rotation {
-        old: VerifierKey,
-        new: VerifierKey,
+        /// The keys from here on, as the ledger's state names them.
+        keys: String,
     },
     /// The key before the present one signs no longer.
     Retirement,

@@ -222,7 +222,7 @@ impl Store {
         blocking(move || keys::write_next(&paths, &new)).await?;
         let statement = rotation(&old, next.verifier(), reason, owner, now);
         ring.announce(Some(Arc::clone(&next)));
-        let row = EntryRow::Rotation { old: old.clone(), new: next.verifier().clone() };
+        let row = EntryRow::Rotation { keys: format!("{}\n{old}", next.verifier()) };
         let entry = Entry::new(&ring.current().signing, &statement, now, row)?;
         let recorded = self.append_entry(entry).await;
         if recorded.is_err() {

@@ -108,7 +108,7 @@ fn write_private(path: &Path, key: &SigningKey) -> Result<(), StoreError> {
 pub(crate) fn write_next(paths: &Paths, key: &SigningKey) -> Result<(), StoreError> {
     let path = next_path(paths);
     match std::fs::remove_file(&path) {
-        Err(e) if e.kind() != ErrorKind::NotFound => return Err(StoreError::io(&path, &e)),
+        Err(e) if e.kind() != ErrorKind::NotFound => Err(StoreError::io(&path, &e)),
         _ => write_private(&path, key),
     }
 }

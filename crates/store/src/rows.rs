@@ -36,9 +36,7 @@ pub(crate) async fn insert(
                 revoke_waiver(conn, path, *idx, waiver, entry.time).await?;
             }
             EntryRow::Decision(row) if row.pins => insert_pin(conn, path, row).await?,
-            EntryRow::Rotation { old, new } => {
-                set_keys(conn, &format!("{new}\n{old}")).await.map_err(err)?;
-            }
+            EntryRow::Rotation { keys } => set_keys(conn, keys).await.map_err(err)?,
             EntryRow::Retirement => {
                 // The first line is the present key's.
                 sqlx::query(

@@ -28,6 +28,11 @@ pub fn of(target: &str) -> &'static [&'static str] {
         "dsc" => &[DSC, DSC_SIGNED],
         "index_targets" => &[INDEX_TARGETS],
         "osv_record" => &[OSV, OSV_SEMVER],
+        "feed_lists" => FEED_LISTS,
+        "vex" => &[OPENVEX, CSAF],
+        "declared" => &[NPM_MANIFEST, CARGO_MANIFEST, PYTHON_METADATA],
+        "lock_relations" => &[CARGO_LOCK, UV_LOCK, PACKAGE_LOCK],
+        "waiver_file" => &[WAIVERS],
         "policy_load" => &[POLICY, POLICY_SMALL],
         "version_order" => VERSIONS,
         "purl" => PURLS,
@@ -48,6 +53,37 @@ const PYPI_JSON: &str = r#"{"meta": {"api-version": "1.3"}, "name": "Example", "
   {"filename": "example-1.1rc1.tar.gz", "url": "https://files.example/a/example-1.1rc1.tar.gz",
    "hashes": {"md5": "d41d8cd98f00b204e9800998ecf8427e"}, "yanked": false, "dist-info-metadata": true},
   {"filename": "other-1.0.tar.gz", "url": "ftp://files.example/other-1.0.tar.gz", "hashes": {}}]}"#;
+
+const FEED_LISTS: &[&str] = &[
+    r#"{"catalogVersion": "1", "dateReleased": "2025-08-25T17:04:19Z", "vulnerabilities": [{"cveID": "CVE-1", "dueDate": "2025-09-15"}]}"#,
+    "#model_version:v2025.03.14,score_date:2026-05-18T00:00:00Z\ncve,epss,percentile\nCVE-1,0.94358,0.99957\n",
+    r#"{"data": [{"cve": "CVE-1", "epss": "0.972240000", "percentile": "1.0", "date": "2022-02-28"}]}"#,
+    "CVSS:3.1/AV:N/AC:L/PR:N/UI:N/S:U/C:H/I:H/A:H",
+    "CVSS:4.0/AV:N/AC:L/AT:N/PR:N/UI:N/VC:H/VI:H/VA:H/SC:N/SI:N/SA:N",
+    "AV:N/AC:L/Au:N/C:C/I:C/A:C",
+];
+
+const OPENVEX: &str = r#"{"@context": "https://openvex.dev/ns/v0.2.0", "@id": "https://vex.example/1", "statements": [
+ {"vulnerability": {"name": "CVE-1", "aliases": ["GHSA-1"]}, "products": [{"@id": "pkg:npm/a@1.0.0"}, "pkg:pypi/b@1"],
+  "status": "not_affected", "justification": "component_not_present"}]}"#;
+
+const CSAF: &str = r#"{"document": {"category": "csaf_vex", "csaf_version": "2.0", "tracking": {"id": "EX-1"}},
+ "product_tree": {"branches": [{"category": "vendor", "name": "v", "branches": [{"category": "product_version", "name": "1",
+  "product": {"name": "a", "product_id": "P1", "product_identification_helper": {"purl": "pkg:npm/a@1.0.0"}}}]}],
+  "product_groups": [{"group_id": "G1", "product_ids": ["P1"]}]},
+ "vulnerabilities": [{"cve": "CVE-1", "product_status": {"known_not_affected": ["P1"]},
+  "flags": [{"label": "vulnerable_code_not_present", "group_ids": ["G1"]}]}]}"#;
+
+const NPM_MANIFEST: &str =
+    r#"{"dependencies": {"a": "1.0.0", "c": "npm:@s/d@2.0.0"}, "peerDependencies": {"p": "*"}}"#;
+
+const CARGO_MANIFEST: &str = "[dependencies]\na = \"1\"\nb = { version = \"=1.2.3\", package = \"real\" }\n\
+    [target.'cfg(unix)'.build-dependencies.d]\nversion = \"1\"\noptional = true\n";
+
+const PYTHON_METADATA: &str = "Metadata-Version: 2.1\nRequires-Dist: a (>=1.0)\nRequires-Dist: c==1.2 ; extra == 'x'\n\ntext\n";
+
+const WAIVERS: &str = "[[waiver]]\ntarget = \"pkg:npm/a@1.0.0\"\ncovers = [\"GHSA-1\"]\nreason = \"T-7\"\nowner = \"us\"\n\
+    until = \"2023-12-01\"\n";
 
 const PYPI_RELEASE: &str = r#"{"info": {"name": "Example", "summary": "an example", "requires_python": ">=3.8",
  "requires_dist": ["other>=1; extra == 'x'"], "home_page": "https://x.example"},

@@ -19,6 +19,7 @@ pub fn of(target: &str) -> Vec<Vec<u8>> {
         "inrelease" => vec![signed::inrelease()],
         "release_gpg" => vec![signed::release_gpg()],
         "receipt" => vec![signed::receipt()],
+        "rotations" => vec![signed::rotations()],
         "dsse" => signed::envelopes(),
         "packed_entries" => vec![signed::packed_entries()],
         "checkpoint" => signed::checkpoints(),

@@ -5,8 +5,8 @@ use countersign_core::{Decision, Digests, Purl, Timestamp};
 use countersign_fuzz::{NOW, SEPARATOR, key};
 use countersign_ledger::statement::{DecisionRecord, Verifier, vsa};
 use countersign_ledger::{
-    AddCheckpoint, Checkpoint, Envelope, PackedContent, PackedEntry, Receipt, commitment, cosign,
-    leaf_hash, pack, sign_statement,
+    AddCheckpoint, Checkpoint, Envelope, PackedContent, PackedEntry, Receipt, Rotation, commitment,
+    cosign, leaf_hash, pack, rotation, sign_statement,
 };
 use sequoia_openpgp as openpgp;
 
@@ -99,6 +99,15 @@ pub fn receipt() -> Vec<u8> {
     let envelope = envelope();
     let checkpoint = signed_checkpoint(&envelope);
     Receipt::new(envelope, [9; 32], 0, &[], checkpoint).to_bytes().expect("a receipt is written")
+}
+
+/// A rotation of the ledger's key to the one that the target knows.
+pub fn rotations() -> Vec<u8> {
+    let next = countersign_fuzz::next_key();
+    let statement = rotation(key().verifier(), next.verifier(), "yearly", "ada", NOW);
+    let envelope = sign_statement(&key(), &statement).expect("a rotation is signed");
+    let list = [Rotation::new(envelope, [9; 32], 3)];
+    serde_json::to_vec(&list).expect("rotations are written")
 }
 
 /// An envelope, and a bare statement.

@@ -201,7 +201,7 @@ fn open_feeds(context: &Context, places: &[PathBuf]) -> Result<Feeding, Failed> 
         Failed::internal(format!("`{shown}` cannot be made: {e}; name another folder with --state"))
     })?;
     Ok(match Feeds::open(&context.state.join("feeds"), places, now()) {
-        Ok(Some(feeds)) => Feeding::Open(feeds),
+        Ok(Some(feeds)) => Feeding::Open(Box::new(feeds)),
         Ok(None) => Feeding::Closed("the feeds hold nothing".to_owned()),
         Err(problem) => Feeding::Closed(problem.to_string()),
     })

@@ -20,7 +20,7 @@ const MAX_LIST: u64 = 256 << 20;
                   Example:\n  echo '1.0rc1 < 1.0' | countersign version-order pypi -"
 )]
 pub struct VersionOrderArgs {
-    /// Whose order: pypi, npm, cargo or debian
+    /// Whose order: pypi, npm, cargo, debian, go or maven
     #[arg(value_parser = ecosystem)]
     pub ecosystem: Ecosystem,
     /// The list, or - for standard input

@@ -23,7 +23,7 @@ const NO_UPSTREAM: &str = "unknown";
 /// The feeds, or why there are none.
 pub enum Feeding {
     /// They can be asked.
-    Open(Feeds),
+    Open(Box<Feeds>),
     /// They cannot: none is configured, or one cannot be read.
     Closed(String),
 }
@@ -125,7 +125,7 @@ impl Auditor {
             Feeding::Closed(because) => FeedPackage::NotAsked(because.clone()),
             Feeding::Open(feeds) => {
                 let (ecosystem, release) = (listed.purl.ecosystem(), listed.release.as_deref());
-                FeedPackage::ask(Some(feeds), &self.exemptions, ecosystem, name, release)
+                FeedPackage::ask(Some(&**feeds), &self.exemptions, ecosystem, name, release)
                     .unwrap_or_else(|failure| FeedPackage::NotAsked(failure.detail))
             }
         }

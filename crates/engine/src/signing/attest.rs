@@ -161,7 +161,8 @@ impl Signed {
         let hint = BASE64_STANDARD.encode(hex::decode(id).unwrap_or_default());
         json!({
             "mediaType": BUNDLE,
-            "verificationMaterial": {"publicKey": {"hint": hint}},
+            // There is no log; some readers want to be told that there is none.
+            "verificationMaterial": {"publicKey": {"hint": hint}, "tlogEntries": []},
             "dsseEnvelope": self.envelope(),
         })
     }
@@ -239,6 +240,7 @@ mod tests {
             let signed = sign(&key, &statement(&subject(), "urn:x", json!({}))).unwrap();
             let (envelope, bundle) = (signed.envelope(), signed.bundle());
             assert_eq!(bundle["dsseEnvelope"], envelope);
+            assert_eq!(bundle["verificationMaterial"]["tlogEntries"], json!([]));
             let bytes = |v: &Value| BASE64_STANDARD.decode(v.as_str().unwrap()).unwrap();
             let payload = bytes(&envelope["payload"]);
             assert_eq!(Sha256Digest::of(&payload), signed.digest());

@@ -102,53 +102,51 @@ fn asks_for_part(asked: &Asked<'_>) -> bool {
 
 /// Asks the engine for all who want the same. Whoever asked first lends the headers, which hold
 /// nothing that belongs to one client alone.
-pub(super) fn land(
+pub(super) async fn land(
     shared: Arc<Shared>,
     key: Key,
     headers: HeaderMap,
     asker: Asker,
-) -> impl Future<Output = Landed> + Send + 'static {
-    async move {
-        let generation = shared.answers.generation();
-        let (method, body) = (Method::GET, Bytes::new());
-        let ask = Ask {
-            route: &key.route,
-            form: key.form,
-            method: &method,
-            headers: &headers,
-            body: &body,
-            asker: &asker,
-        };
-        let Served { answer, keep } = shared.answers.serve(ask).await;
-        match (answer, keep) {
-            (Answer::Document(d), Some(keep)) if may_be_kept(d.status) => {
-                let what = What::Document(prepare(d, &key.route, &key.root).await);
-                shared.hot.put(key, what.clone(), keep);
-                Landed::Answer(what, Some(keep))
+) -> Landed {
+    let generation = shared.answers.generation();
+    let (method, body) = (Method::GET, Bytes::new());
+    let ask = Ask {
+        route: &key.route,
+        form: key.form,
+        method: &method,
+        headers: &headers,
+        body: &body,
+        asker: &asker,
+    };
+    let Served { answer, keep } = shared.answers.serve(ask).await;
+    match (answer, keep) {
+        (Answer::Document(d), Some(keep)) if may_be_kept(d.status) => {
+            let what = What::Document(prepare(d, &key.route, &key.root).await);
+            shared.hot.put(key, what.clone(), keep);
+            Landed::Answer(what, Some(keep))
+        }
+        (Answer::Artifact(a), Some(keep)) => {
+            shared.hot.put(key, What::Artifact(a.clone()), keep);
+            Landed::Answer(What::Artifact(a), Some(keep))
+        }
+        (Answer::Refused(r), Some(keep)) => {
+            shared.hot.put(key, What::Refused(r.clone()), keep);
+            Landed::Answer(What::Refused(r), Some(keep))
+        }
+        // What is not there is not there for anybody who waits, and a failure is the same
+        // failure; who comes later asks anew.
+        (Answer::Document(d), None) if is_gone(d.status) => {
+            let prepared = prepare(d, &key.route, &key.root).await;
+            Landed::Answer(What::Document(prepared), None)
+        }
+        (Answer::Refused(r), None) if is_failure(r.reason()) => {
+            Landed::Answer(What::Refused(r), None)
+        }
+        (answer, _) => {
+            if matches!(answer, Answer::Stream(_)) {
+                shared.hot.note_passing(key, generation);
             }
-            (Answer::Artifact(a), Some(keep)) => {
-                shared.hot.put(key, What::Artifact(a.clone()), keep);
-                Landed::Answer(What::Artifact(a), Some(keep))
-            }
-            (Answer::Refused(r), Some(keep)) => {
-                shared.hot.put(key, What::Refused(r.clone()), keep);
-                Landed::Answer(What::Refused(r), Some(keep))
-            }
-            // What is not there is not there for anybody who waits, and a failure is the same
-            // failure; who comes later asks anew.
-            (Answer::Document(d), None) if is_gone(d.status) => {
-                let prepared = prepare(d, &key.route, &key.root).await;
-                Landed::Answer(What::Document(prepared), None)
-            }
-            (Answer::Refused(r), None) if is_failure(r.reason()) => {
-                Landed::Answer(What::Refused(r), None)
-            }
-            (answer, _) => {
-                if matches!(answer, Answer::Stream(_)) {
-                    shared.hot.note_passing(key, generation);
-                }
-                Landed::Single(Arc::new(Mutex::new(Some(answer))))
-            }
+            Landed::Single(Arc::new(Mutex::new(Some(answer))))
         }
     }
 }

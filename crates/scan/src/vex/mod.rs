@@ -19,6 +19,7 @@ use countersign_core::{Ecosystem, Finding, Purl, VexClaim, VexSource, VexStatus}
 use countersign_ecosystem::version::same;
 use serde_json::Value;
 use std::collections::HashMap;
+use std::sync::Arc;
 
 /// Largest document that is read, in bytes: stops one that is there to exhaust memory.
 pub const MAX_DOCUMENT: usize = 64 << 20;
@@ -125,20 +126,29 @@ fn ids<'a>(all: impl Iterator<Item = &'a str>) -> Vec<String> {
     out
 }
 
+/// A statement, and whose it is.
+#[derive(Debug, Clone)]
+struct Stated {
+    statement: Statement,
+    source: VexSource,
+    document: Arc<str>,
+}
+
 /// All statements that are believed to some degree, by package.
 #[derive(Debug, Default, Clone)]
 pub struct VexSet {
-    by_package: HashMap<(Ecosystem, String), Vec<(Statement, VexSource, String)>>,
+    by_package: HashMap<(Ecosystem, String), Vec<Stated>>,
     statements: usize,
 }
 
 impl VexSet {
     /// Adds a document of a source.
     pub fn add(&mut self, document: VexDocument, source: VexSource) {
+        let id: Arc<str> = document.id.into();
         for statement in document.statements {
             let key = (statement.product.ecosystem(), statement.product.name().to_owned());
             let of_package = self.by_package.entry(key).or_default();
-            of_package.push((statement, source, document.id.clone()));
+            of_package.push(Stated { statement, source, document: id.clone() });
             self.statements += 1;
         }
     }
@@ -159,7 +169,7 @@ impl VexSet {
     pub fn apply(&self, purl: &Purl, findings: &mut [Finding]) {
         let key = (purl.ecosystem(), purl.name().to_owned());
         let Some(statements) = self.by_package.get(&key) else { return };
-        for (statement, source, document) in statements {
+        for Stated { statement, source, document } in statements {
             if !is_about(&statement.product, purl) {
                 continue;
             }
@@ -169,7 +179,7 @@ impl VexSet {
                         status: statement.status,
                         justification: statement.justification.clone(),
                         source: *source,
-                        document: document.clone(),
+                        document: document.to_string(),
                     });
                 }
             }

@@ -7,9 +7,11 @@ use crate::context::Failed;
 use crate::print;
 use clap::Args;
 use countersign_core::{Purl, Sha256Digest, Timestamp};
-use countersign_engine::ledger::event::{long_kind, short_kind};
+use countersign_engine::ledger::event::{FIRST_SEEN_TYPE, long_kind, short_kind};
 use countersign_engine::ledger::verify_receipt;
-use countersign_engine::store::{EntryLine, Search, Store, StoredDecision, WaiverTarget};
+use countersign_engine::store::{
+    EntryLine, Search, Store, StoredDecision, StoredEntry, WaiverTarget,
+};
 use serde_json::json;
 use std::path::Path;
 
@@ -115,14 +117,18 @@ pub async fn log(store: &Store, about: Option<&str>, limit: u32, json: bool) -> 
         .map(|d| (d.index, if json { json_line(d) } else { text_line(d) }))
         .collect();
     lines.extend(waivers(store, &subject, &decisions, json).await?);
-    lines.extend(events(store, &subject, &decisions, limit, json).await?);
+    let events = events(store, &subject, &decisions, limit).await?;
+    let shown = events.iter().map(|e| if json { event_json(e) } else { event_text(e) });
+    lines.extend(events.iter().map(|e| e.index).zip(shown));
     lines.sort_by_key(|(index, _)| std::cmp::Reverse(*index));
     lines.dedup_by_key(|(index, _)| *index);
     for (_, line) in lines.iter().take(usize::try_from(limit).unwrap_or(usize::MAX)) {
         print::line(line);
     }
-    if let (false, Some(first)) = (json, decisions.iter().min_by_key(|d| d.index)) {
-        print::line(&format!("        first seen {} (entry {})", first.time, first.index));
+    let seen = events.iter().filter(|e| e.statement.predicate_type() == FIRST_SEEN_TYPE);
+    let seen = seen.map(|e| (e.index, e.time)).chain(decisions.iter().map(|d| (d.index, d.time)));
+    if let (false, Some((index, time))) = (json, seen.min()) {
+        print::line(&format!("        first seen {time} (entry {index})"));
     }
     Ok(0)
 }
@@ -173,8 +179,7 @@ async fn events(
     subject: &Subject,
     decisions: &[StoredDecision],
     limit: u32,
-    json: bool,
-) -> Result<Vec<(u64, String)>, Failed> {
+) -> Result<Vec<StoredEntry>, Failed> {
     let mut names = match subject {
         Subject::Package(purl) | Subject::Version(purl) => vec![purl.to_string()],
         Subject::File(digest) => vec![format!("sha256:{digest}")],
@@ -191,8 +196,7 @@ async fn events(
     }
     names.sort();
     names.dedup();
-    let found = store.events_about(&names, limit).await?;
-    Ok(found.iter().map(|e| (e.index, if json { event_json(e) } else { event_text(e) })).collect())
+    Ok(store.events_about(&names, limit).await?)
 }
 
 /// Runs `ledger search`.

@@ -11,7 +11,8 @@ use countersign_engine::store::Store;
 #[command(
     after_help = "The ledger keeps its name and goes on under a new key. The rotation is an entry, signed by the old key, that \
 names the new one. From then on both keys sign checkpoints, so that whoever knows the old key alone follows; \
-receipts carry the rotation and are checked with either key. Give out the new key, then end the old one's time.\n\n\
+receipts carry the rotation and are checked with either key. Give out the new key, then end the old one's time. \
+The rotation is published with its reason and owner.\n\n\
 Examples:\n  countersign ledger rotate-key --reason 'yearly'\n  countersign ledger rotate-key --finish"
 )]
 pub struct RotateKeyArgs {
