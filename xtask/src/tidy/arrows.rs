@@ -14,7 +14,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("scan", &["core", "ecosystem"]),
     ("policy", &["core"]),
     ("store", &["core", "ledger"]),
-    ("engine", &["core", "ecosystem", "ledger", "evidence", "scan", "policy", "store"]),
+    ("sandbox", &["core"]),
+    ("engine", &["core", "ecosystem", "ledger", "evidence", "scan", "policy", "store", "sandbox"]),
     ("gateway", &["core", "engine"]),
     // Deviation from the plan: the command reads lock files and requirements to see which side
     // doors a client would use, and their parsers are the ecosystem's.
@@ -35,6 +36,9 @@ const EXCLUSIVE: &[(&str, &[&str])] = &[
     ("hyper-*", &["gateway"]),
     ("axum", &["gateway"]),
     ("axum-*", &["gateway"]),
+    ("landlock", &["sandbox"]),
+    ("nix", &["sandbox"]),
+    ("seccompiler", &["sandbox"]),
     ("sequoia-*", &["evidence"]),
     ("sigstore", &["evidence"]),
     ("sigstore-*", &["evidence"]),

@@ -2,6 +2,7 @@
 
 pub mod apt_account;
 pub mod audit;
+pub mod detonate;
 pub mod diff;
 pub mod doctor;
 pub mod feed;
