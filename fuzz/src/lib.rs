@@ -10,6 +10,7 @@ mod evidence;
 mod inventory;
 mod ledger;
 mod policy;
+mod sandbox;
 mod scan;
 
 pub use ecosystem::*;
@@ -17,6 +18,7 @@ pub use evidence::*;
 pub use inventory::*;
 pub use ledger::*;
 pub use policy::*;
+pub use sandbox::*;
 pub use scan::*;
 
 /// A function that must return, whatever it is given.
@@ -63,6 +65,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("release_gpg", release_gpg),
     ("requirements", requirements),
     ("sigstore_bundle", sigstore_bundle),
+    ("sinkhole", sinkhole),
     ("sources", sources),
     ("spdx", spdx),
     ("structure", structure),

@@ -153,6 +153,14 @@ fn seen<'a>(record: &'a [Recorded], bait: &'a Canaries, baseline: &'a Baseline) 
     out
 }
 
+/// What a client's output says about why it failed: its first error, or its last word.
+fn reason(output: &str) -> String {
+    let lines = || output.lines().map(str::trim).filter(|l| !l.is_empty());
+    let error = lines().find(|l| l.get(..5).is_some_and(|w| w.eq_ignore_ascii_case("error")));
+    let line = error.or_else(|| lines().next_back()).unwrap_or("it said nothing");
+    line.chars().take(200).collect()
+}
+
 /// How the check ended: what was found stands before what could not be done.
 fn check(record: &[Recorded], findings: &[Finding]) -> Check {
     let grave: Vec<&Finding> = findings.iter().filter(|f| f.severity > Severity::Low).collect();
@@ -168,10 +176,7 @@ fn check(record: &[Recorded], findings: &[Finding]) -> Check {
             Event::Limit { limit } => format!("the run took more {limit} than it may have"),
             Event::Dropped { deeds } => format!("{deeds} deeds more than are recorded"),
             Event::Ended { name, code, output, .. } if *code != Some(0) => {
-                let lines = output.lines().map(str::trim).filter(|l| !l.is_empty());
-                let last = lines.last().unwrap_or("it said nothing");
-                let last: String = last.chars().take(200).collect();
-                format!("the step `{name}` did not succeed: {last}")
+                format!("the step `{name}` did not succeed: {}", reason(output))
             }
             _ => continue,
         };

@@ -67,7 +67,7 @@ pub(crate) fn findings(seen: &Seen<'_>) -> Vec<Finding> {
         let hits = rule(seen).into_iter().filter(|h| said.insert(h.says.clone()));
         out.extend(hits.take(LISTED).map(finding));
     }
-    out.sort_by(|a, b| b.severity.cmp(&a.severity));
+    out.sort_by_key(|f| std::cmp::Reverse(f.severity));
     out
 }
 

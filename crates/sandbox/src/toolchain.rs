@@ -54,7 +54,8 @@ impl Toolchain {
         let version = format!("npm {npm_version} node {node_version}");
         let prefix = |p: &Path| p.parent().and_then(Path::parent).map(Path::to_path_buf);
         // npm is `lib/node_modules/npm/bin/npm-cli.js` of its prefix, where it is no shim.
-        let at_npm = npm.ancestors().nth(5).map(Path::to_path_buf).unwrap_or_default();
+        let real = npm.canonicalize().unwrap_or_else(|_| npm.clone());
+        let at_npm = real.ancestors().nth(5).map(Path::to_path_buf).unwrap_or_default();
         let at_node = prefix(&node).unwrap_or_default();
         Ok(Self::new(npm, version, &[&at_node, &at_npm]))
     }
@@ -97,10 +98,9 @@ fn say(program: &str, arguments: &[&str]) -> Result<String, SandboxError> {
     Ok(String::from_utf8_lossy(&ran.stdout).trim().to_owned())
 }
 
-/// A program of the search path, with links followed.
+/// A program of the search path.
 fn found(name: &str) -> Result<PathBuf, SandboxError> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let at = std::env::split_paths(&path).map(|folder| folder.join(name)).find(|p| p.is_file());
-    at.and_then(|p| p.canonicalize().ok())
-        .ok_or_else(|| SandboxError::NoClient(format!("`{name}` is not there")))
+    at.ok_or_else(|| SandboxError::NoClient(format!("`{name}` is not there")))
 }

@@ -64,7 +64,7 @@ pub(super) fn plan(tools: &Toolchain, target: &str, companions: &[String]) -> Pl
     let npm = tools.program.display().to_string();
     let mut unpack = vec!["node", "/work/in/unpack.js", target];
     unpack.extend(companions.iter().map(String::as_str));
-    let mut install = step("install", &["node", &npm, "rebuild"], &ENVIRONMENT, true);
+    let mut install = step("install", &[&npm, "rebuild"], &ENVIRONMENT, true);
     install.folder = "/work/app".to_owned();
     Plan {
         steps: vec![
@@ -78,7 +78,7 @@ pub(super) fn plan(tools: &Toolchain, target: &str, companions: &[String]) -> Pl
 
 pub(super) fn registry(tools: &Toolchain) -> Step {
     let npm = tools.program.display().to_string();
-    step(REGISTRY, &["node", &npm, "view", "countersign-baseline"], &ENVIRONMENT, true)
+    step(REGISTRY, &[&npm, "view", "countersign-baseline"], &ENVIRONMENT, true)
 }
 
 pub(super) fn empty() -> std::io::Result<(String, Vec<u8>)> {

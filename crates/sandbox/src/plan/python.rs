@@ -40,6 +40,21 @@ sys.stdout.flush()
 sys.exit(1 if failed else 0)
 "#;
 
+/// Installs a source distribution by pip. Python without the package `wheel` cannot build one of
+/// `setup.py`, which then installs it itself.
+const INSTALL: &str = r#"python=$1
+file=$2
+"$python" -m pip install --quiet --no-deps --no-index --no-build-isolation --user --no-warn-script-location "$file" && exit 0
+mkdir -p /work/sdist && cd /work/sdist || exit 1
+case $file in
+  *.zip) "$python" -m zipfile -e "$file" . || exit 1 ;;
+  *) tar -xzf "$file" --no-same-owner || exit 1 ;;
+esac
+cd ./*/ && [ -f setup.py ] || exit 1
+echo 'countersign: pip could not build it; its setup.py installs it'
+exec "$python" setup.py -q install --user --single-version-externally-managed --record /work/record
+"#;
+
 pub(super) fn plan(tools: &Toolchain, target: &str, companions: &[String]) -> Plan {
     let python = tools.program.display().to_string();
     let install =
@@ -53,11 +68,15 @@ pub(super) fn plan(tools: &Toolchain, target: &str, companions: &[String]) -> Pl
         steps.push(step(DEPENDENCIES, &command, &ENVIRONMENT, false));
     }
     let to = ["--user", "--no-warn-script-location", target];
-    let command: Vec<&str> = [python.as_str()].into_iter().chain(install).chain(to).collect();
+    let command: Vec<&str> = match target.ends_with(".whl") {
+        true => [python.as_str()].into_iter().chain(install).chain(to).collect(),
+        false => vec!["/bin/sh", "/work/in/install.sh", &python, target],
+    };
     steps.push(step("install", &command, &ENVIRONMENT, false));
     steps.push(step("start", &[&python, "-c", "pass"], &ENVIRONMENT, true));
     steps.push(step("import", &[&python, "/work/in/import.py"], &ENVIRONMENT, true));
-    Plan { steps, placed: vec![script("/work/in/import.py", IMPORT)] }
+    let placed = vec![script("/work/in/import.py", IMPORT), script("/work/in/install.sh", INSTALL)];
+    Plan { steps, placed }
 }
 
 pub(super) fn registry(tools: &Toolchain) -> Step {

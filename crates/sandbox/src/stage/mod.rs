@@ -30,13 +30,18 @@ const STEP_VARIABLE: &str = "COUNTERSIGN_STEP";
 pub mod fuzzing {
     /// A DNS question and what the sinkhole answers.
     pub fn dns(data: &[u8]) {
-        let _ = super::wire::dns_question(data);
+        if let Some(question) = super::wire::dns_question(data) {
+            let answer = super::wire::dns_answer(data, &question, std::net::Ipv4Addr::LOCALHOST);
+            // It answers the question that was asked.
+            assert_eq!(answer.get(..2), data.get(..2));
+        }
     }
 
     /// The first bytes of a connection.
     pub fn stream(data: &[u8]) {
         let _ = super::wire::host(data);
         let _ = super::wire::beginning(data);
+        let _ = super::wire::http_length(data);
     }
 }
 

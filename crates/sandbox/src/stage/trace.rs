@@ -31,6 +31,8 @@ struct Process {
     from: Arc<str>,
     /// The same with its own program.
     actor: Arc<str>,
+    /// The path by which its own program was called.
+    called: Arc<str>,
     /// The program that it is about to become.
     next: Option<Next>,
 }
@@ -38,8 +40,8 @@ struct Process {
 /// A program that is about to start.
 #[derive(Clone)]
 struct Next {
-    /// The name that it was called by, which may be a link's.
-    name: String,
+    /// The path that it was called by, which may be a link's.
+    called: String,
     program: String,
     arguments: Vec<String>,
 }
@@ -153,7 +155,7 @@ impl Tracer {
         let Ok(child) = i32::try_from(child) else { return };
         let actor = self.processes.get(&parent.as_raw()).map(|p| Arc::clone(&p.actor));
         let actor = actor.unwrap_or_default();
-        let process = Process { from: Arc::clone(&actor), actor, next: None };
+        let process = Process { from: Arc::clone(&actor), actor, ..Process::default() };
         self.processes.insert(child, process);
         if self.early.remove(&child) {
             let _ = ptrace::cont(Pid::from_raw(child), None);
@@ -167,13 +169,21 @@ impl Tracer {
         let (Some(next), Some(process)) = (next, self.processes.get_mut(&pid.as_raw())) else {
             return;
         };
-        let Next { name, program, arguments } = next;
+        let Next { called, program, arguments } = next;
+        // A script's interpreter, found by `env`: the script is what runs.
+        let interprets = !process.called.is_empty()
+            && arguments.iter().skip(1).take(2).any(|a| **a == *process.called);
+        let name = called.rsplit('/').next().unwrap_or_default();
         let depth = process.from.matches(" > ").count() + 1;
         process.actor = match &*process.from {
-            "" => Arc::from(name.as_str()),
+            _ if interprets => Arc::clone(&process.actor),
+            "" => Arc::from(name),
             from if depth >= DEPTH => Arc::from(from),
             from => Arc::from(format!("{from} > {name}")),
         };
+        if !interprets {
+            process.called = Arc::from(called);
+        }
         let actor = Arc::clone(&process.actor);
         self.journal.did(&actor, Deed::Started { program, arguments });
     }
@@ -209,17 +219,16 @@ impl Tracer {
     }
 
     fn starts(&mut self, pid: Pid, folder: u64, path: u64, arguments: u64) {
-        let mut name = tracee::string(pid, path);
-        if name.is_empty() {
+        let mut called = tracee::string(pid, path);
+        if called.is_empty() {
             // A program without a name, by its descriptor.
-            name = format!("/proc/self/fd/{folder}");
+            called = format!("/proc/self/fd/{folder}");
         }
-        let program = tracee::path(pid, folder, &name);
-        let name = name.rsplit('/').next().unwrap_or_default().to_owned();
+        let program = tracee::path(pid, folder, &called);
         let arguments = tracee::strings(pid, arguments);
         if let Some(process) = self.processes.get_mut(&pid.as_raw()) {
             // Only when it succeeded is it told: shells try each folder of the path.
-            process.next = Some(Next { name, program, arguments });
+            process.next = Some(Next { called, program, arguments });
         }
     }
 

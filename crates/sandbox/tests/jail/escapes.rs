@@ -1,14 +1,12 @@
 //! What code in the jail tries in order to get out, and that it does not.
 
-mod support;
-
+use super::support::{deeds, limited, output, refused, shell};
 use countersign_sandbox::{Deed, Event, Limits, Recorded};
 use std::io::ErrorKind;
 use std::net::TcpListener;
 use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::net::{SocketAddr, UnixListener};
 use std::time::{Duration, Instant};
-use support::{deeds, limited, output, refused, shell};
 
 /// Whether a process of this machine has `mark` in its command line.
 fn runs(mark: &str) -> bool {
