@@ -113,7 +113,7 @@ const OWNERS: &[(&str, &[&str])] = &[
 
 /// Whether an actor is a program of the machine, and not one that the artifact brought.
 fn is_installed(seen: &Seen<'_>, actor: &str) -> bool {
-    let brought = ["/work", "/tmp", "/var/tmp", "/dev", "/proc", HOME];
+    let brought = ["/box", "/tmp", "/var/tmp", "/dev", "/proc", HOME];
     let mut programs = seen.deeds.iter().filter_map(|o| match o.deed {
         Deed::Started { program, .. } if o.actor == actor => Some(program),
         _ => None,

@@ -84,6 +84,6 @@ impl Default for Limits {
 /// The home folder in the jail.
 pub(crate) const HOME: &str = "/home/dev";
 /// Where the artifact is put and installed.
-pub(crate) const WORK: &str = "/work";
+pub(crate) const WORK: &str = "/box";
 /// The user's number in the jail.
 pub(crate) const USER: u32 = 1000;

@@ -132,9 +132,9 @@ mod tests {
     #[test]
     fn what_the_artifact_says_does_not_reach_the_terminal() {
         let deed = Deed::Started {
-            program: "/work/\u{1b}[2Jx".to_owned(),
+            program: "/box/\u{1b}[2Jx".to_owned(),
             arguments: vec!["x".to_owned(), "a\nb\u{202e}c".to_owned()],
         };
-        assert_eq!(did(&deed), "started  /work/ [2Jx a b c");
+        assert_eq!(did(&deed), "started  /box/ [2Jx a b c");
     }
 }

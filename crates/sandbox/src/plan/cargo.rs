@@ -5,9 +5,9 @@ use super::{Plan, script, step, tar_gz};
 /// Unpacks the crate and builds it. Dependencies are not there: a crate that has some is reduced to
 /// its build script, with an empty library, so that at least what runs is run.
 const BUILD: &str = r#"set -eu
-mkdir -p /work/crate
-tar -xzf "$1" -C /work/crate --strip-components=1 --no-same-owner
-cd /work/crate
+mkdir -p /box/crate
+tar -xzf "$1" -C /box/crate --strip-components=1 --no-same-owner
+cd /box/crate
 rm -rf Cargo.lock .cargo rust-toolchain rust-toolchain.toml
 header='^[[:space:]]*\['
 if grep -Eq "$header(target\..*\.)?dependencies" Cargo.toml; then
@@ -29,8 +29,8 @@ exec cargo build --offline --quiet
 pub(super) fn plan(target: &str) -> Plan {
     let environment = [("CARGO_HOME", "/tmp/cargo"), ("CARGO_NET_OFFLINE", "true")];
     Plan {
-        steps: vec![step("build", &["/bin/sh", "/work/in/build.sh", target], &environment, true)],
-        placed: vec![script("/work/in/build.sh", BUILD)],
+        steps: vec![step("build", &["/bin/sh", "/box/in/build.sh", target], &environment, true)],
+        placed: vec![script("/box/in/build.sh", BUILD)],
     }
 }
 

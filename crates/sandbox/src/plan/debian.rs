@@ -5,19 +5,19 @@ use super::{Plan, script, step, tar_gz};
 /// dpkg may not change the root in the jail: scripts run with `DPKG_ROOT` instead
 /// (dpkg(1), `--force-script-chrootless`).
 const INSTALL: &str = r#"set -eu
-for folder in info updates triggers; do mkdir -p "/work/root/var/lib/dpkg/$folder"; done
-: > /work/root/var/lib/dpkg/status
-: > /work/root/var/lib/dpkg/available
-exec dpkg --root=/work/root --log=/work/log --force-not-root --force-depends \
+for folder in info updates triggers; do mkdir -p "/box/root/var/lib/dpkg/$folder"; done
+: > /box/root/var/lib/dpkg/status
+: > /box/root/var/lib/dpkg/available
+exec dpkg --root=/box/root --log=/box/log --force-not-root --force-depends \
   --force-architecture --force-script-chrootless --force-unsafe-io --install "$1"
 "#;
 
 pub(super) fn plan(target: &str) -> Plan {
     let environment = [("DEBIAN_FRONTEND", "noninteractive")];
-    let command = ["/bin/sh", "/work/in/install.sh", target];
+    let command = ["/bin/sh", "/box/in/install.sh", target];
     Plan {
         steps: vec![step("install", &command, &environment, true)],
-        placed: vec![script("/work/in/install.sh", INSTALL)],
+        placed: vec![script("/box/in/install.sh", INSTALL)],
     }
 }
 

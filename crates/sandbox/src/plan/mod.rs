@@ -44,7 +44,7 @@ pub(crate) const DEPENDENCIES: &str = "dependencies";
 pub(crate) const REGISTRY: &str = "registry";
 
 /// Where artifacts lie in the jail.
-const IN: &str = "/work/in";
+const IN: &str = "/box/in";
 
 impl Kind {
     /// The kind of a file, by its name.

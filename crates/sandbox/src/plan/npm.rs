@@ -18,29 +18,29 @@ const UNPACK: &str = r#"const fs = require('fs'), path = require('path');
 const { execFileSync } = require('child_process');
 const names = [];
 process.argv.slice(2).forEach((archive, n) => {
-  const at = `/work/unpacked/${n}`;
+  const at = `/box/unpacked/${n}`;
   fs.mkdirSync(at, { recursive: true });
   execFileSync('tar', ['-xzf', archive, '-C', at, '--strip-components=1', '--no-same-owner']);
   const { name } = JSON.parse(fs.readFileSync(path.join(at, 'package.json'), 'utf8').replace(/^\uFEFF/, ''));
   if (!/^(@[\w.~-]+\/)?[\w~-][\w.~-]*$/.test(name)) throw new Error('no package name: ' + name);
-  const to = path.join('/work/app/node_modules', name);
+  const to = path.join('/box/app/node_modules', name);
   fs.mkdirSync(path.dirname(to), { recursive: true });
   fs.renameSync(at, to);
   names.push(name);
 });
 const dependencies = Object.fromEntries(names.map((name) => [name, '*']));
 const manifest = { name: 'app', version: '1.0.0', private: true, dependencies };
-fs.writeFileSync('/work/app/package.json', JSON.stringify(manifest));
-fs.writeFileSync('/work/name', names[0]);
+fs.writeFileSync('/box/app/package.json', JSON.stringify(manifest));
+fs.writeFileSync('/box/name', names[0]);
 "#;
 
 /// Loads the package as a program would that has it as a dependency.
 const IMPORT: &str = r#"const fs = require('fs'), path = require('path');
-const name = fs.readFileSync('/work/name', 'utf8');
-const manifest = JSON.parse(fs.readFileSync(path.join('/work/app/node_modules', name, 'package.json'), 'utf8'));
-const load = require('module').createRequire('/work/app/index.js');
+const name = fs.readFileSync('/box/name', 'utf8');
+const manifest = JSON.parse(fs.readFileSync(path.join('/box/app/node_modules', name, 'package.json'), 'utf8'));
+const load = require('module').createRequire('/box/app/index.js');
 const typesOnly = !manifest.main && !manifest.exports && !manifest.module &&
-  !fs.existsSync(path.join('/work/app/node_modules', name, 'index.js'));
+  !fs.existsSync(path.join('/box/app/node_modules', name, 'index.js'));
 const fail = (error) => {
   console.log(`${name} cannot be loaded: ${String(error && error.message).split('\n')[0]}`);
   process.exit(1);
@@ -52,8 +52,8 @@ if (!typesOnly) {
     const esm = ['ERR_REQUIRE_ESM', 'ERR_PACKAGE_PATH_NOT_EXPORTED', 'ERR_REQUIRE_ASYNC_MODULE'];
     if (!esm.includes(error && error.code)) fail(error);
     else {
-      fs.writeFileSync('/work/app/load.mjs', `await import(${JSON.stringify(name)});`);
-      import('/work/app/load.mjs').catch(fail);
+      fs.writeFileSync('/box/app/load.mjs', `await import(${JSON.stringify(name)});`);
+      import('/box/app/load.mjs').catch(fail);
     }
   }
 }
@@ -62,17 +62,17 @@ setTimeout(() => process.exit(), 3000).unref();
 
 pub(super) fn plan(tools: &Toolchain, target: &str, companions: &[String]) -> Plan {
     let npm = tools.program.display().to_string();
-    let mut unpack = vec!["node", "/work/in/unpack.js", target];
+    let mut unpack = vec!["node", "/box/in/unpack.js", target];
     unpack.extend(companions.iter().map(String::as_str));
     let mut install = step("install", &[&npm, "rebuild"], &ENVIRONMENT, true);
-    install.folder = "/work/app".to_owned();
+    install.folder = "/box/app".to_owned();
     Plan {
         steps: vec![
             step("unpack", &unpack, &ENVIRONMENT, false),
             install,
-            step("import", &["node", "/work/in/import.js"], &ENVIRONMENT, true),
+            step("import", &["node", "/box/in/import.js"], &ENVIRONMENT, true),
         ],
-        placed: vec![script("/work/in/unpack.js", UNPACK), script("/work/in/import.js", IMPORT)],
+        placed: vec![script("/box/in/unpack.js", UNPACK), script("/box/in/import.js", IMPORT)],
     }
 }
 

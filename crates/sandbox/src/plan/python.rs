@@ -7,8 +7,8 @@ use std::io::Write as _;
 
 /// The user's own site folder is one whose `.pth` files run at each start of the interpreter.
 const ENVIRONMENT: [(&str, &str); 7] = [
-    ("PYTHONUSERBASE", "/work/py"),
-    ("PYTHONPATH", "/work/deps"),
+    ("PYTHONUSERBASE", "/box/py"),
+    ("PYTHONPATH", "/box/deps"),
     ("PYTHONDONTWRITEBYTECODE", "1"),
     ("PIP_DISABLE_PIP_VERSION_CHECK", "1"),
     ("PIP_NO_INPUT", "1"),
@@ -45,14 +45,14 @@ sys.exit(1 if failed else 0)
 const INSTALL: &str = r#"python=$1
 file=$2
 "$python" -m pip install --quiet --no-deps --no-index --no-build-isolation --user --no-warn-script-location "$file" && exit 0
-mkdir -p /work/sdist && cd /work/sdist || exit 1
+mkdir -p /box/sdist && cd /box/sdist || exit 1
 case $file in
   *.zip) "$python" -m zipfile -e "$file" . || exit 1 ;;
   *) tar -xzf "$file" --no-same-owner || exit 1 ;;
 esac
 cd ./*/ && [ -f setup.py ] || exit 1
 echo 'countersign: pip could not build it; its setup.py installs it'
-exec "$python" setup.py -q install --user --single-version-externally-managed --record /work/record
+exec "$python" setup.py -q install --user --single-version-externally-managed --record /box/record
 "#;
 
 pub(super) fn plan(tools: &Toolchain, target: &str, companions: &[String]) -> Plan {
@@ -61,7 +61,7 @@ pub(super) fn plan(tools: &Toolchain, target: &str, companions: &[String]) -> Pl
         ["-m", "pip", "install", "--quiet", "--no-deps", "--no-index", "--no-build-isolation"];
     let mut steps = Vec::new();
     if !companions.is_empty() {
-        let to = ["--target", "/work/deps"];
+        let to = ["--target", "/box/deps"];
         let files = companions.iter().map(String::as_str);
         let command: Vec<&str> =
             [python.as_str()].into_iter().chain(install).chain(to).chain(files).collect();
@@ -70,12 +70,12 @@ pub(super) fn plan(tools: &Toolchain, target: &str, companions: &[String]) -> Pl
     let to = ["--user", "--no-warn-script-location", target];
     let command: Vec<&str> = match target.ends_with(".whl") {
         true => [python.as_str()].into_iter().chain(install).chain(to).collect(),
-        false => vec!["/bin/sh", "/work/in/install.sh", &python, target],
+        false => vec!["/bin/sh", "/box/in/install.sh", &python, target],
     };
     steps.push(step("install", &command, &ENVIRONMENT, false));
     steps.push(step("start", &[&python, "-c", "pass"], &ENVIRONMENT, true));
-    steps.push(step("import", &[&python, "/work/in/import.py"], &ENVIRONMENT, true));
-    let placed = vec![script("/work/in/import.py", IMPORT), script("/work/in/install.sh", INSTALL)];
+    steps.push(step("import", &[&python, "/box/in/import.py"], &ENVIRONMENT, true));
+    let placed = vec![script("/box/in/import.py", IMPORT), script("/box/in/install.sh", INSTALL)];
     Plan { steps, placed }
 }
 

@@ -36,7 +36,7 @@ const DEVICES: [&str; 5] = ["null", "zero", "full", "random", "urandom"];
 
 /// What can be written in the jail, all in one file system of bounded size.
 const WRITABLE: [(&str, &str); 5] =
-    [(HOME, "home"), (WORK, "work"), ("/tmp", "tmp"), ("/var/tmp", "vartmp"), ("/dev/shm", "shm")];
+    [(HOME, "home"), (WORK, "box"), ("/tmp", "tmp"), ("/var/tmp", "vartmp"), ("/dev/shm", "shm")];
 
 fn failed(what: &str) -> impl Fn(nix::Error) -> String {
     let what = what.to_owned();

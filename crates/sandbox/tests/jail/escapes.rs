@@ -65,7 +65,7 @@ fn a_fork_bomb_is_bounded_and_ended() {
 #[test]
 fn a_full_disk_is_the_jails_own() {
     let limits = Limits { disk: 32 << 20, ..Limits::default() };
-    let script = "for at in /tmp /work ~ /dev/shm; do
+    let script = "for at in /tmp /box ~ /dev/shm; do
         for n in 1 2 3; do head -c 24M /dev/zero > $at/full.$n; done; done; rm -f /tmp/full.*
         i=0; while [ $i -lt 20000 ]; do : > /tmp/f$i || break; i=$((i+1)); done; echo made $i";
     for record in limited(script, limits) {
@@ -124,7 +124,7 @@ fn nothing_is_written_outside() {
          /proc/sys/kernel/core_pattern /proc/sys/kernel/hostname /proc/sysrq-trigger; do \
          (echo x > $f) 2>/dev/null && echo wrote $f; done; \
          mkdir -p {at} && echo made; mount -t tmpfs none /tmp && echo mounted; \
-         chmod u+s /tmp/../work; mknod /tmp/disk b 254 0 && echo device; echo end"
+         chmod u+s /tmp/../box; mknod /tmp/disk b 254 0 && echo device; echo end"
     );
     for record in shell(&script) {
         let said = output(&record);

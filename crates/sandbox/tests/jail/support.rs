@@ -23,7 +23,7 @@ pub(crate) fn limited(script: &str, limits: Limits) -> Vec<Vec<Recorded>> {
     let step = Step {
         name: "script".to_owned(),
         command: ["/bin/bash", "-c", script].map(str::to_owned).to_vec(),
-        folder: "/work".to_owned(),
+        folder: "/box".to_owned(),
         environment: Vec::new(),
         may_fail: false,
     };
