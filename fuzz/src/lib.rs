@@ -10,6 +10,7 @@ mod evidence;
 mod inventory;
 mod ledger;
 mod policy;
+mod sandbox;
 mod scan;
 
 pub use ecosystem::*;
@@ -17,6 +18,7 @@ pub use evidence::*;
 pub use inventory::*;
 pub use ledger::*;
 pub use policy::*;
+pub use sandbox::*;
 pub use scan::*;
 
 /// A function that must return, whatever it is given.
@@ -69,6 +71,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("requirements", requirements),
     ("rotations", rotations),
     ("sigstore_bundle", sigstore_bundle),
+    ("sinkhole", sinkhole),
     ("sources", sources),
     ("spdx", spdx),
     ("structure", structure),

@@ -100,12 +100,20 @@ pub enum Command {
     Token(crate::commands::token::TokenCommand),
     /// Show what differs between two versions that were judged: hooks, capabilities, publisher, files
     Diff(crate::commands::diff::DiffArgs),
+    /// Install a package in a jail and show what it does: processes, files, connections
+    Detonate(crate::commands::detonate::DetonateArgs),
     /// Check a list of version pairs against the order that an ecosystem's versions have here
     VersionOrder(crate::commands::version_order::VersionOrderArgs),
     /// Print a completion script for a shell
     Completions {
         /// The shell.
         shell: clap_complete::Shell,
+    },
+    /// A stage of the jail, started by itself
+    #[command(hide = true)]
+    Jail {
+        /// Which.
+        stage: String,
     },
     /// Ask the running gate whether apt may install these packages
     #[command(hide = true)]

@@ -81,6 +81,7 @@ pub use countersign_ecosystem as ecosystem;
 pub use countersign_evidence as evidence_kinds;
 pub use countersign_ledger as ledger;
 pub use countersign_policy as policy;
+pub use countersign_sandbox as sandbox;
 pub use countersign_signer as signer;
 pub use countersign_store as store;
 

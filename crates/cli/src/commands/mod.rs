@@ -3,6 +3,7 @@
 pub mod apt_account;
 pub mod attest;
 pub mod audit;
+pub mod detonate;
 pub mod diff;
 pub mod doctor;
 pub mod feed;
