@@ -63,7 +63,7 @@ pub async fn detonate(context: &Context, args: &DetonateArgs) -> Result<u8, Fail
         true => of_purl(context, &args.subject).await?,
         false => vec![of_file(Path::new(&args.subject))?],
     };
-    for path in args.with.iter().filter(|p| !p.is_file()) {
+    if let Some(path) = args.with.iter().find(|p| !p.is_file()) {
         return Err(Failed::usage(format!("`{}` is no file", path.display())));
     }
     let detonator = detonator(context, Duration::from_secs(args.time))?;
