@@ -64,7 +64,7 @@ impl Detonator {
         let tools = kind.toolchain()?;
         let baseline = self.baseline(kind, &tools)?;
         let bait = Canaries::new(&self.seed);
-        let record = self.record(&tools, kind.plan(&tools, artifact)?, &bait)?;
+        let record = self.record(&tools, kind.plan(&tools, artifact)?, &bait, self.limits)?;
         let record = own(record, &baseline);
         let seen = seen(&record, &bait, &baseline);
         let findings = findings(&seen);
@@ -77,9 +77,10 @@ impl Detonator {
         tools: &Toolchain,
         plan: Plan,
         bait: &Canaries,
+        limits: Limits,
     ) -> Result<Vec<Recorded>, SandboxError> {
         let Plan { steps, placed } = plan;
-        let (binds, limits, canaries) = (tools.binds.clone(), self.limits, bait.clone());
+        let (binds, canaries) = (tools.binds.clone(), bait.clone());
         run(&self.program, &Spec { steps, binds, placed, limits, canaries })
     }
 
@@ -99,12 +100,27 @@ impl Detonator {
         let artifact = Artifact { path, file_name, companions: Vec::new() };
         let mut plan = kind.plan(tools, &artifact)?;
         plan.steps.extend(kind.registry(tools));
-        let record = self.record(tools, plan, &Canaries::new(&self.seed))?;
+        // A short time for the artifact is none for the client: half a baseline would accuse it.
+        let time = self.limits.time.max(Limits::default().time);
+        let limits = Limits { time, ..self.limits };
+        let record = self.record(tools, plan, &Canaries::new(&self.seed), limits)?;
+        if let Some(limit) = record.iter().find_map(limit) {
+            return Err(SandboxError::Ended(format!(
+                "the client took more {limit} than a run may have, with a package that does nothing"
+            )));
+        }
         let baseline = Baseline::of(&record);
         if let Some(file) = kept {
             keep(&file, &baseline);
         }
         Ok(baseline)
+    }
+}
+
+fn limit(recorded: &Recorded) -> Option<&str> {
+    match &recorded.event {
+        Event::Limit { limit } => Some(limit),
+        _ => None,
     }
 }
 
@@ -141,13 +157,10 @@ fn own(record: Vec<Recorded>, baseline: &Baseline) -> Vec<Recorded> {
 fn seen<'a>(record: &'a [Recorded], bait: &'a Canaries, baseline: &'a Baseline) -> Seen<'a> {
     let mut out = Seen { deeds: Vec::new(), left: Vec::new(), limits: Vec::new(), bait, baseline };
     out.deeds.extend(deeds(record).map(|(step, actor, deed)| Own { step, actor, deed }));
+    out.limits.extend(record.iter().filter_map(limit));
     for recorded in record {
-        match &recorded.event {
-            Event::Ended { name, left, .. } => {
-                out.left.extend(left.iter().map(|l| (name.as_str(), l.as_str())));
-            }
-            Event::Limit { limit } => out.limits.push(limit),
-            _ => {}
+        if let Event::Ended { name, left, .. } = &recorded.event {
+            out.left.extend(left.iter().map(|l| (name.as_str(), l.as_str())));
         }
     }
     out

@@ -233,6 +233,19 @@ fn what_does_nothing_is_passed() {
     }
 }
 
+#[test]
+fn what_never_ends_is_not_passed() {
+    let folder = tempfile::tempdir().unwrap();
+    let file_name = "loops-1.0-py3-none-any.whl".to_owned();
+    let path = folder.path().join(&file_name);
+    std::fs::write(&path, wheel("loops", &[("loops.py", "while True: pass")])).unwrap();
+    let mut short = detonator(own());
+    short.limits.time = std::time::Duration::from_secs(15);
+    let ran = short.detonate(&Artifact { path, file_name, companions: Vec::new() });
+    assert!(matches!(ran.check.outcome, Outcome::NotDone { .. }), "{ran:?}");
+    assert!(ran.record.is_empty() || ran.findings.iter().any(|f| f.id == "behaviour.time-out"));
+}
+
 /// The stages' program as this user.
 fn own() -> Program {
     programs().swap_remove(0)
