@@ -1,5 +1,6 @@
 //! What evidence says about an artifact, and how it was proven.
 
+use crate::algorithm::AlgorithmUse;
 use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -46,6 +47,9 @@ pub struct Claim {
     /// How it was built, where provenance says so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub build: Option<Box<Build>>,
+    /// The algorithms and keys that the proof rests on.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub algorithms: Vec<AlgorithmUse>,
 }
 
 /// How an artifact was built. What the certificate says is certified; the rest is the build's own
@@ -134,6 +138,9 @@ pub enum EvidenceState {
     Invalid {
         /// Why.
         because: String,
+        /// The algorithms that it failed for; empty where it failed for something else.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        algorithms: Vec<AlgorithmUse>,
     },
 }
 
@@ -156,6 +163,16 @@ impl Evidence {
         match &self.state {
             EvidenceState::Verified { claim } => Some(claim),
             _ => None,
+        }
+    }
+
+    /// The algorithms that it rests on, or that it failed for.
+    #[must_use]
+    pub fn algorithms(&self) -> &[AlgorithmUse] {
+        match &self.state {
+            EvidenceState::Verified { claim } => &claim.algorithms,
+            EvidenceState::Invalid { algorithms, .. } => algorithms,
+            EvidenceState::Absent | EvidenceState::Unreachable { .. } => &[],
         }
     }
 }

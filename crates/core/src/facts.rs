@@ -1,5 +1,6 @@
 //! Facts: everything that policy may judge by, as values that can be stored and replayed.
 
+use crate::algorithm::AlgorithmUse;
 use crate::check::{Check, Outcome};
 use crate::claim::{Change, Evidence, EvidenceState};
 use crate::digest::Sha256Digest;
@@ -104,6 +105,9 @@ pub struct ArtifactFacts {
     pub size: u64,
     /// Whether a strong digest of an index, lock file or signed list was compared and is equal.
     pub digest_confirmed: bool,
+    /// The digests that indexes, lock files and signed lists give of it, by their algorithms.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub index_digests: Vec<AlgorithmUse>,
     /// All evidence that was looked for.
     pub evidence: Vec<Evidence>,
     /// What the scanners found in the bytes (the feeds' findings are the version's).

@@ -53,6 +53,8 @@ reasons! {
     Yanked = "yanked", "yanked by its publisher";
     /// Evidence was offered and does not hold.
     EvidenceInvalid = "evidence-invalid", "evidence does not verify";
+    /// Evidence rests on an algorithm or a key that policy holds to be too weak.
+    AlgorithmWeak = "algorithm-weak", "evidence rests on a weak algorithm";
     /// Policy asks for evidence and there is none.
     EvidenceMissing = "evidence-missing", "required evidence is missing";
     /// Earlier versions had evidence that this one lacks, or came from another repository.

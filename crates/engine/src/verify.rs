@@ -235,7 +235,7 @@ pub fn explain(evidence: &Evidence) -> Vec<String> {
         EvidenceState::Unreachable { because } => {
             vec![head("could not be judged"), format!("  because: {because}")]
         }
-        EvidenceState::Invalid { because } => {
+        EvidenceState::Invalid { because, .. } => {
             vec![head("does NOT hold"), format!("  because: {because}")]
         }
         EvidenceState::Verified { claim } => {

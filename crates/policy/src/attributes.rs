@@ -1,13 +1,14 @@
 //! Facts as Cedar sees them. Every name here is one of the schema's; the tests hold them together.
 
+use crate::algorithms::{AlgorithmTable, Weakness};
 use crate::decide::DecisionContext;
 use crate::settings::Settings;
 use cedar_policy::{Context, EntityId, EntityTypeName, EntityUid, RestrictedExpression};
 use countersign_core::{
-    ArtifactFacts, Check, Claim, Evidence, EvidenceState, Finding, Outcome, Purl, Reservation,
-    VersionFacts,
+    AlgorithmUse, ArtifactFacts, Check, Claim, Evidence, EvidenceState, Finding, Outcome, Purl,
+    Reservation, VersionFacts,
 };
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 /// The attributes of one Cedar entity.
 pub(crate) type Attributes = HashMap<String, RestrictedExpression>;
@@ -128,6 +129,7 @@ pub(crate) fn version(
 pub(crate) fn artifact(
     facts: &ArtifactFacts,
     untolerated: &[&Finding],
+    algorithms: &AlgorithmTable,
     ctx: &DecisionContext,
 ) -> Attributes {
     let mut a = version(&facts.version, untolerated, ctx);
@@ -139,6 +141,7 @@ pub(crate) fn artifact(
         let said = facts.evidence.iter().filter_map(Evidence::claim).filter_map(said);
         texts(said.filter(|s| !s.is_empty()))
     };
+    let weak = algorithms.weak_evidence(facts, ctx.now);
     let failed = |c: &&Check| matches!(c.outcome, Outcome::Failed { .. });
     attributes! { a;
         "found": kinds(facts.all_findings()),
@@ -146,7 +149,9 @@ pub(crate) fn artifact(
         "file_name": text(&facts.file_name),
         "sha256": text(&facts.sha256.to_hex()),
         "size": number(i64::try_from(facts.size).unwrap_or(i64::MAX)),
-        "digest_confirmed": flag(facts.digest_confirmed),
+        "digest_confirmed": flag(digest_confirmed(facts, algorithms, ctx)),
+        "algorithms": labels(all_algorithms(facts).into_iter()),
+        "weak": labels(weak.iter().map(|w: &Weakness| &w.used)),
         "evidence_verified": by_state(|s| matches!(s, EvidenceState::Verified { .. })),
         "evidence_absent": by_state(|s| matches!(s, EvidenceState::Absent)),
         "evidence_unreachable": by_state(|s| matches!(s, EvidenceState::Unreachable { .. })),
@@ -161,6 +166,29 @@ pub(crate) fn artifact(
         "checks_failed": texts(facts.checks.iter().filter(failed).map(|c| c.name.as_str())),
     }
     a
+}
+
+/// Whether a digest that this policy holds to be strong was compared. What was recorded before digests
+/// were named says so itself.
+fn digest_confirmed(
+    facts: &ArtifactFacts,
+    algorithms: &AlgorithmTable,
+    ctx: &DecisionContext,
+) -> bool {
+    if facts.index_digests.is_empty() {
+        return facts.digest_confirmed;
+    }
+    algorithms.weak_digests(facts, ctx.now).is_none()
+}
+
+fn all_algorithms(facts: &ArtifactFacts) -> Vec<&AlgorithmUse> {
+    let of_evidence = facts.evidence.iter().flat_map(Evidence::algorithms);
+    of_evidence.chain(&facts.index_digests).collect()
+}
+
+fn labels<'a>(uses: impl Iterator<Item = &'a AlgorithmUse>) -> RestrictedExpression {
+    let names: BTreeSet<String> = uses.map(AlgorithmUse::label).collect();
+    texts(names.iter().map(String::as_str))
 }
 
 fn has_provenance(facts: &ArtifactFacts) -> bool {

@@ -8,6 +8,7 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr))]
 
+mod algorithms;
 mod annotation;
 mod attributes;
 mod cases;
@@ -21,6 +22,7 @@ mod shipped;
 mod spelling;
 mod waiver;
 
+pub use algorithms::{AlgorithmTable, Weakness};
 pub use annotation::{Effect, RuleInfo};
 pub use cases::{TestOutcome, run_tests};
 pub use decide::DecisionContext;

@@ -45,6 +45,7 @@ fn admission(n: u64) -> NewDecision {
         sha256: Sha256Digest::of(&n.to_le_bytes()),
         size: 12_345,
         digest_confirmed: true,
+        index_digests: Vec::new(),
         evidence: vec![evidence],
         findings: Vec::new(),
         checks: vec![

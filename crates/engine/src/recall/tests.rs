@@ -117,6 +117,7 @@ fn facts(name: &str) -> ArtifactFacts {
         sha256: Sha256Digest::of(name.as_bytes()),
         size: 1,
         digest_confirmed: true,
+        index_digests: Vec::new(),
         evidence: Vec::new(),
         findings: Vec::new(),
         checks: vec![Check::passed("digest"), Check::passed("archive")],

@@ -41,6 +41,7 @@ fn judged(
         sha256: Sha256Digest::of(&bytes),
         size: bytes.len() as u64,
         digest_confirmed: true,
+        index_digests: Vec::new(),
         evidence: Vec::new(),
         changes: Vec::new(),
         findings: report.findings,
