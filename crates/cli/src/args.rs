@@ -69,6 +69,9 @@ pub enum Command {
     /// Look into the ledger
     #[command(subcommand)]
     Ledger(crate::commands::ledger::LedgerCommand),
+    /// Roots and keys that evidence is verified by: list, update, pin, revoke
+    #[command(subcommand)]
+    Trust(crate::commands::trust::TrustCommand),
     /// Cosign the ledgers of others, as a witness
     Witness(crate::commands::witness::WitnessArgs),
     /// Run the gateway for a team: the same gate, long-lived, for any number of clients

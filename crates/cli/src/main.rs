@@ -72,6 +72,7 @@ async fn dispatch(cli: Cli) -> Result<u8, Failed> {
         Command::Verify(args) => commands::verify::verify(&context, args).await,
         Command::Provenance(args) => commands::provenance::provenance(&context, args).await,
         Command::Ledger(command) => commands::ledger::ledger(&context, command).await,
+        Command::Trust(command) => commands::trust::trust(&context, command).await,
         Command::Witness(args) => commands::witness::witness(&context, args).await,
         Command::Serve(args) => commands::serve::serve(context, args).await,
         Command::Audit(args) => commands::audit::audit(&context, args).await,

@@ -15,6 +15,9 @@ pub struct Claim {
     pub kind: String,
     /// Who signed: a certificate's identity, a key id, or a keyring's certificate.
     pub signer: String,
+    /// Others who signed the same, each by itself: certificates of a keyring.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub also_signed_by: Vec<String>,
     /// The identity provider or registry that vouches for the signer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub issuer: Option<String>,

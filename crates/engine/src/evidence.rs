@@ -32,6 +32,8 @@ impl Engine {
                 out.extend(self.attestations(file, digests, &found));
             }
         }
+        let grounds = self.grounds();
+        out.iter_mut().for_each(|e| grounds.roots.restrictions().apply(e, self.now()));
         out
     }
 

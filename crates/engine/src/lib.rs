@@ -48,6 +48,7 @@ mod scanning;
 pub mod serving;
 mod shelf;
 mod sources;
+pub mod trust;
 pub mod upstream;
 pub mod verify;
 pub mod witnessing;

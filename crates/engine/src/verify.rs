@@ -109,6 +109,7 @@ pub fn verify_offline(
         }
     }
     evidence.retain(|e| !matches!(e.state, EvidenceState::Absent));
+    evidence.iter_mut().for_each(|e| roots.restrictions().apply(e, now));
     Verification {
         purl: target.purl.clone(),
         file: target.file_name.clone(),

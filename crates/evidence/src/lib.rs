@@ -12,6 +12,7 @@
 //! | [`attested`] | an attestation about an artifact of any ecosystem |
 //! | [`continuity`] | what changed since an earlier version |
 //! | [`algorithm`] | which algorithms and keys still prove something |
+//! | [`trust`] | what narrows the trust roots: pins and revocations |
 //! | [`openpgp`] | Debian's `InRelease` and `Release.gpg` |
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr))]
@@ -27,6 +28,7 @@ pub mod pep740;
 mod provenance;
 pub mod sigstore;
 mod statement;
+pub mod trust;
 mod verified;
 
 pub use error::{EvidenceError, Fault};

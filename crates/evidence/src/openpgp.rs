@@ -80,6 +80,12 @@ impl Verified<SignedText> {
         Claim {
             kind: CLAIM.to_owned(),
             signer: signed.signatures.first().map(|s| s.certificate.clone()).unwrap_or_default(),
+            also_signed_by: signed
+                .signatures
+                .iter()
+                .skip(1)
+                .map(|s| s.certificate.clone())
+                .collect(),
             signed_at: Some(signed.signed_at),
             proof: ProofClass::KeyOnly,
             // One signature that holds is enough, so each is a way of its own.
@@ -271,6 +277,50 @@ fn system_time(t: Timestamp) -> Result<SystemTime, EvidenceError> {
 fn timestamp(t: SystemTime) -> Option<Timestamp> {
     let seconds = t.duration_since(UNIX_EPOCH).ok()?.as_secs();
     i64::try_from(seconds).ok().map(Timestamp)
+}
+
+/// A certificate of a keyring, for people.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Certificate {
+    /// Its fingerprint, upper-case hexadecimal.
+    pub fingerprint: String,
+    /// Its first user, shortened.
+    pub user: String,
+    /// The primary key.
+    pub algorithm: AlgorithmUse,
+    /// When it was made.
+    pub created: Timestamp,
+    /// When it ends, as far as it says.
+    pub expires: Option<Timestamp>,
+}
+
+/// The certificates of a keyring; those that cannot be read verify nothing and are left out.
+///
+/// # Errors
+/// When it holds none, or too many.
+pub fn list_certificates(
+    keyring: &[u8],
+    now: Timestamp,
+) -> Result<Vec<Certificate>, EvidenceError> {
+    let time = system_time(now)?;
+    let policy = policy(time);
+    let certs = read_keyring(keyring)?;
+    let certs = certs.iter().filter_map(|c| Cert::try_from(c).ok());
+    let read = |c: Cert| {
+        let key = c.primary_key().key();
+        let user =
+            c.userids().next().map(|u| String::from_utf8_lossy(u.userid().value()).into_owned());
+        let valid = c.with_policy(&policy, time).ok();
+        let expires = valid.and_then(|v| v.primary_key().key_expiration_time()).and_then(timestamp);
+        Certificate {
+            fingerprint: c.fingerprint().to_hex(),
+            user: crate::error::shown(&user.unwrap_or_default()),
+            algorithm: of_key(key.pk_algo(), key.mpis().bits()),
+            created: timestamp(key.creation_time()).unwrap_or(Timestamp(0)),
+            expires,
+        }
+    };
+    Ok(certs.map(read).collect())
 }
 
 /// The certificates of a keyring, not read further than to their keys: a keyring holds many, and few

@@ -30,7 +30,7 @@ mod roots;
 
 pub use artifact::{Artifact, Signatory, Signed, verify_artifact};
 pub use identity::CertificateIdentity;
-pub use roots::{TrustRoots, TrustedKey};
+pub use roots::{Freshness, TrustRoots, TrustedKey};
 
 use crate::algorithm;
 use crate::error::{EvidenceError, Fault, shown};
@@ -98,6 +98,7 @@ pub(crate) fn verify_bundle_value(
     roots: &TrustRoots,
     now: Timestamp,
 ) -> Result<Verified<Attestation>, EvidenceError> {
+    roots.check_age(now)?;
     let read = UnverifiedBundle::read(bundle, expected, roots)?;
     let policy = VerificationPolicy::any_identity();
     let result =
@@ -136,6 +137,7 @@ pub(crate) fn verify_keyed_bundle_value(
     roots: &TrustRoots,
     now: Timestamp,
 ) -> Result<Verified<Attestation>, EvidenceError> {
+    roots.check_age(now)?;
     let read = UnverifiedBundle::read(bundle, expected, roots)?;
     let VerificationMaterialContent::PublicKey(hint) = &read.bundle.verification_material.content
     else {

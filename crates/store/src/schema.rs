@@ -11,7 +11,7 @@ pub(crate) const VERSION: i64 = STEPS.len() as i64;
 
 /// What brings a database from each version to the next. A step that was released is never changed:
 /// databases that were made by it are out there.
-const STEPS: [&str; 2] = [STEP_1, STEP_2];
+const STEPS: [&str; 3] = [STEP_1, STEP_2, STEP_TRUST];
 
 /// How long a statement waits for another process to finish its write.
 pub(crate) const BUSY_TIMEOUT: Duration = Duration::from_secs(60);
@@ -159,6 +159,12 @@ CREATE TABLE recalled (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX recalled_by_old ON recalled (old_idx);
 PRAGMA user_version = 2;
+";
+
+/// Changes of trust are few, and read at every start.
+const STEP_TRUST: &str = "
+CREATE INDEX entries_of_trust ON entries (idx) WHERE kind = 'urn:countersign:trust:v1';
+PRAGMA user_version = 3;
 ";
 
 /// Refuses a database of a later version before anything of it is touched.

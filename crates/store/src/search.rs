@@ -151,7 +151,7 @@ impl Store {
         }))
     }
 
-    fn statement(&self, envelope: &[u8]) -> Result<VerifiedStatement, StoreError> {
+    pub(crate) fn statement(&self, envelope: &[u8]) -> Result<VerifiedStatement, StoreError> {
         let key = self.verifier_key().ok_or_else(|| self.corrupt("entries without a ledger"))?;
         let envelope = Envelope::parse(envelope).map_err(|e| self.corrupt(e))?;
         verify_envelope(&envelope, key).map_err(|e| self.corrupt(e))

@@ -453,7 +453,13 @@ pub(crate) fn named_keyring(text: &str) -> io::Result<Option<Vec<u8>>> {
     Ok(Some(out).filter(|o| !o.is_empty()))
 }
 
-fn read_default_keyrings() -> io::Result<Vec<u8>> {
+/// The files of apt's general keyrings.
+#[must_use]
+pub fn default_keyrings() -> Vec<PathBuf> {
+    keyring_files().unwrap_or_default()
+}
+
+fn keyring_files() -> io::Result<Vec<PathBuf>> {
     let mut files = BTreeMap::new();
     for place in DEFAULT_KEYRINGS.map(Path::new) {
         if place.is_file() {
@@ -467,8 +473,12 @@ fn read_default_keyrings() -> io::Result<Vec<u8>> {
             }
         }
     }
+    Ok(files.into_keys().collect())
+}
+
+fn read_default_keyrings() -> io::Result<Vec<u8>> {
     let mut out = Vec::new();
-    for path in files.keys() {
+    for path in keyring_files()? {
         out.extend(std::fs::read(path)?);
         out.push(b'\n');
     }

@@ -60,7 +60,7 @@ pub fn verify_signatures(
     keys_json: Option<&[u8]>,
     context: &Context<'_>,
 ) -> Evidence {
-    let state = match verify(signatures, artifact, published, keys_json, context.now) {
+    let state = match verify(signatures, artifact, published, keys_json, context) {
         Ok(None) => EvidenceState::Absent,
         Ok(Some(claim)) => EvidenceState::Verified { claim: Box::new(claim) },
         Err(e) => e.into_state(),
@@ -73,7 +73,7 @@ fn verify(
     artifact: &NpmArtifact<'_>,
     published: Option<Timestamp>,
     keys_json: Option<&[u8]>,
-    now: Timestamp,
+    context: &Context<'_>,
 ) -> Result<Option<Claim>, EvidenceError> {
     if signatures.is_empty() {
         return Ok(None);
@@ -81,12 +81,12 @@ fn verify(
     if signatures.len() > MAX_SIGNATURES {
         return Err(EvidenceError::TooLarge { what: WHAT, limit: MAX_SIGNATURES.to_string() });
     }
-    let keys = keys::for_signatures(keys_json)?;
+    let keys = context.roots.restrictions().pinned_keys(keys::for_signatures(keys_json)?)?;
     let integrity = STANDARD.encode(artifact.sha512);
     let message = format!("{}@{}:sha512-{integrity}", artifact.name, artifact.version);
     let (mut held, mut unjudged) = (None, None);
     for signature in signatures {
-        match verify_one(signature, &message, &keys, published, now) {
+        match verify_one(signature, &message, &keys, published, context.now) {
             Ok(key) => held = held.or(Some((&signature.key_id, key))),
             Err(e @ EvidenceError::TrustMaterial { .. }) => unjudged = Some(e),
             Err(e) => return Err(e),

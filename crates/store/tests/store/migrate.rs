@@ -71,7 +71,7 @@ async fn a_database_of_version_1_is_migrated_and_keeps_everything() {
         assert!(store.recalls(10).await.unwrap().is_empty());
         assert!(store.who_fetched(&Sha256Digest::of(b"l")).await.unwrap().is_empty());
         store.close().await.unwrap();
-        assert_eq!(version(&file).await, 2);
+        assert_eq!(version(&file).await, 3);
     }
     let store = Store::open(dir.path(), OpenMode::Existing).await.unwrap();
     store.record(vec![admission(7)]).await.unwrap();
@@ -102,5 +102,5 @@ async fn a_new_database_takes_all_steps() {
     let dir = tempfile::tempdir().unwrap();
     init_key(dir.path(), ORIGIN).await.unwrap();
     Store::open(dir.path(), OpenMode::Create).await.unwrap().close().await.unwrap();
-    assert_eq!(version(&dir.path().join("store.sqlite")).await, 2);
+    assert_eq!(version(&dir.path().join("store.sqlite")).await, 3);
 }

@@ -84,6 +84,7 @@ fn fixed(old: &Config, new: &Config) -> Vec<&'static str> {
     let same = [
         ("upstream", old.upstream == new.upstream),
         ("limits", old.limits == new.limits),
+        ("trust", old.trust == new.trust),
         ("patience", old.patience == new.patience),
         ("serve.listen", a.listen == b.listen),
         ("serve.public-url", a.public_url == b.public_url),
