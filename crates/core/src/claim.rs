@@ -102,7 +102,8 @@ pub struct Build {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Change {
     /// The stable name: `lost`, `other-repository`, `other-repository-id`, `other-workflow`,
-    /// `other-builder`, `other-publisher`, `ref-not-a-tag`, `commit-not-newer`.
+    /// `other-builder`, `other-publisher`, `ref-not-a-tag`, `commit-not-newer`,
+    /// `metadata-repository`.
     pub kind: String,
     /// In words for people.
     pub detail: String,

@@ -87,6 +87,13 @@ pub struct VersionFacts {
     pub findings: Vec<Finding>,
     /// Whether the feeds could be asked.
     pub advisories: Check,
+    /// Whole days between its publication and that of the version before it; unset where the index
+    /// does not tell, and for the first version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub silent_days: Option<u32>,
+    /// The source repository that its metadata claims, as written. Nobody verified it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub claimed_repository: Option<String>,
     /// Under what other name they were asked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub advised_as: Option<AdvisedAs>,

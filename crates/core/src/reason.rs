@@ -61,6 +61,8 @@ reasons! {
     ProvenanceLost = "provenance-lost", "evidence of earlier versions is gone or elsewhere";
     /// It was built or published otherwise than the versions before it.
     ProvenanceChanged = "provenance-changed", "built or published otherwise than before";
+    /// The first release after a year without one, and still young.
+    PublisherSilent = "publisher-silent", "first release after a long silence";
     /// The archive attacks whoever unpacks it, or is none.
     ArchiveUnsafe = "archive-unsafe", "unsafe or malformed archive";
     /// Capabilities meet in its code as they do in malicious code.

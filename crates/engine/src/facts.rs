@@ -157,6 +157,8 @@ impl Engine {
             findings,
             advisories,
             advised_as: None,
+            silent_days: None,
+            claimed_repository: None,
             purl,
         }
     }

@@ -177,6 +177,8 @@ mod tests {
             findings: Vec::new(),
             advisories: Check::passed("advisories"),
             advised_as: None,
+            silent_days: None,
+            claimed_repository: None,
         };
         let digest = ExpectedDigest::from_bytes(Algorithm::Sha256, vec![i as u8; 32]).unwrap();
         FileRef {

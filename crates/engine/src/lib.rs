@@ -47,6 +47,7 @@ mod request;
 mod scanning;
 pub mod serving;
 mod shelf;
+mod silence;
 mod sources;
 pub mod trust;
 pub mod upstream;

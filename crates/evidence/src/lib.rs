@@ -13,6 +13,7 @@
 //! | [`continuity`] | what changed since an earlier version |
 //! | [`algorithm`] | which algorithms and keys still prove something |
 //! | [`trust`] | what narrows the trust roots: pins and revocations |
+//! | [`tuf`] | Sigstore's root from a TUF repository |
 //! | [`openpgp`] | Debian's `InRelease` and `Release.gpg` |
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr))]
@@ -29,6 +30,7 @@ mod provenance;
 pub mod sigstore;
 mod statement;
 pub mod trust;
+pub mod tuf;
 mod verified;
 
 pub use error::{EvidenceError, Fault};

@@ -112,6 +112,7 @@ pub(crate) fn version(
         "upstream": text(&facts.upstream),
         "age_known": flag(age.is_some()),
         "age_hours": number(age.unwrap_or(0)),
+        "silent_days": number(facts.silent_days.map_or(0, i64::from)),
         "yanked": flag(facts.yanked),
         "reserved_elsewhere": flag(elsewhere),
         "denied": flag(facts.denied),

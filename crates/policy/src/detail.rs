@@ -1,7 +1,7 @@
 //! What a rule fired on, in words for people.
 
 use crate::algorithms::{AlgorithmTable, Weakness};
-use crate::annotation::RuleInfo;
+use crate::annotation::{RuleInfo, ends_with_age};
 use crate::attributes::{PROVENANCE_KINDS, not_done};
 use crate::decide::Case;
 use crate::settings::Settings;
@@ -31,7 +31,7 @@ pub(crate) struct Judged<'a> {
 
 /// When the hold that `rule` gives ends by itself.
 pub(crate) fn until(rule: &RuleInfo, judged: &Judged<'_>) -> Option<Timestamp> {
-    if rule.reason != ReasonCode::CoolDown || rule.verdict != Verdict::Hold {
+    if !ends_with_age(rule.reason) || rule.verdict != Verdict::Hold {
         return None;
     }
     let Age::Known { published } = judged.case.version.age else { return None };
@@ -63,6 +63,13 @@ fn facts(rule: &RuleInfo, judged: &Judged<'_>) -> String {
         ReasonCode::ArchiveUnsafe => archive(judged),
         ReasonCode::SuspiciousCode => findings(judged, &[FindingKind::Suspicious]),
         ReasonCode::CoolDown => cool_down(rule, judged),
+        ReasonCode::PublisherSilent => {
+            let days = version.silent_days.unwrap_or(0);
+            format!(
+                "no version was published for {days} days before it; {}",
+                cool_down(rule, judged)
+            )
+        }
         ReasonCode::AgeUnknown => {
             format!("upstream `{}` does not say when it was published", version.upstream)
         }

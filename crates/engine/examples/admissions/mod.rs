@@ -40,6 +40,8 @@ fn admission(n: u64) -> NewDecision {
             findings: Vec::new(),
             advisories: Check::passed("advisories"),
             advised_as: None,
+            silent_days: None,
+            claimed_repository: None,
         },
         file_name: format!("{name}-{version}.tgz"),
         sha256: Sha256Digest::of(&n.to_le_bytes()),

@@ -112,6 +112,8 @@ fn facts(name: &str) -> ArtifactFacts {
             findings: Vec::new(),
             advisories: Check::passed("advisories"),
             advised_as: None,
+            silent_days: None,
+            claimed_repository: None,
         },
         file_name: format!("{name}-1.0.0.tgz"),
         sha256: Sha256Digest::of(name.as_bytes()),

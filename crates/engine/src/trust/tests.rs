@@ -3,10 +3,11 @@
 use super::tuf::{Origin, Repository, TufError, Versions, fetch};
 use super::*;
 use countersign_evidence::trust::TrustKind;
+use countersign_evidence::tuf::to_canonical_bytes;
 use countersign_store::{OpenMode, init_key};
 use ed25519_dalek::{Signer as _, SigningKey};
 use serde_json::{Value, json};
-use sigstore_tuf::canonical_json::to_canonical_bytes;
+
 use std::path::Path;
 use tempfile::TempDir;
 

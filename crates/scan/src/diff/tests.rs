@@ -34,6 +34,8 @@ fn judged(
         findings: Vec::new(),
         advisories: Check::passed("advisories"),
         advised_as: None,
+        silent_days: None,
+        claimed_repository: None,
     };
     let facts = ArtifactFacts {
         version,
