@@ -262,9 +262,11 @@ fn explain_claim(c: &Claim) -> Vec<String> {
         ProofClass::InclusionPromise => "the log's signed promise, without a proof of inclusion",
         ProofClass::KeyOnly => "the key alone; no log vouches for the time",
     };
+    let made_with: Vec<String> = c.algorithms.iter().map(ToString::to_string).collect();
     let lines = [
         ("what was signed", Some(c.kind.clone())),
         ("signed by", Some(c.signer.clone())),
+        ("also signed by", Some(c.also_signed_by.join(", ")).filter(|s| !s.is_empty())),
         ("vouched for by", c.issuer.clone()),
         ("repository", with_id(&c.repository, &c.repository_id)),
         ("owner", with_id(&build.owner, &build.owner_id)),
@@ -284,6 +286,7 @@ fn explain_claim(c: &Claim) -> Vec<String> {
         ("signed at", time(c.signed_at)),
         ("published in", c.log.clone()),
         ("proven by", Some(proof.to_owned())),
+        ("made with", Some(made_with.join(", ")).filter(|m| !m.is_empty())),
     ];
     let said = lines.into_iter().filter_map(|(name, text)| Some((name, text?)));
     let mut out: Vec<String> =

@@ -185,6 +185,34 @@ mod tests {
         }
     }
 
+    proptest::proptest! {
+        /// Metadata is anybody's to write.
+        #[test]
+        fn any_text_is_read_without_harm(claimed in ".{0,80}") {
+            let found = metadata_repository(&claimed, &built_from(HERE, "1"), None);
+            proptest::prop_assert!(found.is_none_or(|c| c.detail.chars().count() < 300));
+        }
+
+        #[test]
+        fn every_spelling_of_one_repository_is_the_same(
+            owner in "[A-Za-z0-9][A-Za-z0-9-]{0,10}",
+            name in "[A-Za-z0-9][A-Za-z0-9_-]{0,10}",
+            spelling in 0_usize..6,
+        ) {
+            let path = format!("{owner}/{name}");
+            let claimed = match spelling {
+                0 => format!("https://forge.example/{path}"),
+                1 => format!("git+https://forge.example/{path}.git"),
+                2 => format!("git@forge.example:{path}.git"),
+                3 => format!("git+ssh://git@forge.example/{path}.git#main"),
+                4 => format!("HTTP://Forge.example/{}/", path.to_uppercase()),
+                _ => format!("git://forge.example/{path}/tree/main/packages/a"),
+            };
+            let evidence = built_from(&format!("https://forge.example/{path}"), "1");
+            proptest::prop_assert_eq!(metadata_repository(&claimed, &evidence, None), None);
+        }
+    }
+
     #[test]
     fn a_rename_and_what_was_so_before_are_no_alarm() {
         let old = "https://forge.example/old/name";

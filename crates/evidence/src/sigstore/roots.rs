@@ -95,8 +95,10 @@ impl TrustRoots {
             && *pinned != document
         {
             return Err(bad(&format_args!(
-                "it has sha256:{document}, and sha256:{pinned} is pinned; pin the new one with \
-                 `countersign trust pin sigstore`, or take the pin away with `--remove`"
+                "it has sha256:{}…, and sha256:{}… is pinned; `countersign trust pin sigstore` pins \
+                 another one, and with `--remove` none",
+                document.short(),
+                pinned.short()
             )));
         }
         let mut value = json::parse(ROOT, json).map_err(|e| bad(&e))?;
