@@ -79,7 +79,7 @@ fn normal(address: &str) -> Option<String> {
     let path = inside(&path.to_ascii_lowercase());
     let parts: Vec<&str> = path.split('/').collect();
     let good = |p: &&str| !p.is_empty() && !p.chars().any(char::is_whitespace);
-    if parts.len() < 2 || !parts.iter().all(|p| good(p)) || !host.contains('.') {
+    if parts.len() < 2 || !parts.iter().all(good) || !host.contains('.') {
         return None;
     }
     Some(format!("{host}/{path}"))
