@@ -79,6 +79,9 @@ pub enum Command {
     Incident(crate::commands::incident::IncidentCommand),
     /// Report what the ledger shows for a period: coverage, refusals, waivers, recalls, with proofs
     Report(crate::commands::report::ReportArgs),
+    /// Roots and keys that evidence is verified by: list, update, pin, revoke
+    #[command(subcommand)]
+    Trust(crate::commands::trust::TrustCommand),
     /// Cosign the ledgers of others, as a witness
     Witness(crate::commands::witness::WitnessArgs),
     /// Run the gateway for a team: the same gate, long-lived, for any number of clients

@@ -80,6 +80,7 @@ async fn dispatch(cli: Cli) -> Result<u8, Failed> {
         Command::Ledger(command) => commands::ledger::ledger(&context, command).await,
         Command::Incident(command) => commands::incident::incident(&context, command).await,
         Command::Report(args) => commands::report::report(&context, &args).await,
+        Command::Trust(command) => commands::trust::trust(&context, command).await,
         Command::Witness(args) => commands::witness::witness(&context, args).await,
         Command::Serve(args) => commands::serve::serve(context, args).await,
         Command::Audit(args) => commands::audit::audit(&context, args).await,

@@ -270,6 +270,191 @@ fn a_signature_that_earlier_versions_had_is_missed_within_a_release_line() {
 }
 
 #[test]
+fn a_release_after_a_year_of_silence_waits_and_the_one_before_is_offered() {
+    let up = Upstream::start();
+    let registry = Npm::new(&up);
+    for (version, age) in [("1.0.0", 24 * 500), ("1.0.1", 24 * 10)] {
+        let tarball = npm_tarball("lib", version, json!({}), &[]);
+        let integrity = integrity(&tarball);
+        let (version, more) = (version.to_owned(), json!({}));
+        registry.add_version("lib", NpmVersion { version, tarball, integrity, age, more });
+    }
+    let Some(s) = start(&registry) else { return };
+    s.gate(&["npm", "install", "lib"]).expect(0).expect_admitted(&["lib 1.0.0"]);
+    let run = s.gate(&["npm", "install", "lib@1.0.1"]);
+    run.expect(91).expect_stopped(&[("lib 1.0.1", "publisher-silent")]);
+    assert!(run.transcript().contains("no version was published for 490 days before it"));
+}
+
+#[test]
+fn a_key_that_was_revoked_or_is_not_pinned_counts_no_more_and_a_recall_says_so() {
+    let up = Upstream::start();
+    let signing = Signing::new(&up);
+    signing.add("lib", "1.0.0", true);
+    let Some(s) = start(&signing.registry) else { return };
+    s.gate(&["npm", "install", "lib@1.0.0"]).expect(0).expect_admitted(&["lib 1.0.0"]);
+    s.countersign(&["recall"]).expect(0);
+
+    // As on another machine: npm has nothing of it.
+    let install = || {
+        drop(std::fs::remove_dir_all(s.at("home/.npm")));
+        drop(std::fs::remove_dir_all(s.work().join("node_modules")));
+        drop(std::fs::remove_file(s.work().join("package-lock.json")));
+        s.gate(&["npm", "install", "lib@1.0.0"])
+    };
+    // Another key is pinned: this one does not count, and nobody is accused of anything.
+    let digest = format!("sha256:{}", "0".repeat(64));
+    s.countersign(&["trust", "pin", "npm/k", &digest]).expect(0);
+    let run = install();
+    assert_eq!(state_of(&run, "lib 1.0.0", "npm-signature"), "unreachable", "{}", run.transcript());
+    s.countersign(&["trust", "pin", "--remove", "npm/k"]).expect(0);
+
+    let revoke = ["trust", "revoke", "npm/k", "--since", "2020-01-01", "--reason", "stolen"];
+    s.countersign(&revoke).expect(0).says("revoked since 2020-01-01");
+    let run = s.countersign(&["recall"]);
+    assert!(run.transcript().contains("key `k` is revoked since 2020"), "{}", run.transcript());
+    let run = install();
+    run.expect(90).expect_stopped(&[("lib 1.0.0", "evidence-invalid")]);
+    assert!(run.transcript().contains("nothing proves that it signed before"));
+
+    let run = s.countersign(&["trust", "show", "npm/k"]);
+    run.expect(0);
+    for part in ["REVOKED since 2020-01-01", "pinned to sha256:0000", "pin taken away", ": stolen"]
+    {
+        assert!(run.stdout.contains(part), "{part}\n{}", run.stdout);
+    }
+    s.fsck();
+}
+
+/// Canonical JSON as TUF signs it: sorted keys, no white space, only `"` and `\` escaped.
+fn canonical(value: &Value) -> String {
+    let quoted = |t: &str| format!("\"{}\"", t.replace('\\', "\\\\").replace('"', "\\\""));
+    match value {
+        Value::Object(map) => {
+            let mut names: Vec<&String> = map.keys().collect();
+            names.sort();
+            let parts = names.iter().map(|n| format!("{}:{}", quoted(n), canonical(&map[*n])));
+            format!("{{{}}}", parts.collect::<Vec<_>>().join(","))
+        }
+        Value::Array(list) => {
+            format!("[{}]", list.iter().map(canonical).collect::<Vec<_>>().join(","))
+        }
+        Value::String(text) => quoted(text),
+        other => other.to_string(),
+    }
+}
+
+/// A TUF repository in the folder `tuf`, of one key, that holds `document`.
+fn tuf_repository(s: &Sandbox, key: &KeyPair, version: u64, document: &str) {
+    let signed = |kind: &str, more: Value| {
+        let mut signed = json!({"_type": kind, "spec_version": "1.0.31", "version": version,
+            "expires": "2999-01-01T00:00:00Z"});
+        signed.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        let sig = hex::encode(key.sign(canonical(&signed).as_bytes()));
+        json!({"signed": signed, "signatures": [{"keyid": "k", "sig": sig}]}).to_string()
+    };
+    let role = json!({"keyids": ["k"], "threshold": 1});
+    if version == 1 {
+        let public = mint::pem("PUBLIC KEY", &key.spki());
+        let root = json!({
+            "consistent_snapshot": true,
+            "keys": {"k": {"keytype": "ecdsa", "scheme": "ecdsa-sha2-nistp256",
+                "keyval": {"public": public}}},
+            "roles": {"root": role.clone(), "timestamp": role.clone(), "snapshot": role.clone(),
+                "targets": role},
+        });
+        s.write("tuf/1.root.json", signed("root", root));
+    }
+    let digest = sha256(document.as_bytes());
+    let target = json!({"length": document.len(), "hashes": {"sha256": digest}});
+    s.write(&format!("tuf/targets/{digest}.trusted_root.json"), document);
+    let targets = json!({"targets": {"trusted_root.json": target}});
+    s.write(&format!("tuf/{version}.targets.json"), signed("targets", targets));
+    let meta = |name: &str| json!({"meta": {name: {"version": version}}});
+    s.write(&format!("tuf/{version}.snapshot.json"), signed("snapshot", meta("targets.json")));
+    s.write("tuf/timestamp.json", signed("timestamp", meta("snapshot.json")));
+}
+
+#[test]
+fn a_root_that_was_taken_up_verifies_what_it_stands_for() {
+    let mint = Mint::new();
+    let mut recipe = Recipe::new(Version::V03, Kind::Statement, Rekor::First);
+    recipe.payload["subject"][0]["name"] = "artifact".into();
+    let s = minted(&recipe, &mint);
+    let place = format!("evidence/{}/sigstore-bundle.json", sha256(ARTIFACT));
+    s.write(&place, mint.bundle(&recipe).to_string());
+    let verify = ["verify", "--evidence", "evidence", "artifact"];
+    // Not by the embedded root: another authority signed it.
+    assert_eq!(s.countersign(&verify).code, 1);
+
+    let key = KeyPair::generate();
+    tuf_repository(&s, &key, 1, &mint.trusted_root().to_string());
+    let run = s.countersign(&["trust", "update", "--from", "tuf"]);
+    assert!(run.code == 2 && run.stderr.contains("needs a TUF root"), "{}", run.transcript());
+    let update = ["trust", "update", "--from", "tuf"];
+    s.countersign(&[&update[..], &["--root", "tuf/1.root.json"]].concat()).expect(0);
+    s.countersign(&verify).expect(0);
+    s.countersign(&["trust", "update", "--offline"]).expect(0).says("the same as of now");
+
+    // Pinned: the repository's next root is not taken up.
+    s.countersign(&["trust", "pin", "sigstore"]).expect(0);
+    tuf_repository(&s, &key, 2, &Mint::new().trusted_root().to_string());
+    let run = s.countersign(&update);
+    assert!(run.code == 2 && run.stderr.contains("is pinned"), "{}", run.transcript());
+    s.countersign(&verify).expect(0);
+    s.countersign(&["trust", "pin", "--remove", "sigstore"]).expect(0);
+    s.countersign(&update).expect(0).says("another one as of now");
+    assert_eq!(s.countersign(&verify).code, 1);
+
+    // By another key the repository says nothing.
+    tuf_repository(&s, &KeyPair::generate(), 3, &mint.trusted_root().to_string());
+    let run = s.countersign(&update);
+    assert_eq!(run.code, 93, "{}", run.transcript());
+    assert!(run.stderr.contains("0 of the 1 signatures"), "{}", run.stderr);
+    s.fsck();
+}
+
+#[test]
+fn what_a_revoked_root_signed_before_holds_and_what_it_signed_after_does_not() {
+    let mint = Mint::new();
+    let mut recipe = Recipe::new(Version::V03, Kind::Statement, Rekor::First);
+    recipe.payload["subject"][0]["name"] = "artifact".into();
+    let s = minted(&recipe, &mint);
+    let place = format!("evidence/{}/sigstore-bundle.json", sha256(ARTIFACT));
+    s.write(&place, mint.bundle(&recipe).to_string());
+    tuf_repository(&s, &KeyPair::generate(), 1, &mint.trusted_root().to_string());
+    let root = ["--root", "tuf/1.root.json"];
+    s.countersign(&[&["trust", "update", "--from", "tuf"][..], &root].concat()).expect(0);
+    let verify = ["verify", "--evidence", "evidence", "artifact"];
+    let revoke = |seconds: i64| {
+        let since = countersign_core::Timestamp(seconds).to_string();
+        let args = ["trust", "revoke", "sigstore", "--since", &since, "--reason", "x"];
+        s.countersign(&args).expect(0);
+    };
+    revoke(mint::AT + mint::DAY);
+    s.countersign(&verify).expect(0);
+    revoke(mint::AT - mint::DAY);
+    assert_eq!(s.countersign(&verify).code, 1);
+}
+
+#[test]
+fn a_root_that_is_too_old_verifies_nothing_and_accuses_nobody() {
+    let mint = Mint::new();
+    let mut recipe = Recipe::new(Version::V03, Kind::Statement, Rekor::First);
+    recipe.payload["subject"][0]["name"] = "artifact".into();
+    let mut s = minted(&recipe, &mint);
+    let place = format!("evidence/{}/sigstore-bundle.json", sha256(ARTIFACT));
+    s.write(&place, mint.bundle(&recipe).to_string());
+    let verify = ["verify", "--evidence", "evidence", "artifact"];
+    // By the embedded root it does not hold; by one that is too old nothing can be said.
+    assert_eq!(s.countersign(&verify).code, 1);
+    s.config("[trust]\nmax-age-days = 1\n");
+    let run = s.countersign(&verify);
+    assert_eq!(run.code, 3, "{}", run.transcript());
+    assert!(run.stdout.contains("days old, and may be 1"), "{}", run.stdout);
+}
+
+#[test]
 fn a_signature_over_another_version_is_refused() {
     let up = Upstream::start();
     let signing = Signing::new(&up);

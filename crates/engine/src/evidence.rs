@@ -36,6 +36,8 @@ impl Engine {
                 out.extend(self.attestations(file, digests, &found).await);
             }
         }
+        let grounds = self.grounds();
+        out.iter_mut().for_each(|e| grounds.roots.restrictions().apply(e, self.now()));
         out
     }
 

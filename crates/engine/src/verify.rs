@@ -134,6 +134,7 @@ pub fn verify_offline(
         }
     });
     evidence.retain(|e| !matches!(e.state, EvidenceState::Absent));
+    evidence.iter_mut().for_each(|e| trust.roots.restrictions().apply(e, trust.now));
     Verification {
         purl: target.purl.clone(),
         file: target.file_name.clone(),
@@ -278,7 +279,7 @@ pub fn explain(evidence: &Evidence) -> Vec<String> {
         EvidenceState::Unreachable { because } => {
             vec![head("could not be judged"), format!("  because: {because}")]
         }
-        EvidenceState::Invalid { because } => {
+        EvidenceState::Invalid { because, .. } => {
             vec![head("does NOT hold"), format!("  because: {because}")]
         }
         EvidenceState::Verified { claim } => {
@@ -307,12 +308,14 @@ fn explain_claim(c: &Claim) -> Vec<String> {
         }
         ProofClass::KeyOnly => "the key alone; no log vouches for the time",
     };
+    let made_with: Vec<String> = c.algorithms.iter().map(ToString::to_string).collect();
     let lines = [
         ("what was signed", Some(c.kind.clone())),
         ("in short", c.attested.as_ref().map(|a| a.predicate.clone())),
         ("outcome", c.attested.as_ref().and_then(|a| a.outcome.clone())),
         ("signed by", Some(c.signer.clone())),
         ("key", c.attested.as_ref().map(|a| a.key.clone())),
+        ("also signed by", Some(c.also_signed_by.join(", ")).filter(|s| !s.is_empty())),
         ("vouched for by", c.issuer.clone()),
         ("repository", with_id(&c.repository, &c.repository_id)),
         ("owner", with_id(&build.owner, &build.owner_id)),
@@ -332,6 +335,7 @@ fn explain_claim(c: &Claim) -> Vec<String> {
         ("signed at", time(c.signed_at)),
         ("published in", c.log.clone()),
         ("proven by", Some(proof.to_owned())),
+        ("made with", Some(made_with.join(", ")).filter(|m| !m.is_empty())),
     ];
     let said = lines.into_iter().filter_map(|(name, text)| Some((name, text?)));
     let mut out: Vec<String> =

@@ -14,6 +14,8 @@
 //! | [`predicate`] | what predicates of known types must say |
 //! | [`continuity`] | what changed since an earlier version |
 //! | [`algorithm`] | which algorithms and keys still prove something |
+//! | [`trust`] | what narrows the trust roots: pins and revocations |
+//! | [`tuf`] | Sigstore's root from a TUF repository |
 //! | [`openpgp`] | Debian's `InRelease` and `Release.gpg` |
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr))]
@@ -31,6 +33,8 @@ pub mod predicate;
 mod provenance;
 pub mod sigstore;
 mod statement;
+pub mod trust;
+pub mod tuf;
 mod verified;
 
 pub use error::{EvidenceError, Fault};

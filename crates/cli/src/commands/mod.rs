@@ -26,6 +26,7 @@ mod secret;
 pub mod serve;
 pub mod setup;
 pub mod token;
+pub mod trust;
 pub mod verify;
 pub mod verify_bundle;
 pub mod version_order;

@@ -34,7 +34,7 @@ pub async fn verify(context: &Context, args: VerifyArgs) -> Result<u8, Failed> {
         Some(file) => std::fs::read(file)
             .map_err(|e| Failed::usage(format!("`{}` cannot be read: {e}", file.display())))
             .and_then(|b| TrustRoots::from_trusted_root_json(&b).map_err(Failed::usage))?,
-        None => TrustRoots::embedded().map_err(Failed::internal)?,
+        None => context.trust_roots(&context.config()?.0.trust).await?,
     };
     let folders = folders(context, &args.evidence)?;
     let store = if context.has_key() { Some(context.open().await?) } else { None };
