@@ -306,6 +306,9 @@ pub struct VerifyArgs {
     /// Trust roots of your own (a trusted_root.json) [default: Sigstore's, as of the build]
     #[arg(long, value_name = "FILE")]
     pub trusted_root: Option<PathBuf>,
+    /// What else is trusted, and who must have signed
+    #[command(flatten)]
+    pub trust: crate::commands::trust_args::TrustArgs,
     /// Print JSON
     #[arg(long)]
     pub json: bool,

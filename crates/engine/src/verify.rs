@@ -1,6 +1,10 @@
 //! Verification of artifacts that lie on this machine, offline: what their evidence says, step by
 //! step, in words.
 
+mod ahead;
+
+pub use ahead::Trusted;
+
 use crate::evidence::{ANY, NPM_ATTESTATIONS, NPM_SIGNATURES, PEP740};
 use countersign_core::{
     Claim, Ecosystem, Evidence, EvidenceState, ProofClass, Purl, Sha256Digest, Timestamp,

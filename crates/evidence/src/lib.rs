@@ -12,7 +12,8 @@
 //! | [`attested`] | an attestation about an artifact of any ecosystem |
 //! | [`continuity`] | what changed since an earlier version |
 //! | [`algorithm`] | which algorithms and keys still prove something |
-//! | [`openpgp`] | Debian's `InRelease` and `Release.gpg` |
+//! | [`openpgp`] | Debian's `InRelease` and `Release.gpg`; a detached signature beside any file |
+//! | [`sumdb`] | the record of a Go module's version in a checksum database |
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr))]
 
@@ -27,6 +28,7 @@ pub mod pep740;
 mod provenance;
 pub mod sigstore;
 mod statement;
+pub mod sumdb;
 mod verified;
 
 pub use error::{EvidenceError, Fault};

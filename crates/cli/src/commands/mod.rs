@@ -16,6 +16,7 @@ pub mod replay;
 pub mod serve;
 pub mod setup;
 pub mod token;
+pub mod trust_args;
 pub mod verify;
 pub mod verify_bundle;
 pub mod version_order;

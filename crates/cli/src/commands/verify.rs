@@ -35,6 +35,7 @@ pub async fn verify(context: &Context, args: VerifyArgs) -> Result<u8, Failed> {
         None => TrustRoots::embedded().map_err(Failed::internal)?,
     };
     let folders = folders(context, &args.evidence)?;
+    let trusted = args.trust.read()?;
     let mut done = Vec::new();
     for Asked { path, purl, file_name } in targets(context, subject, args.purl).await? {
         let mut target = Target::read(&path, purl)
@@ -42,7 +43,9 @@ pub async fn verify(context: &Context, args: VerifyArgs) -> Result<u8, Failed> {
         // What the store keeps has nothing beside it, and goes by its digest.
         let beside = if file_name.is_some() { None } else { path.parent() };
         target.file_name = file_name.unwrap_or(target.file_name);
-        done.push(verify_offline(&target, beside, &folders, &roots, now()));
+        let mut verification = verify_offline(&target, beside, &folders, &roots, now());
+        trusted.add_to(&mut verification, &path, beside, &folders, now());
+        done.push(verification);
     }
     if done.is_empty() {
         return Err(Failed::usage(format!("`{subject}` holds no package's file")));
