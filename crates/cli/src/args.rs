@@ -291,10 +291,10 @@ pub struct ReceiptArgs {
 #[derive(Args)]
 #[command(
     args_conflicts_with_subcommands = true,
-    after_help = "Exit codes:\n  0  every artifact has evidence that holds, and none that does not\n  1  evidence was found that does not hold\n  3  of an artifact, nothing could be verified\n\nExamples:\n  countersign verify --evidence ./evidence dist/pkg-1.0-py3-none-any.whl\n  countersign verify --evidence ./evidence pkg:npm/sigstore@2.3.1\n  countersign verify receipt r.json --key ledger.pub\n  countersign verify --receipts ./image --policy deploy.toml"
+    after_help = "Exit codes:\n  0  every artifact has evidence that holds, and none that does not\n  1  evidence was found that does not hold\n  3  of an artifact, nothing could be verified\n\nExamples:\n  countersign verify --evidence ./evidence dist/pkg-1.0-py3-none-any.whl\n  countersign verify --evidence ./evidence pkg:npm/sigstore@2.3.1\n  countersign verify --keyring signers.asc library-1.0.jar\n  countersign verify --bundle app.sigstore.json --key cosign.pub pkg:oci/app@sha256:<64 hexadecimal digits>\n  countersign verify receipt r.json --key ledger.pub\n  countersign verify --receipts ./image --policy deploy.toml"
 )]
 pub struct VerifyArgs {
-    /// A file, a version in the store (pkg:npm/sigstore@2.3.1), or a folder of packages
+    /// A file, a version in the store (pkg:npm/sigstore@2.3.1), a folder of packages, or an image's digest
     #[arg(required_unless_present = "receipts")]
     pub subject: Option<String>,
     /// The file's version, where the ledger does not know it; npm's attestations are about one
@@ -306,9 +306,12 @@ pub struct VerifyArgs {
     /// Trust roots of your own (a trusted_root.json) [default: Sigstore's, as of the build]
     #[arg(long, value_name = "FILE")]
     pub trusted_root: Option<PathBuf>,
-    /// What else is trusted, and who must have signed
+    /// Keys of the user's own
     #[command(flatten)]
     pub trust: crate::commands::trust_args::TrustArgs,
+    /// An image's signature, and who must have made it
+    #[command(flatten)]
+    pub image: crate::commands::image::ImageArgs,
     /// Print JSON
     #[arg(long)]
     pub json: bool,

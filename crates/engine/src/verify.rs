@@ -2,8 +2,10 @@
 //! step, in words.
 
 mod ahead;
+mod image;
 
 pub use ahead::Trusted;
+pub use image::{ImageSignature, image_digest, verify_image};
 
 use crate::evidence::{ANY, NPM_ATTESTATIONS, NPM_SIGNATURES, PEP740};
 use countersign_core::{

@@ -5,6 +5,7 @@ pub mod audit;
 pub mod diff;
 pub mod doctor;
 pub mod feed;
+pub mod image;
 pub mod init;
 pub mod ledger;
 pub mod policy;

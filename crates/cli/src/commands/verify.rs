@@ -34,6 +34,9 @@ pub async fn verify(context: &Context, args: VerifyArgs) -> Result<u8, Failed> {
             .and_then(|b| TrustRoots::from_trusted_root_json(&b).map_err(Failed::usage))?,
         None => TrustRoots::embedded().map_err(Failed::internal)?,
     };
+    if let Some(verification) = args.image.verify(subject, &roots)? {
+        return shown(&[verification], args.json);
+    }
     let folders = folders(context, &args.evidence)?;
     let trusted = args.trust.read()?;
     let mut done = Vec::new();
@@ -50,12 +53,17 @@ pub async fn verify(context: &Context, args: VerifyArgs) -> Result<u8, Failed> {
     if done.is_empty() {
         return Err(Failed::usage(format!("`{subject}` holds no package's file")));
     }
-    if args.json {
-        print::line(&serde_json::to_string_pretty(&done).map_err(Failed::internal)?);
+    shown(&done, args.json)
+}
+
+/// Writes the results; the exit code.
+fn shown(done: &[Verification], json: bool) -> Result<u8, Failed> {
+    if json {
+        print::line(&serde_json::to_string_pretty(done).map_err(Failed::internal)?);
     } else {
         done.iter().for_each(as_text);
     }
-    Ok(code(&done))
+    Ok(code(done))
 }
 
 /// 0: all are verified. 1: something does not hold. 3: of something, nothing could be verified.
