@@ -134,7 +134,7 @@ pub struct RunArgs {
     /// One more advisory feed for this run: an OSV zip, a record, or a folder of them
     #[arg(long, value_name = "PATH")]
     pub feed: Vec<PathBuf>,
-    /// Folder or http tree of evidence keyed by digest (<sha256>/*.json)
+    /// Folder or http tree of evidence keyed by digest (<sha256>/*.json), or oci+https://registry/repository
     #[arg(long, value_name = "DIR|ADDRESS")]
     pub evidence: Vec<EvidenceSource>,
     /// Take the publish times of this upstream (part of its address) for its own: ages are unknown

@@ -30,6 +30,7 @@ impl Engine {
             Ecosystem::Cargo | Ecosystem::Debian => {
                 let found = self.read_sources(digests, &[ANY], &mut out).await;
                 out.extend(self.attestations(file, digests, &found));
+                self.keep_answers(&digests.sha256, &found, &out).await;
             }
         }
         out
@@ -42,7 +43,9 @@ impl Engine {
         if let Some(url) = &file.attestations {
             let source = "upstream".to_owned();
             match self.fetch_evidence(url, npm::PROVENANCE).await {
-                Ok(bytes) => found.push(Found { source, name: NPM_ATTESTATIONS, bytes }),
+                Ok(bytes) => {
+                    found.push(Found { source, name: NPM_ATTESTATIONS, bytes, fresh: false })
+                }
                 Err(unreachable) => out.push(unreachable),
             }
         }
@@ -84,6 +87,7 @@ impl Engine {
             }
         }
         out.extend(self.attestations(file, digests, &found));
+        self.keep_answers(&digests.sha256, &found, &out).await;
         if !out.iter().any(|e| e.kind == npm::PROVENANCE) {
             out.push(absent(npm::PROVENANCE));
         }
@@ -95,7 +99,8 @@ impl Engine {
         let mut found = self.read_sources(digests, &[PEP740[0], PEP740[1], ANY], &mut out).await;
         match self.fetch_pep740(file).await {
             Some(Ok(bytes)) => {
-                found.push(Found { source: "upstream".to_owned(), name: PEP740[0], bytes });
+                let source = "upstream".to_owned();
+                found.push(Found { source, name: PEP740[0], bytes, fresh: false });
             }
             Some(Err(unreachable)) => out.push(unreachable),
             None => {}
@@ -106,6 +111,7 @@ impl Engine {
             out.extend(pep740::verify_provenance(&f.bytes, name, digest, &context));
         }
         out.extend(self.attestations(file, digests, &found));
+        self.keep_answers(&digests.sha256, &found, &out).await;
         if out.is_empty() {
             out.push(absent(pep740::KIND));
         }

@@ -13,6 +13,7 @@
 //! | [`attested`] | an attestation about an artifact of any ecosystem |
 //! | [`continuity`] | what changed since an earlier version |
 //! | [`algorithm`] | which algorithms and keys still prove something |
+//! | [`oci`] | which bundles an OCI registry has about an artifact; verifies none of them |
 //! | [`openpgp`] | Debian's `InRelease` and `Release.gpg`; a detached signature beside any file |
 //! | [`sumdb`] | the record of a Go module's version in a checksum database |
 
@@ -25,6 +26,7 @@ pub mod cosign;
 mod error;
 mod json;
 pub mod npm;
+pub mod oci;
 pub mod openpgp;
 pub mod pep740;
 mod provenance;

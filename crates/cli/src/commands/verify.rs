@@ -96,7 +96,7 @@ fn folders(context: &Context, named: &[PathBuf]) -> Result<Vec<PathBuf>, Failed>
     for source in config.evidence {
         match source {
             EvidenceSource::Folder(folder) => out.push(folder),
-            EvidenceSource::Tree(_) => print::error_line(&format!(
+            EvidenceSource::Tree(_) | EvidenceSource::Registry(_) => print::error_line(&format!(
                 "countersign: {source} is not asked; this command works offline"
             )),
         }
