@@ -2,15 +2,18 @@
 //! step, in words.
 
 mod ahead;
+mod crates;
 mod image;
 
 pub use ahead::Trusted;
+pub use crates::{explain_vcs, vcs_info};
 pub use image::{ImageSignature, image_digest, verify_image};
 
 use crate::evidence::{ANY, NPM_ATTESTATIONS, NPM_SIGNATURES, PEP740};
 use countersign_core::{
     Claim, Ecosystem, Evidence, EvidenceState, ProofClass, Purl, Sha256Digest, Timestamp,
 };
+use countersign_evidence::cargo_vcs::VcsInfo;
 use countersign_evidence::sigstore::TrustRoots;
 use countersign_evidence::{Context, attested, npm, pep740};
 use serde::Serialize;
@@ -73,6 +76,9 @@ pub struct Verification {
     pub result: VerificationResult,
     /// All evidence that was found.
     pub evidence: Vec<Evidence>,
+    /// What a crate says about its source. Nobody verified it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unverified_claims: Option<VcsInfo>,
 }
 
 /// How a verification ended.
@@ -121,6 +127,7 @@ pub fn verify_offline(
         sha256: target.sha256,
         result: result(&evidence),
         evidence,
+        unverified_claims: None,
     }
 }
 

@@ -9,6 +9,7 @@
 //! | [`sigstore`] | Sigstore bundles (v0.1 to v0.3) that hold an in-toto attestation |
 //! | [`npm`] | npm's publish attestation and provenance, as a registry serves them |
 //! | [`pep740`] | Python's index-hosted attestations (PEP 740) |
+//! | [`cargo_vcs`] | what a crate says about its source; verifies none of it |
 //! | [`cosign`] | signatures of container images, by the manifest's digest |
 //! | [`attested`] | an attestation about an artifact of any ecosystem |
 //! | [`continuity`] | what changed since an earlier version |
@@ -21,6 +22,7 @@
 
 pub mod algorithm;
 pub mod attested;
+pub mod cargo_vcs;
 pub mod continuity;
 pub mod cosign;
 mod error;

@@ -8,7 +8,7 @@ use countersign_core::Purl;
 use countersign_engine::EvidenceSource;
 use countersign_engine::evidence_kinds::sigstore::TrustRoots;
 use countersign_engine::verify::{
-    Target, Verification, VerificationResult, explain, verify_offline,
+    Target, Verification, VerificationResult, explain, explain_vcs, verify_offline,
 };
 use std::path::{Path, PathBuf};
 
@@ -85,6 +85,9 @@ fn as_text(v: &Verification) {
     print::line(&format!("{}: {result}", v.file));
     print::line(&format!("  sha256 {}", v.sha256));
     for line in v.evidence.iter().flat_map(explain) {
+        print::line(&format!("  {line}"));
+    }
+    for line in v.unverified_claims.iter().flat_map(explain_vcs) {
         print::line(&format!("  {line}"));
     }
 }

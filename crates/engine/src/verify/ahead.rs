@@ -49,6 +49,9 @@ impl Trusted {
         found.extend(self.go(path, &verification.file, digest, beside, folders));
         verification.evidence.extend(found);
         verification.result = result(&verification.evidence);
+        if verification.file.ends_with(".crate") {
+            verification.unverified_claims = super::vcs_info(path);
+        }
     }
 
     /// The detached signature beside the file, if there is one.

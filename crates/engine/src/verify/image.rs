@@ -59,7 +59,14 @@ pub fn verify_image(
     let source = signature.source.to_owned();
     let evidence = vec![Evidence { kind: cosign::KIND.to_owned(), source, state }];
     let result = result(&evidence);
-    Verification { purl: None, file: subject.to_owned(), sha256: *image, result, evidence }
+    Verification {
+        purl: None,
+        file: subject.to_owned(),
+        sha256: *image,
+        result,
+        evidence,
+        unverified_claims: None,
+    }
 }
 
 #[cfg(test)]
