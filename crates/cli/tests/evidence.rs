@@ -374,12 +374,13 @@ fn a_tree_of_evidence_is_asked_by_digest_and_a_silent_one_is_said() {
     }
     // A failing source: there may be some. It is asked again.
     tree.put(&place("/failing"), Reply::error(500));
-    for (n, folder) in [(1, "third"), (2, "fourth")] {
+    for folder in ["third", "fourth"] {
+        let before = tree.count(&place("/failing"));
         let run = ask("/failing", folder);
         run.expect(0);
         let state = state_of(&run, "lib 1.0.0", "pep740-provenance");
         assert_eq!(state, "unreachable", "{}", run.transcript());
-        assert_eq!(tree.count(&place("/failing")), n);
+        assert!(tree.count(&place("/failing")) > before);
     }
     // What does not hold.
     tree.put(&place("/broken"), Reply::ok("application/json", "{}"));
