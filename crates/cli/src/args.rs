@@ -159,7 +159,7 @@ pub struct RunArgs {
     /// One more advisory feed for this run: an OSV zip, a record, or a folder of them
     #[arg(long, value_name = "PATH")]
     pub feed: Vec<PathBuf>,
-    /// Folder or http tree of evidence keyed by digest (<sha256>/*.json)
+    /// Folder or http tree of evidence keyed by digest (<sha256>/*.json), or oci+https://registry/repository
     #[arg(long, value_name = "DIR|ADDRESS")]
     pub evidence: Vec<EvidenceSource>,
     /// Take the publish times of this upstream (part of its address) for its own: ages are unknown
@@ -316,10 +316,10 @@ pub struct ReceiptArgs {
 #[derive(Args)]
 #[command(
     args_conflicts_with_subcommands = true,
-    after_help = "Exit codes:\n  0  every artifact has evidence that holds, and none that does not\n  1  evidence was found that does not hold\n  3  of an artifact, nothing could be verified\n\nExamples:\n  countersign verify --evidence ./evidence dist/pkg-1.0-py3-none-any.whl\n  countersign verify --evidence ./evidence pkg:npm/sigstore@2.3.1\n  countersign verify receipt r.json --key ledger.pub\n  countersign verify --receipts ./image --policy deploy.toml"
+    after_help = "Exit codes:\n  0  every artifact has evidence that holds, and none that does not\n  1  evidence was found that does not hold\n  3  of an artifact, nothing could be verified\n\nExamples:\n  countersign verify --evidence ./evidence dist/pkg-1.0-py3-none-any.whl\n  countersign verify --evidence ./evidence pkg:npm/sigstore@2.3.1\n  countersign verify --keyring signers.asc library-1.0.jar\n  countersign verify --bundle app.sigstore.json --key cosign.pub pkg:oci/app@sha256:<64 hexadecimal digits>\n  countersign verify receipt r.json --key ledger.pub\n  countersign verify --receipts ./image --policy deploy.toml"
 )]
 pub struct VerifyArgs {
-    /// A file, a version in the store (pkg:npm/sigstore@2.3.1), or a folder of packages
+    /// A file, a version in the store (pkg:npm/sigstore@2.3.1), a folder of packages, or an image's digest
     #[arg(required_unless_present = "receipts")]
     pub subject: Option<String>,
     /// The file's version, where the ledger does not know it; npm's attestations are about one
@@ -334,6 +334,12 @@ pub struct VerifyArgs {
     /// A public key (PEM) to believe for this once, beside the `[[key]]` entries of the configuration
     #[arg(long, value_name = "FILE")]
     pub key: Vec<PathBuf>,
+    /// Keys of the user's own
+    #[command(flatten)]
+    pub trust: crate::commands::trust_args::TrustArgs,
+    /// An image's signature, and who must have made it
+    #[command(flatten)]
+    pub image: crate::commands::image::ImageArgs,
     /// Print JSON
     #[arg(long)]
     pub json: bool,

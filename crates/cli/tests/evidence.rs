@@ -16,6 +16,8 @@
 #[path = "../../evidence/tests/mint/mod.rs"]
 mod mint;
 mod support;
+#[path = "support/pgp.rs"]
+mod support_pgp;
 
 use mint::key::KeyPair;
 use mint::{ARTIFACT, ISSUER, Kind, Mint, Recipe, Rekor, SUBJECT, Version, b64};
@@ -186,6 +188,72 @@ fn a_minted_attestation_is_verified_and_explained() {
     ] {
         assert!(run.stdout.contains(line), "{line}\n{}", run.stdout);
     }
+}
+
+#[test]
+fn files_of_registries_that_are_not_served_are_judged_by_the_user_s_keys() {
+    let key = support_pgp::Key::new("Release <release@maven.example>");
+    let s = Sandbox::new();
+    s.write("library-1.0.jar", "a jar");
+    s.write("library-1.0.jar.asc", key.sign("a jar"));
+    s.write("signers.asc", key.certificate());
+    s.write("others.asc", support_pgp::Key::new("Other <other@maven.example>").certificate());
+    let verify = |more: &[&str]| s.countersign(&[&["verify"], more].concat());
+    let jar = "library-1.0.jar";
+    let run = verify(&["--keyring", "signers.asc", jar]);
+    run.expect(0);
+    assert!(run.stdout.contains("openpgp: holds (from library-1.0.jar.asc)"), "{}", run.stdout);
+    let run = verify(&[jar]);
+    assert_eq!(run.code, 3, "{}", run.transcript());
+    assert!(run.stdout.contains("--keyring"), "{}", run.stdout);
+    let run = verify(&["--keyring", "others.asc", jar]);
+    assert_eq!(run.code, 3, "{}", run.transcript());
+    s.write(jar, "another jar");
+    assert_eq!(verify(&["--keyring", "signers.asc", jar]).code, 1);
+    assert_eq!(verify(&["--keyring", "missing.asc", jar]).code, 2);
+    assert_eq!(verify(&["--go-sumdb-key", "no key", jar]).code, 2);
+}
+
+#[test]
+fn an_image_is_verified_by_digest_and_by_whom_the_user_names() {
+    let mint = Mint::new();
+    let mut recipe = Recipe::new(Version::V03, Kind::Message, Rekor::First);
+    recipe.managed = true;
+    let s = minted(&recipe, &mint);
+    let digest = sha256(ARTIFACT);
+    let image = format!("pkg:oci/app@sha256:{digest}?repository_url=registry.example/team/app");
+    let base = ["verify", "--trusted-root", "root.json", "--bundle", "bundle.json"];
+    let verify = |more: &[&str]| s.countersign(&[&base[..], more].concat());
+    let run = verify(&["--key", "key.pub", &image]);
+    run.expect(0);
+    assert!(run.stdout.contains("cosign: holds (from bundle.json)"), "{}", run.stdout);
+    let run = verify(&[&image]);
+    assert_eq!(run.code, 3, "{}", run.transcript());
+    assert!(run.stdout.contains("nobody is named who must have signed"), "{}", run.stdout);
+    s.write("other.pub", Mint::new().signer_pem());
+    assert_eq!(verify(&["--key", "other.pub", &image]).code, 1);
+    let other = format!("sha256:{}", "0".repeat(64));
+    assert_eq!(verify(&["--key", "key.pub", &other]).code, 1);
+    assert_eq!(verify(&["--key", "key.pub", "artifact"]).code, 2);
+}
+
+#[test]
+fn what_a_crate_says_of_itself_is_shown_as_a_claim() {
+    let s = Sandbox::new();
+    let commit = "0123456789abcdef0123456789abcdef01234567";
+    let said = json!({"git": {"sha1": commit, "dirty": true}, "path_in_vcs": "crates/a"});
+    let said = said.to_string();
+    let files = [(".cargo_vcs_info.json", said.as_bytes())];
+    s.write("a-1.0.0.crate", support::archives::cargo_crate("a", "1.0.0", &files));
+    let run = s.countersign(&["verify", "a-1.0.0.crate"]);
+    assert_eq!(run.code, 3, "a claim is no evidence: {}", run.transcript());
+    for line in ["nobody verified", commit, "crates/a", "in no commit", "there is no evidence"] {
+        assert!(run.stdout.contains(line), "{line}\n{}", run.stdout);
+    }
+    let run = s.countersign(&["verify", "--json", "a-1.0.0.crate"]);
+    let out: Value = serde_json::from_str(&run.stdout).unwrap();
+    assert_eq!(out[0]["unverifiedClaims"]["commit"], commit);
+    assert_eq!(out[0]["evidence"], json!([]));
 }
 
 /// An npm registry that signs what it is told to.
@@ -474,40 +542,32 @@ fn a_tree_of_evidence_is_asked_by_digest_and_a_silent_one_is_said() {
     index.add("lib", PyFile::new(&wheel_name("lib", "1.0.0"), bytes.clone(), OLD));
     let Some((s, _venv)) = support::pip_sandbox(&index) else { return };
     let tree = Upstream::start();
-    let path = format!("/tree/{}/pep740-provenance.json", sha256(&bytes));
-    let source = tree.url("/tree");
-    let install = || {
-        let run = s.gate_with(
-            &["--evidence", &source],
-            &["pip", "install", "--force-reinstall", "lib"],
+    let place = |root: &str| format!("{root}/{}/pep740-provenance.json", sha256(&bytes));
+    let ask = |root: &str, folder: &str| {
+        s.gate_with(
+            &["--evidence", &tree.url(root)],
+            &["pip", "download", "--no-cache-dir", "--no-deps", "-d", folder, "lib"],
             b"",
-        );
-        (run.code, run)
+        )
     };
-    // Nothing there: absent, and no harm.
-    let (code, run) = install();
-    assert_eq!((code, state_of(&run, "lib 1.0.0", "pep740").as_str()), (0, "absent"));
-    assert_eq!(tree.count(&path), 1);
-    // A failing source: there may be some.
-    tree.put(&path, Reply::error(500));
-    let s2 = s.gate_with(
-        &["--evidence", &source],
-        &["pip", "download", "--no-cache-dir", "--no-deps", "lib"],
-        b"",
-    );
-    s2.expect(0);
-    assert_eq!(
-        state_of(&s2, "lib 1.0.0", "pep740-provenance"),
-        "unreachable",
-        "{}",
-        s2.transcript()
-    );
+    // Nothing there: absent, and no harm. That is remembered for a while.
+    for folder in ["first", "second"] {
+        let run = ask("/tree", folder);
+        run.expect(0);
+        assert_eq!(state_of(&run, "lib 1.0.0", "pep740"), "absent", "{}", run.transcript());
+        assert_eq!(tree.count(&place("/tree")), 1);
+    }
+    // A failing source: there may be some. It is asked again.
+    tree.put(&place("/failing"), Reply::error(500));
+    for folder in ["third", "fourth"] {
+        let before = tree.count(&place("/failing"));
+        let run = ask("/failing", folder);
+        run.expect(0);
+        let state = state_of(&run, "lib 1.0.0", "pep740-provenance");
+        assert_eq!(state, "unreachable", "{}", run.transcript());
+        assert!(tree.count(&place("/failing")) > before);
+    }
     // What does not hold.
-    tree.put(&path, Reply::ok("application/json", "{}"));
-    let run = s.gate_with(
-        &["--evidence", &source],
-        &["pip", "download", "--no-cache-dir", "--no-deps", "-d", "again", "lib"],
-        b"",
-    );
-    run.expect(90).expect_stopped(&[("lib 1.0.0", "evidence-invalid")]);
+    tree.put(&place("/broken"), Reply::ok("application/json", "{}"));
+    ask("/broken", "fifth").expect(90).expect_stopped(&[("lib 1.0.0", "evidence-invalid")]);
 }

@@ -1,6 +1,14 @@
 //! Verification of artifacts that lie on this machine, offline: what their evidence says, step by
 //! step, in words.
 
+mod ahead;
+mod crates;
+mod image;
+
+pub use ahead::Trusted;
+pub use crates::{explain_vcs, vcs_info};
+pub use image::{ImageSignature, image_digest, verify_image};
+
 use crate::evidence::{
     ANY, ATTESTATIONS, NPM_ATTESTATIONS, NPM_SIGNATURES, PEP740, judge_attestation, kind_of,
 };
@@ -8,6 +16,7 @@ use crate::organisation::{OrganisationKeys, Recorded};
 use countersign_core::{
     Claim, Ecosystem, Evidence, EvidenceState, ProofClass, Purl, Sha256Digest, Timestamp,
 };
+use countersign_evidence::cargo_vcs::VcsInfo;
 use countersign_evidence::keyed::{About, Keyring};
 use countersign_evidence::sigstore::TrustRoots;
 use countersign_evidence::{Context, npm, pep740};
@@ -77,6 +86,9 @@ pub struct Verification {
     pub result: VerificationResult,
     /// All evidence that was found.
     pub evidence: Vec<Evidence>,
+    /// What a crate says about its source. Nobody verified it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unverified_claims: Option<VcsInfo>,
 }
 
 /// How a verification ended.
@@ -141,6 +153,7 @@ pub fn verify_offline(
         sha256: target.sha256,
         result: result(&evidence),
         evidence,
+        unverified_claims: None,
     }
 }
 

@@ -9,6 +9,9 @@
 //! What the text says (its date, its end of validity, its suite) is for its reader to check.
 
 mod cleartext;
+mod file;
+
+pub use file::{KIND, verify_file};
 
 use crate::error::EvidenceError;
 use crate::verified::Verified;

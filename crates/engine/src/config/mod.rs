@@ -28,7 +28,7 @@ use read::{At, Reader, Table};
 pub struct Config {
     /// The policy: `audit`, `baseline`, `strict`, or a folder.
     pub policy: Option<String>,
-    /// Where evidence is kept by digest: folders, or http trees.
+    /// Where evidence is kept by digest: folders, http trees, or repositories of OCI registries.
     pub evidence: Vec<EvidenceSource>,
     /// Purl patterns that are always refused.
     pub deny: Vec<String>,
