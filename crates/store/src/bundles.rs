@@ -322,7 +322,7 @@ async fn folded(
 /// Whether the database has no such table yet: one of an earlier version that is open for reading only,
 /// and so was not brought to this one.
 pub(crate) fn is_of_an_earlier_version(e: &sqlx::Error) -> bool {
-    const TABLES: [&str; 3] = ["bundles", "forgotten", "forgotten_blobs"];
+    const TABLES: [&str; 4] = ["bundles", "forgotten", "forgotten_blobs", "about"];
     let message = e.as_database_error().map(|d| d.message());
     let table = message.and_then(|m| m.strip_prefix("no such table: "));
     table.is_some_and(|table| TABLES.contains(&table))

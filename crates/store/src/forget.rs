@@ -152,18 +152,18 @@ async fn overwrite_free(conn: &mut SqliteConnection) -> Result<(), sqlx::Error> 
     const PAGES: i64 = 100;
     let mut tx = conn.begin_with("BEGIN IMMEDIATE").await?;
     let page: i64 = sqlx::query_scalar("PRAGMA page_size").fetch_one(&mut *tx).await?;
-    sqlx::raw_sql("CREATE TABLE nothing (zeros BLOB) STRICT").execute(&mut *tx).await?;
+    sqlx::raw_sql("CREATE TABLE blank (zeros BLOB) STRICT").execute(&mut *tx).await?;
     loop {
         let free: i64 = sqlx::query_scalar("PRAGMA freelist_count").fetch_one(&mut *tx).await?;
         if free == 0 {
             break;
         }
-        sqlx::query("INSERT INTO nothing VALUES (zeroblob(?))")
+        sqlx::query("INSERT INTO blank VALUES (zeroblob(?))")
             .bind(free.min(PAGES) * page)
             .execute(&mut *tx)
             .await?;
     }
-    sqlx::raw_sql("DROP TABLE nothing").execute(&mut *tx).await?;
+    sqlx::raw_sql("DROP TABLE blank").execute(&mut *tx).await?;
     tx.commit().await
 }
 

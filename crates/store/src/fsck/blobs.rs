@@ -2,6 +2,7 @@
 //! without an entry.
 
 use super::FsckReport;
+use crate::bundles::is_of_an_earlier_version;
 use crate::error::StoreError;
 use crate::events::{kept_here, subject_key};
 use crate::store::{Store, blocking};
@@ -63,15 +64,18 @@ impl Store {
         digest: &Sha256Digest,
         report: &mut FsckReport,
     ) -> Result<(), StoreError> {
-        let (forgotten, kept): (bool, bool) = sqlx::query_as(
+        let found: Result<(bool, bool), sqlx::Error> = sqlx::query_as(
             "SELECT EXISTS (SELECT 1 FROM forgotten_blobs WHERE sha256 = ?), \
              EXISTS (SELECT 1 FROM about WHERE subject = ?)",
         )
         .bind(digest.to_hex())
         .bind(subject_key(&kept_here(digest)))
         .fetch_one(conn)
-        .await
-        .map_err(|e| self.sql_error(e))?;
+        .await;
+        let (forgotten, kept) = match found {
+            Err(e) if is_of_an_earlier_version(&e) => (false, false),
+            found => found.map_err(|e| self.sql_error(e))?,
+        };
         if forgotten {
             report.forgotten_blobs = report.forgotten_blobs.saturating_add(1);
         } else if kept {
