@@ -4,7 +4,8 @@ use crate::{SEPARATOR, split};
 use countersign_core::{Evidence, EvidenceState, Sha256Digest, Timestamp};
 use countersign_evidence::keyed::{self, About, Keyring, OrganisationKey};
 use countersign_evidence::sigstore::{Artifact, Signatory, TrustRoots, verify_artifact};
-use countersign_evidence::{Context, npm, openpgp, pep740};
+use countersign_evidence::sumdb::{self, ZipEntry, ZippedModule};
+use countersign_evidence::{Context, cargo_vcs, cosign, npm, oci, openpgp, pep740};
 use std::sync::LazyLock;
 
 /// The time of every verification: all that the seeds hold is older.
@@ -119,4 +120,57 @@ pub fn release_gpg(data: &[u8]) {
     assert!(!verified.get().signatures.is_empty(), "nobody signed it");
     let both = [release, SEPARATOR, signature].concat();
     assert!(openpgp::verify_inrelease(&both, keyring, NOW).is_err(), "it is no `InRelease` file");
+}
+
+/// A file, its detached signatures and the keyring, with [`SEPARATOR`] between them.
+pub fn detached_signature(data: &[u8]) {
+    let (file, rest) = split(data);
+    let (signature, keyring) = split(rest);
+    let Ok(verified) = openpgp::verify_file(file, signature, keyring, NOW) else { return };
+    assert!(!verified.get().signatures.is_empty(), "nobody signed it");
+}
+
+/// A document of Go's checksum database, or, without JSON around it, the names of a zip's entries.
+pub fn sumdb(data: &[u8]) {
+    let entry = |name: &[u8]| ZipEntry { name: name.to_vec(), sha256: Sha256Digest([7; 32]) };
+    if let Ok(module) = ZippedModule::of(data.split(|b| *b == 0).map(entry).collect()) {
+        let path = sumdb::lookup_path(module.path(), module.version());
+        let path = path.expect("a module's name can be asked for");
+        assert!(!path.contains("..") && !path.contains("//"), "{path}");
+    }
+    let own = ZippedModule::of(vec![entry(b"m.example/a@v1.0.0/go.mod")]).expect("a module");
+    let forged = sumdb::verify_document(data, &own, crate::key().verifier());
+    assert!(forged.is_err(), "forged");
+}
+
+/// An image's signature, and behind [`SEPARATOR`] its simple signing payload.
+pub fn image_signature(data: &[u8]) {
+    let (bundle, payload) = split(data);
+    let who = Signatory::Identity { subject: "https://a.example", issuer: "https://b.example" };
+    let image = Sha256Digest([7; 32]);
+    for payload in [None, Some(payload)] {
+        let forged = cosign::verify_image(bundle, payload, &image, &who, &ROOTS, NOW);
+        assert!(forged.is_err(), "forged");
+    }
+}
+
+/// A list of referrers, a manifest, or a repository's name.
+pub fn referrers(data: &[u8]) {
+    let artifact = Sha256Digest([7; 32]);
+    for found in [oci::referrers(data), oci::bundles(data, &artifact)].into_iter().flatten() {
+        assert!(found.len() <= oci::MAX_BUNDLES);
+        for one in found {
+            let _ = one.check(data);
+        }
+    }
+    if let Ok(name) = std::str::from_utf8(data) {
+        assert!(!oci::is_repository(name) || !name.contains(".."), "{name}");
+    }
+}
+
+/// A crate's `.cargo_vcs_info.json`.
+pub fn cargo_vcs_info(data: &[u8]) {
+    let Ok(said) = cargo_vcs::read(data) else { return };
+    assert!(said.commit.chars().all(|c| c.is_ascii_hexdigit()));
+    assert!(!said.path.unwrap_or_default().chars().any(char::is_control));
 }

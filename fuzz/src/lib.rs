@@ -10,6 +10,7 @@ mod evidence;
 mod inventory;
 mod ledger;
 mod policy;
+mod sandbox;
 mod scan;
 
 pub use ecosystem::*;
@@ -17,6 +18,7 @@ pub use evidence::*;
 pub use inventory::*;
 pub use ledger::*;
 pub use policy::*;
+pub use sandbox::*;
 pub use scan::*;
 
 /// A function that must return, whatever it is given.
@@ -29,16 +31,19 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("cargo_config", cargo_config),
     ("cargo_index", cargo_index),
     ("cargo_lock", cargo_lock),
+    ("cargo_vcs_info", cargo_vcs_info),
     ("checkpoint", checkpoint),
     ("content", content),
     ("cyclonedx", cyclonedx),
     ("deb822", deb822),
     ("declared", declared),
+    ("detached_signature", detached_signature),
     ("dsc", dsc),
     ("dpkg_status", dpkg_status),
     ("dsse", dsse),
     ("feed_index", feed_index),
     ("feed_lists", feed_lists),
+    ("image_signature", image_signature),
     ("index_compressed", index_compressed),
     ("index_targets", index_targets),
     ("inrelease", inrelease),
@@ -64,14 +69,17 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("pypi_project", pypi_project),
     ("pypi_release", pypi_release),
     ("receipt", receipt),
+    ("referrers", referrers),
     ("release", release),
     ("release_gpg", release_gpg),
     ("requirements", requirements),
     ("rotations", rotations),
     ("sigstore_bundle", sigstore_bundle),
+    ("sinkhole", sinkhole),
     ("sources", sources),
     ("spdx", spdx),
     ("structure", structure),
+    ("sumdb", sumdb),
     ("trusted_root", trusted_root),
     ("uv_lock", uv_lock),
     ("version_order", version_order),

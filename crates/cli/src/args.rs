@@ -79,6 +79,9 @@ pub enum Command {
     Incident(crate::commands::incident::IncidentCommand),
     /// Report what the ledger shows for a period: coverage, refusals, waivers, recalls, with proofs
     Report(crate::commands::report::ReportArgs),
+    /// Roots and keys that evidence is verified by: list, update, pin, revoke
+    #[command(subcommand)]
+    Trust(crate::commands::trust::TrustCommand),
     /// Cosign the ledgers of others, as a witness
     Witness(crate::commands::witness::WitnessArgs),
     /// Run the gateway for a team: the same gate, long-lived, for any number of clients
@@ -100,12 +103,20 @@ pub enum Command {
     Token(crate::commands::token::TokenCommand),
     /// Show what differs between two versions that were judged: hooks, capabilities, publisher, files
     Diff(crate::commands::diff::DiffArgs),
+    /// Install a package in a jail and show what it does: processes, files, connections
+    Detonate(crate::commands::detonate::DetonateArgs),
     /// Check a list of version pairs against the order that an ecosystem's versions have here
     VersionOrder(crate::commands::version_order::VersionOrderArgs),
     /// Print a completion script for a shell
     Completions {
         /// The shell.
         shell: clap_complete::Shell,
+    },
+    /// A stage of the jail, started by itself
+    #[command(hide = true)]
+    Jail {
+        /// Which.
+        stage: String,
     },
     /// Ask the running gate whether apt may install these packages
     #[command(hide = true)]
@@ -148,7 +159,7 @@ pub struct RunArgs {
     /// One more advisory feed for this run: an OSV zip, a record, or a folder of them
     #[arg(long, value_name = "PATH")]
     pub feed: Vec<PathBuf>,
-    /// Folder or http tree of evidence keyed by digest (<sha256>/*.json)
+    /// Folder or http tree of evidence keyed by digest (<sha256>/*.json), or oci+https://registry/repository
     #[arg(long, value_name = "DIR|ADDRESS")]
     pub evidence: Vec<EvidenceSource>,
     /// Take the publish times of this upstream (part of its address) for its own: ages are unknown
@@ -305,10 +316,10 @@ pub struct ReceiptArgs {
 #[derive(Args)]
 #[command(
     args_conflicts_with_subcommands = true,
-    after_help = "Exit codes:\n  0  every artifact has evidence that holds, and none that does not\n  1  evidence was found that does not hold\n  3  of an artifact, nothing could be verified\n\nExamples:\n  countersign verify --evidence ./evidence dist/pkg-1.0-py3-none-any.whl\n  countersign verify --evidence ./evidence pkg:npm/sigstore@2.3.1\n  countersign verify receipt r.json --key ledger.pub\n  countersign verify --receipts ./image --policy deploy.toml"
+    after_help = "Exit codes:\n  0  every artifact has evidence that holds, and none that does not\n  1  evidence was found that does not hold\n  3  of an artifact, nothing could be verified\n\nExamples:\n  countersign verify --evidence ./evidence dist/pkg-1.0-py3-none-any.whl\n  countersign verify --evidence ./evidence pkg:npm/sigstore@2.3.1\n  countersign verify --keyring signers.asc library-1.0.jar\n  countersign verify --bundle app.sigstore.json --key cosign.pub pkg:oci/app@sha256:<64 hexadecimal digits>\n  countersign verify receipt r.json --key ledger.pub\n  countersign verify --receipts ./image --policy deploy.toml"
 )]
 pub struct VerifyArgs {
-    /// A file, a version in the store (pkg:npm/sigstore@2.3.1), or a folder of packages
+    /// A file, a version in the store (pkg:npm/sigstore@2.3.1), a folder of packages, or an image's digest
     #[arg(required_unless_present = "receipts")]
     pub subject: Option<String>,
     /// The file's version, where the ledger does not know it; npm's attestations are about one
@@ -323,6 +334,12 @@ pub struct VerifyArgs {
     /// A public key (PEM) to believe for this once, beside the `[[key]]` entries of the configuration
     #[arg(long, value_name = "FILE")]
     pub key: Vec<PathBuf>,
+    /// Keys of the user's own
+    #[command(flatten)]
+    pub trust: crate::commands::trust_args::TrustArgs,
+    /// An image's signature, and who must have made it
+    #[command(flatten)]
+    pub image: crate::commands::image::ImageArgs,
     /// Print JSON
     #[arg(long)]
     pub json: bool,

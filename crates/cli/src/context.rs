@@ -7,6 +7,7 @@ use countersign_engine::evidence_kinds::sigstore::TrustRoots;
 use countersign_engine::feeds::Feeds;
 use countersign_engine::policy::{PolicyFile, PolicySet};
 use countersign_engine::store::{OpenMode, Store, init_key};
+use countersign_engine::trust::{self, TrustConfig};
 use countersign_engine::{Engine, Setup};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -101,6 +102,15 @@ impl Context {
     /// Whether the store and its key are there.
     pub fn has_key(&self) -> bool {
         self.state.join("keys/ledger.pem").is_file()
+    }
+
+    /// The roots that evidence is verified by: as the store's ledger says, else those of the build.
+    pub async fn trust_roots(&self, config: &TrustConfig) -> Result<TrustRoots, Failed> {
+        if !self.state.join("store.sqlite").is_file() {
+            return trust::TrustState::default().roots(config).map_err(Failed::usage);
+        }
+        let store = Store::open(&self.state, OpenMode::ReadOnly).await?;
+        trust::load(&store, config).await.map_err(Failed::usage)
     }
 
     /// Opens the store, which must be there.
@@ -204,13 +214,14 @@ impl Context {
         let store = self.open().await?;
         let feeds = self.feeds(&store, more_feeds).await?;
         let evidence = config.evidence.clone();
+        let roots = trust::load(&store, &config.trust).await.map_err(Failed::internal)?;
         let setup = Setup {
             store,
             policy,
             config,
             lists,
             feeds,
-            roots: TrustRoots::embedded().map_err(Failed::internal)?,
+            roots,
             evidence,
             extra_roots: Vec::new(),
             upstreams: Vec::new(),

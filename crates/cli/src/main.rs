@@ -37,6 +37,10 @@ fn main() -> ExitCode {
         // apt waits for this answer before dpkg sees a package: no runtime, no store.
         return ExitCode::from(commands::apt_account::ask(socket));
     }
+    if let Command::Jail { stage } = &cli.command {
+        // One thread: what it gives up, all of it gives up.
+        return countersign_engine::sandbox::enter(vec![stage.into()]);
+    }
     if let Command::VerifyBundle(args) = &cli.command {
         // Nothing of it needs a runtime, a store or a configuration.
         return ExitCode::from(commands::verify_bundle::verify_bundle(args));
@@ -76,6 +80,7 @@ async fn dispatch(cli: Cli) -> Result<u8, Failed> {
         Command::Ledger(command) => commands::ledger::ledger(&context, command).await,
         Command::Incident(command) => commands::incident::incident(&context, command).await,
         Command::Report(args) => commands::report::report(&context, &args).await,
+        Command::Trust(command) => commands::trust::trust(&context, command).await,
         Command::Witness(args) => commands::witness::witness(&context, args).await,
         Command::Serve(args) => commands::serve::serve(context, args).await,
         Command::Audit(args) => commands::audit::audit(&context, args).await,
@@ -86,6 +91,7 @@ async fn dispatch(cli: Cli) -> Result<u8, Failed> {
         Command::Setup(args) => commands::setup::setup(&context, args).await,
         Command::Token(command) => commands::token::token(command),
         Command::Diff(args) => commands::diff::diff(&context, &args).await,
+        Command::Detonate(args) => commands::detonate::detonate(&context, &args).await,
         Command::VersionOrder(args) => commands::version_order::version_order(&args),
         Command::Completions { shell } => {
             clap_complete::generate(
@@ -97,6 +103,7 @@ async fn dispatch(cli: Cli) -> Result<u8, Failed> {
             Ok(0)
         }
         Command::VerifyBundle(args) => Ok(commands::verify_bundle::verify_bundle(&args)),
+        Command::Jail { stage } => Err(Failed::usage(format!("there is no stage `{stage}`"))),
         Command::AptAccount { socket } => Ok(commands::apt_account::ask(&socket)),
     }
 }

@@ -8,9 +8,8 @@ use crate::render::{self, Summary};
 use crate::{exit, print};
 use countersign_core::{ReasonCode, Verdict};
 use countersign_engine::account::{Account, Plan};
-use countersign_engine::evidence_kinds::sigstore::TrustRoots;
 use countersign_engine::store::Store;
-use countersign_engine::{Engine, EvidenceSource, Setup, Upstream};
+use countersign_engine::{Engine, EvidenceSource, Setup, Upstream, trust};
 use countersign_gateway::Gateway;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -40,13 +39,14 @@ pub async fn run(context: &Context, args: RunArgs) -> Result<u8, Failed> {
     if let Some(folder) = evidence.iter().find_map(EvidenceSource::missing) {
         return Err(Failed::usage(format!("evidence folder `{folder}` is not there")));
     }
+    let roots = trust::load(&store, &config.trust).await.map_err(Failed::usage)?;
     let engine = Engine::open(Setup {
         store: store.clone(),
         policy,
         config,
         lists,
         feeds,
-        roots: TrustRoots::embedded().map_err(Failed::internal)?,
+        roots,
         evidence,
         extra_roots: read_roots(&asked.roots)?,
         upstreams: upstreams(&asked, &args.mirror)?,

@@ -1,5 +1,6 @@
 //! What evidence says about an artifact, and how it was proven.
 
+use crate::algorithm::AlgorithmUse;
 use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -17,6 +18,9 @@ pub struct Claim {
     /// What a key of the organisation attests, where one signed; `signer` is then its name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attested: Option<Attested>,
+    /// Others who signed the same, each by itself: certificates of a keyring.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub also_signed_by: Vec<String>,
     /// The identity provider or registry that vouches for the signer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub issuer: Option<String>,
@@ -49,6 +53,9 @@ pub struct Claim {
     /// How it was built, where provenance says so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub build: Option<Box<Build>>,
+    /// The algorithms and keys that the proof rests on.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub algorithms: Vec<AlgorithmUse>,
 }
 
 /// What a key of the organisation attests.
@@ -110,7 +117,8 @@ pub struct Build {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Change {
     /// The stable name: `lost`, `other-repository`, `other-repository-id`, `other-workflow`,
-    /// `other-builder`, `other-publisher`, `ref-not-a-tag`, `commit-not-newer`.
+    /// `other-builder`, `other-publisher`, `ref-not-a-tag`, `commit-not-newer`,
+    /// `metadata-repository`.
     pub kind: String,
     /// In words for people.
     pub detail: String,
@@ -149,6 +157,9 @@ pub enum EvidenceState {
     Invalid {
         /// Why.
         because: String,
+        /// The algorithms that it failed for; empty where it failed for something else.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        algorithms: Vec<AlgorithmUse>,
     },
 }
 
@@ -171,6 +182,16 @@ impl Evidence {
         match &self.state {
             EvidenceState::Verified { claim } => Some(claim),
             _ => None,
+        }
+    }
+
+    /// The algorithms that it rests on, or that it failed for.
+    #[must_use]
+    pub fn algorithms(&self) -> &[AlgorithmUse] {
+        match &self.state {
+            EvidenceState::Verified { claim } => &claim.algorithms,
+            EvidenceState::Invalid { algorithms, .. } => algorithms,
+            EvidenceState::Absent | EvidenceState::Unreachable { .. } => &[],
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Facts: everything that policy may judge by, as values that can be stored and replayed.
 
+use crate::algorithm::AlgorithmUse;
 use crate::check::{Check, Outcome};
 use crate::claim::{Change, Evidence, EvidenceState};
 use crate::digest::Sha256Digest;
@@ -86,6 +87,13 @@ pub struct VersionFacts {
     pub findings: Vec<Finding>,
     /// Whether the feeds could be asked.
     pub advisories: Check,
+    /// Whole days between its publication and that of the version before it; unset where the index
+    /// does not tell, and for the first version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub silent_days: Option<u32>,
+    /// The source repository that its metadata claims, as written. Nobody verified it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub claimed_repository: Option<String>,
     /// Under what other name they were asked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub advised_as: Option<AdvisedAs>,
@@ -123,6 +131,9 @@ pub struct ArtifactFacts {
     pub size: u64,
     /// Whether a strong digest of an index, lock file or signed list was compared and is equal.
     pub digest_confirmed: bool,
+    /// The digests that indexes, lock files and signed lists give of it, by their algorithms.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub index_digests: Vec<AlgorithmUse>,
     /// All evidence that was looked for.
     pub evidence: Vec<Evidence>,
     /// What the scanners found in the bytes (the feeds' findings are the version's).

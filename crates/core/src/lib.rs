@@ -5,6 +5,7 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr))]
 
+pub mod algorithm;
 pub mod check;
 pub mod claim;
 pub mod digest;
@@ -16,6 +17,7 @@ pub mod reason;
 pub mod time;
 pub mod verdict;
 
+pub use algorithm::AlgorithmUse;
 pub use check::{Check, Outcome};
 pub use claim::{Attested, Build, Change, Claim, Evidence, EvidenceState, ProofClass};
 pub use digest::{Algorithm, DigestError, Digests, ExpectedDigest, Sha256Digest};

@@ -53,12 +53,16 @@ reasons! {
     Yanked = "yanked", "yanked by its publisher";
     /// Evidence was offered and does not hold.
     EvidenceInvalid = "evidence-invalid", "evidence does not verify";
+    /// Evidence rests on an algorithm or a key that policy holds to be too weak.
+    AlgorithmWeak = "algorithm-weak", "evidence rests on a weak algorithm";
     /// Policy asks for evidence and there is none.
     EvidenceMissing = "evidence-missing", "required evidence is missing";
     /// Earlier versions had evidence that this one lacks, or came from another repository.
     ProvenanceLost = "provenance-lost", "evidence of earlier versions is gone or elsewhere";
     /// It was built or published otherwise than the versions before it.
     ProvenanceChanged = "provenance-changed", "built or published otherwise than before";
+    /// The first release after a year without one, and still young.
+    PublisherSilent = "publisher-silent", "first release after a long silence";
     /// The archive attacks whoever unpacks it, or is none.
     ArchiveUnsafe = "archive-unsafe", "unsafe or malformed archive";
     /// Capabilities meet in its code as they do in malicious code.

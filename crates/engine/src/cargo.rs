@@ -158,6 +158,7 @@ impl Engine {
                     _ => Age::Unknown,
                 },
                 yanked: l.yanked,
+                repository: None,
                 digests: vec![l.cksum],
             })
             .collect();

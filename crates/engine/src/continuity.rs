@@ -10,7 +10,7 @@ use crate::index::FileRef;
 use crate::pipeline::store_failure;
 use countersign_core::{Change, Evidence, Purl, Verdict};
 use countersign_ecosystem::version;
-use countersign_evidence::continuity::{Earlier, changes};
+use countersign_evidence::continuity::{Earlier, changes, metadata_repository};
 use countersign_store::StoredDecision;
 use std::cmp::Ordering;
 use std::sync::Arc;
@@ -37,7 +37,13 @@ impl Engine {
             let version = |d: &StoredDecision| d.purl.version().unwrap_or("").to_owned();
             version::compare(purl.ecosystem(), &version(a), &version(b)).unwrap_or(Ordering::Equal)
         };
-        let Some(nearest) = comparable.iter().max_by(newer) else { return Ok(Vec::new()) };
+        let claimed = file.facts.claimed_repository.as_deref();
+        let Some(nearest) = comparable.iter().max_by(newer) else {
+            return Ok(claimed
+                .and_then(|c| metadata_repository(c, evidence, None))
+                .into_iter()
+                .collect());
+        };
         let earlier: Vec<Evidence> = comparable
             .iter()
             .filter(|d| d.purl == nearest.purl)
@@ -45,7 +51,12 @@ impl Engine {
             .filter(|e| can_be_lost(e, self, evidence))
             .collect();
         let version = nearest.purl.version().unwrap_or("");
-        Ok(changes(evidence, &Earlier { version, evidence: &earlier }))
+        let earlier = Earlier { version, evidence: &earlier };
+        let mut found = changes(evidence, &earlier);
+        let then = nearest.facts.pointer("/version/claimed_repository").and_then(|c| c.as_str());
+        found
+            .extend(claimed.and_then(|c| metadata_repository(c, evidence, Some((&earlier, then)))));
+        Ok(found)
     }
 }
 

@@ -34,8 +34,11 @@ impl Engine {
             Ecosystem::Cargo | Ecosystem::Debian | Ecosystem::Go | Ecosystem::Maven => {
                 let found = self.read_sources(digests, &[ANY, ATTESTATIONS], &mut out).await;
                 out.extend(self.attestations(file, digests, &found).await);
+                self.keep_answers(&digests.sha256, &found, &out).await;
             }
         }
+        let grounds = self.grounds();
+        out.iter_mut().for_each(|e| grounds.roots.restrictions().apply(e, self.now()));
         out
     }
 
@@ -46,7 +49,9 @@ impl Engine {
         if let Some(url) = &file.attestations {
             let source = "upstream".to_owned();
             match self.fetch_evidence(url, npm::PROVENANCE).await {
-                Ok(bytes) => found.push(Found { source, name: NPM_ATTESTATIONS, bytes }),
+                Ok(bytes) => {
+                    found.push(Found { source, name: NPM_ATTESTATIONS, bytes, fresh: false })
+                }
                 Err(unreachable) => out.push(unreachable),
             }
         }
@@ -88,6 +93,7 @@ impl Engine {
             }
         }
         out.extend(self.attestations(file, digests, &found).await);
+        self.keep_answers(&digests.sha256, &found, &out).await;
         if !out.iter().any(|e| e.kind == npm::PROVENANCE) {
             out.push(absent(npm::PROVENANCE));
         }
@@ -100,7 +106,8 @@ impl Engine {
         let mut found = self.read_sources(digests, &names, &mut out).await;
         match self.fetch_pep740(file).await {
             Some(Ok(bytes)) => {
-                found.push(Found { source: "upstream".to_owned(), name: PEP740[0], bytes });
+                let source = "upstream".to_owned();
+                found.push(Found { source, name: PEP740[0], bytes, fresh: false });
             }
             Some(Err(unreachable)) => out.push(unreachable),
             None => {}
@@ -114,6 +121,7 @@ impl Engine {
             out.push(absent(pep740::KIND));
         }
         out.extend(self.attestations(file, digests, &found).await);
+        self.keep_answers(&digests.sha256, &found, &out).await;
         out
     }
 

@@ -192,6 +192,8 @@ impl Engine {
             advisories,
             advised_as: None,
             upgrade,
+            silent_days: None,
+            claimed_repository: None,
             purl,
         }
     }

@@ -178,6 +178,8 @@ mod tests {
             advisories: Check::passed("advisories"),
             advised_as: None,
             upgrade: None,
+            silent_days: None,
+            claimed_repository: None,
         };
         let digest = ExpectedDigest::from_bytes(Algorithm::Sha256, vec![i as u8; 32]).unwrap();
         FileRef {

@@ -7,6 +7,7 @@ use crate::http_client::Failure;
 use crate::packed::Packed;
 use crate::report::NotOffered;
 use crate::shelf::{Shelf, Shelved};
+use crate::silence::silent_days;
 use crate::upstream::Upstream;
 use countersign_core::{
     Age, Decision, Ecosystem, Evidence, ExpectedDigest, Purl, ReasonCode, Sha256Digest, Timestamp,
@@ -59,6 +60,8 @@ pub(crate) struct Candidate {
     pub version: String,
     pub age: Age,
     pub yanked: bool,
+    /// The source repository that its metadata claims, where the index tells it.
+    pub repository: Option<String>,
     /// The SHA-256 digests that the index announces for its files.
     pub digests: Vec<Sha256Digest>,
 }
@@ -228,11 +231,17 @@ impl Engine {
     ) -> Result<Vec<(Candidate, Judged)>, Failure> {
         let ecosystem = upstream.ecosystem;
         let feed = self.feed_package(ecosystem, name, None)?;
+        let silent = silent_days(candidates.iter().map(|c| (c.version.as_str(), c.age)));
+        let silent: Vec<Option<u32>> =
+            candidates.iter().map(|c| silent.get(c.version.as_str()).copied()).collect();
         let mut all: Vec<(Candidate, VersionFacts)> = candidates
             .into_iter()
-            .map(|c| {
+            .zip(silent)
+            .map(|(c, silent)| {
                 let purl = Purl::new(ecosystem, name, Some(&c.version));
-                let facts = self.version_facts(purl, upstream, c.age, c.yanked, &feed);
+                let mut facts = self.version_facts(purl, upstream, c.age, c.yanked, &feed);
+                facts.silent_days = silent;
+                facts.claimed_repository.clone_from(&c.repository);
                 (c, facts)
             })
             .collect();

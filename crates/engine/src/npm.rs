@@ -162,6 +162,7 @@ impl Engine {
                     _ => Age::Unknown,
                 },
                 yanked: false,
+                repository: v.repository.clone(),
                 digests: Vec::new(),
             })
             .collect();

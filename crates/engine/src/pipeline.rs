@@ -4,6 +4,7 @@ use crate::engine::Engine;
 use crate::fetch::Staged;
 use crate::http_client::Failure;
 use crate::index::FileRef;
+use crate::index_digests::index_digests;
 use crate::refusal::Refusal;
 use crate::report::Entry;
 use countersign_core::{
@@ -355,6 +356,7 @@ impl Engine {
             sha256: staged.digests.sha256,
             size: staged.size,
             digest_confirmed: confirmed,
+            index_digests: index_digests(&file.expected, &staged.digests),
             evidence,
             findings,
             checks,
@@ -638,7 +640,7 @@ fn evidence_check(evidence: &[Evidence]) -> Check {
     let mut verified = false;
     for e in evidence {
         match &e.state {
-            EvidenceState::Invalid { because } => {
+            EvidenceState::Invalid { because, .. } => {
                 return Check::failed("evidence", format!("{}: {because}", e.kind));
             }
             EvidenceState::Verified { .. } => verified = true,
@@ -663,7 +665,7 @@ pub fn evidence_words(evidence: &[Evidence]) -> String {
                 let from = claim.repository.as_deref().unwrap_or(&claim.signer);
                 words.push(format!("{} verified: {from}", e.kind));
             }
-            EvidenceState::Invalid { because } => {
+            EvidenceState::Invalid { because, .. } => {
                 words.push(format!("{} INVALID: {because}", e.kind))
             }
             EvidenceState::Unreachable { because } => {

@@ -312,7 +312,7 @@ fn group_files(upstream: &Upstream, page: &ProjectPage) -> Vec<(Vec<usize>, Cand
             _ => Age::Unknown,
         };
         let digests = files().flat_map(|f| crate::pipeline::sha256_digests(&f.digests)).collect();
-        (members, Candidate { version, age, yanked, digests })
+        (members, Candidate { version, age, yanked, repository: None, digests })
     };
     groups.into_iter().map(candidate).collect()
 }

@@ -1,6 +1,14 @@
 //! Verification of artifacts that lie on this machine, offline: what their evidence says, step by
 //! step, in words.
 
+mod ahead;
+mod crates;
+mod image;
+
+pub use ahead::Trusted;
+pub use crates::{explain_vcs, vcs_info};
+pub use image::{ImageSignature, image_digest, verify_image};
+
 use crate::evidence::{
     ANY, ATTESTATIONS, NPM_ATTESTATIONS, NPM_SIGNATURES, PEP740, judge_attestation, kind_of,
 };
@@ -8,6 +16,7 @@ use crate::organisation::{OrganisationKeys, Recorded};
 use countersign_core::{
     Claim, Ecosystem, Evidence, EvidenceState, ProofClass, Purl, Sha256Digest, Timestamp,
 };
+use countersign_evidence::cargo_vcs::VcsInfo;
 use countersign_evidence::keyed::{About, Keyring};
 use countersign_evidence::sigstore::TrustRoots;
 use countersign_evidence::{Context, npm, pep740};
@@ -77,6 +86,9 @@ pub struct Verification {
     pub result: VerificationResult,
     /// All evidence that was found.
     pub evidence: Vec<Evidence>,
+    /// What a crate says about its source. Nobody verified it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unverified_claims: Option<VcsInfo>,
 }
 
 /// How a verification ended.
@@ -134,12 +146,14 @@ pub fn verify_offline(
         }
     });
     evidence.retain(|e| !matches!(e.state, EvidenceState::Absent));
+    evidence.iter_mut().for_each(|e| trust.roots.restrictions().apply(e, trust.now));
     Verification {
         purl: target.purl.clone(),
         file: target.file_name.clone(),
         sha256: target.sha256,
         result: result(&evidence),
         evidence,
+        unverified_claims: None,
     }
 }
 
@@ -278,7 +292,7 @@ pub fn explain(evidence: &Evidence) -> Vec<String> {
         EvidenceState::Unreachable { because } => {
             vec![head("could not be judged"), format!("  because: {because}")]
         }
-        EvidenceState::Invalid { because } => {
+        EvidenceState::Invalid { because, .. } => {
             vec![head("does NOT hold"), format!("  because: {because}")]
         }
         EvidenceState::Verified { claim } => {
@@ -307,12 +321,14 @@ fn explain_claim(c: &Claim) -> Vec<String> {
         }
         ProofClass::KeyOnly => "the key alone; no log vouches for the time",
     };
+    let made_with: Vec<String> = c.algorithms.iter().map(ToString::to_string).collect();
     let lines = [
         ("what was signed", Some(c.kind.clone())),
         ("in short", c.attested.as_ref().map(|a| a.predicate.clone())),
         ("outcome", c.attested.as_ref().and_then(|a| a.outcome.clone())),
         ("signed by", Some(c.signer.clone())),
         ("key", c.attested.as_ref().map(|a| a.key.clone())),
+        ("also signed by", Some(c.also_signed_by.join(", ")).filter(|s| !s.is_empty())),
         ("vouched for by", c.issuer.clone()),
         ("repository", with_id(&c.repository, &c.repository_id)),
         ("owner", with_id(&build.owner, &build.owner_id)),
@@ -332,6 +348,7 @@ fn explain_claim(c: &Claim) -> Vec<String> {
         ("signed at", time(c.signed_at)),
         ("published in", c.log.clone()),
         ("proven by", Some(proof.to_owned())),
+        ("made with", Some(made_with.join(", ")).filter(|m| !m.is_empty())),
     ];
     let said = lines.into_iter().filter_map(|(name, text)| Some((name, text?)));
     let mut out: Vec<String> =

@@ -6,6 +6,10 @@
 //! nearest lower one that was admitted, so that a project that stops on purpose is noticed once.
 //! Versions of another release line are not compared: an old line keeps its old ways.
 
+mod repository;
+
+pub use repository::metadata_repository;
+
 use countersign_core::{Change, Claim, Evidence, EvidenceState};
 
 /// Kinds of evidence whose loss counts: each says where something was built, or that its registry

@@ -1,6 +1,6 @@
 //! Why evidence does not hold, or could not be judged.
 
-use countersign_core::{EvidenceState, Timestamp};
+use countersign_core::{AlgorithmUse, EvidenceState, Timestamp};
 
 /// Why a piece of evidence does not hold, or could not be judged.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -37,6 +37,8 @@ pub enum EvidenceError {
         what: &'static str,
         /// The algorithm, with the size of the key where that is the fault.
         algorithm: String,
+        /// The algorithms that were met there.
+        seen: Vec<AlgorithmUse>,
     },
     /// The attestation is about something else.
     #[error("attestation is about `{found}`, not about `{expected}`")]
@@ -142,7 +144,8 @@ impl EvidenceError {
             Self::TrustMaterial { .. } | Self::NotJudged { .. } | Self::Unsupported { .. } => {
                 EvidenceState::Unreachable { because }
             }
-            _ => EvidenceState::Invalid { because },
+            Self::Weak { seen, .. } => EvidenceState::Invalid { because, algorithms: seen },
+            _ => EvidenceState::Invalid { because, algorithms: Vec::new() },
         }
     }
 
@@ -172,6 +175,11 @@ impl EvidenceError {
             Self::NotJudged { .. } => "not-judged",
             Self::Unsupported { .. } => "unsupported",
         }
+    }
+
+    pub(crate) fn weak(what: &'static str, seen: Vec<AlgorithmUse>) -> Self {
+        let names: Vec<String> = seen.iter().map(AlgorithmUse::label).collect();
+        Self::Weak { what, algorithm: shown(&names.join(" with ")), seen }
     }
 
     pub(crate) fn signature(because: impl AsRef<str>) -> Self {

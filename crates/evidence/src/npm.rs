@@ -8,6 +8,7 @@
 mod keys;
 mod signatures;
 
+pub use keys::list_keys;
 pub use signatures::{RegistrySignature, read_signatures, verify_signatures};
 
 use crate::error::{EvidenceError, shown};
@@ -147,6 +148,7 @@ fn verify_publish(
     context: &Context<'_>,
 ) -> Result<Claim, EvidenceError> {
     let keys: Vec<TrustedKey> = keys::for_attestations(keys_json)?;
+    let keys = context.roots.restrictions().pinned_keys(keys)?;
     let purl = artifact.purl();
     let attestation = sigstore::verify_keyed_bundle_value(
         bundle,

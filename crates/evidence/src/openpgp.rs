@@ -9,21 +9,25 @@
 //! What the text says (its date, its end of validity, its suite) is for its reader to check.
 
 mod cleartext;
+mod file;
+
+pub use file::{KIND, verify_file};
 
 use crate::error::EvidenceError;
 use crate::verified::Verified;
-use countersign_core::{Claim, ProofClass, Timestamp};
+use countersign_core::{AlgorithmUse, Claim, ProofClass, Timestamp};
 use sequoia_openpgp as openpgp;
 
 use openpgp::cert::Cert;
 use openpgp::cert::raw::{RawCert, RawCertParser};
+use openpgp::packet::Signature;
 use openpgp::parse::Parse as _;
 use openpgp::parse::stream::{
-    DetachedVerifierBuilder, GoodChecksum, MessageLayer, MessageStructure, VerificationHelper,
-    VerifierBuilder,
+    DetachedVerifierBuilder, GoodChecksum, MessageLayer, MessageStructure, VerificationError,
+    VerificationHelper, VerifierBuilder,
 };
 use openpgp::policy::{AsymmetricAlgorithm, StandardPolicy};
-use openpgp::types::RevocationStatus;
+use openpgp::types::{HashAlgorithm, PublicKeyAlgorithm, RevocationStatus};
 use openpgp::{KeyHandle, anyhow};
 use std::io::Read as _;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -63,6 +67,9 @@ pub struct ReleaseSignature {
     pub key: String,
     /// When it was made, by the signer's word.
     pub at: Timestamp,
+    /// The digest that was signed, the signature's version (those before version 6 sign an unsalted
+    /// digest) and the key.
+    pub algorithms: Vec<AlgorithmUse>,
 }
 
 /// A text that a certificate of the caller's keyring signed.
@@ -76,8 +83,19 @@ impl Verified<SignedText> {
         Claim {
             kind: CLAIM.to_owned(),
             signer: signed.signatures.first().map(|s| s.certificate.clone()).unwrap_or_default(),
+            also_signed_by: signed
+                .signatures
+                .iter()
+                .skip(1)
+                .map(|s| s.certificate.clone())
+                .collect(),
             signed_at: Some(signed.signed_at),
             proof: ProofClass::KeyOnly,
+            // One signature that holds is enough, so each is a way of its own.
+            algorithms: (0..)
+                .zip(&signed.signatures)
+                .flat_map(|(way, s)| s.algorithms.iter().map(move |a| a.clone().in_way(way)))
+                .collect(),
             ..Claim::default()
         }
     }
@@ -102,11 +120,9 @@ pub fn verify_inrelease(
     let helper = Helper::new(&certs, &policy, time);
     let mut verifier = VerifierBuilder::from_bytes(bytes)
         .and_then(|b| b.with_policy(&policy, time, helper))
-        .map_err(|e| rejected(&e))?;
+        .map_err(rejected)?;
     let mut cleartext = Vec::new();
-    verifier
-        .read_to_end(&mut cleartext)
-        .map_err(|e| EvidenceError::signature(format!("{RELEASE}: {e}")))?;
+    verifier.read_to_end(&mut cleartext).map_err(|e| unread(&e))?;
     if !verifier.message_processed() || verifier.processing_csf_message() != Some(true) {
         return Err(EvidenceError::signature("file was not verified to its end"));
     }
@@ -135,8 +151,8 @@ pub fn verify_detached(
     let helper = Helper::new(&certs, &policy, time);
     let mut verifier = DetachedVerifierBuilder::from_bytes(signature)
         .and_then(|b| b.with_policy(&policy, time, helper))
-        .map_err(|e| rejected(&e))?;
-    verifier.verify_bytes(release).map_err(|e| rejected(&e))?;
+        .map_err(rejected)?;
+    verifier.verify_bytes(release).map_err(rejected)?;
     mint(release.to_vec(), verifier.into_helper().signatures)
 }
 
@@ -150,8 +166,7 @@ fn check_detached(signature: &[u8]) -> Result<(), EvidenceError> {
     Err(EvidenceError::malformed("detached signature", "it is no signature"))
 }
 
-/// Sequoia's standard policy, and what the project's [table](crate::algorithm) holds to be weak beyond
-/// it: DSA of any size, which the standard for it has left.
+/// Sequoia's standard policy, and DSA of no size, which the standard for it has left.
 fn policy(time: SystemTime) -> StandardPolicy<'static> {
     use AsymmetricAlgorithm::{DSA1024, DSA2048, DSA3072, DSA4096};
     let mut policy = StandardPolicy::at(time);
@@ -177,8 +192,82 @@ fn limit(what: &'static str, bytes: &[u8], limit: usize) -> Result<(), EvidenceE
     Ok(())
 }
 
-fn rejected(error: &anyhow::Error) -> EvidenceError {
-    EvidenceError::signature(format!("{error:#}"))
+#[allow(clippy::needless_pass_by_value, reason = "the shape that map_err wants")]
+fn rejected(error: anyhow::Error) -> EvidenceError {
+    match error.downcast_ref::<TooWeak>() {
+        Some(weak) => EvidenceError::weak(RELEASE, weak.0.clone()),
+        None => EvidenceError::signature(format!("{error:#}")),
+    }
+}
+
+/// The same for an error that came through a reader.
+fn unread(error: &std::io::Error) -> EvidenceError {
+    let inner = error.get_ref().and_then(|e| e.downcast_ref::<TooWeak>());
+    match inner {
+        Some(weak) => EvidenceError::weak(RELEASE, weak.0.clone()),
+        None => EvidenceError::signature(format!("{RELEASE}: {error}")),
+    }
+}
+
+/// No signature holds, and those there are were made with these.
+#[derive(Debug, thiserror::Error)]
+#[error("no signature was made with algorithms that prove anything")]
+struct TooWeak(Vec<AlgorithmUse>);
+
+/// What a signature was made with.
+fn algorithms(
+    sig: &Signature,
+    key: Option<(PublicKeyAlgorithm, Option<usize>)>,
+) -> Vec<AlgorithmUse> {
+    const PLACE: &str = "OpenPGP signature";
+    let salted = if sig.version() >= 6 { "salted" } else { "unsalted" };
+    let digest = match sig.hash_algo() {
+        HashAlgorithm::MD5 => "md5".to_owned(),
+        HashAlgorithm::SHA1 => "sha1".to_owned(),
+        HashAlgorithm::RipeMD => "ripemd160".to_owned(),
+        HashAlgorithm::SHA224 => "sha224".to_owned(),
+        HashAlgorithm::SHA256 => "sha256".to_owned(),
+        HashAlgorithm::SHA384 => "sha384".to_owned(),
+        HashAlgorithm::SHA512 => "sha512".to_owned(),
+        HashAlgorithm::SHA3_256 => "sha3-256".to_owned(),
+        HashAlgorithm::SHA3_512 => "sha3-512".to_owned(),
+        other => format!("openpgp-digest-{}", u8::from(other)),
+    };
+    let mut seen = vec![AlgorithmUse::new(digest, PLACE)];
+    seen.push(AlgorithmUse::new(format!("openpgp-v{}-{salted}", sig.version()), PLACE));
+    seen.extend(key.map(|(kind, bits)| of_key(kind, bits)));
+    seen
+}
+
+/// What a key is, by its algorithm and size.
+fn of_key(kind: PublicKeyAlgorithm, bits: Option<usize>) -> AlgorithmUse {
+    const PLACE: &str = "OpenPGP key";
+    let bits = bits.and_then(|b| u32::try_from(b).ok());
+    #[allow(deprecated, reason = "old keyrings hold keys of kinds that nobody makes any more")]
+    match kind {
+        PublicKeyAlgorithm::RSAEncryptSign
+        | PublicKeyAlgorithm::RSASign
+        | PublicKeyAlgorithm::RSAEncrypt => AlgorithmUse::new("rsa", PLACE).of_bits(bits),
+        PublicKeyAlgorithm::DSA => AlgorithmUse::new("dsa", PLACE).of_bits(bits),
+        PublicKeyAlgorithm::ECDSA => match bits {
+            Some(bits @ (256 | 384 | 521)) => AlgorithmUse::new(format!("ecdsa-p{bits}"), PLACE),
+            _ => AlgorithmUse::new("ecdsa", PLACE).of_bits(bits),
+        },
+        PublicKeyAlgorithm::EdDSA | PublicKeyAlgorithm::Ed25519 => {
+            AlgorithmUse::new("ed25519", PLACE)
+        }
+        PublicKeyAlgorithm::Ed448 => AlgorithmUse::new("ed448", PLACE),
+        other => AlgorithmUse::new(format!("openpgp-key-{}", u8::from(other)), PLACE),
+    }
+}
+
+/// Whether Sequoia, under [`policy`], verifies nothing that was made with it.
+fn is_refused(seen: &AlgorithmUse) -> bool {
+    match seen.name.as_str() {
+        "md5" | "sha1" | "ripemd160" | "dsa" => true,
+        "rsa" => seen.bits.is_none_or(|b| b < crate::algorithm::RSA_VERIFIABLE),
+        _ => false,
+    }
 }
 
 fn system_time(t: Timestamp) -> Result<SystemTime, EvidenceError> {
@@ -191,6 +280,50 @@ fn system_time(t: Timestamp) -> Result<SystemTime, EvidenceError> {
 fn timestamp(t: SystemTime) -> Option<Timestamp> {
     let seconds = t.duration_since(UNIX_EPOCH).ok()?.as_secs();
     i64::try_from(seconds).ok().map(Timestamp)
+}
+
+/// A certificate of a keyring, for people.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Certificate {
+    /// Its fingerprint, upper-case hexadecimal.
+    pub fingerprint: String,
+    /// Its first user, shortened.
+    pub user: String,
+    /// The primary key.
+    pub algorithm: AlgorithmUse,
+    /// When it was made.
+    pub created: Timestamp,
+    /// When it ends, as far as it says.
+    pub expires: Option<Timestamp>,
+}
+
+/// The certificates of a keyring; those that cannot be read verify nothing and are left out.
+///
+/// # Errors
+/// When it holds none, or too many.
+pub fn list_certificates(
+    keyring: &[u8],
+    now: Timestamp,
+) -> Result<Vec<Certificate>, EvidenceError> {
+    let time = system_time(now)?;
+    let policy = policy(time);
+    let certs = read_keyring(keyring)?;
+    let certs = certs.iter().filter_map(|c| Cert::try_from(c).ok());
+    let read = |c: Cert| {
+        let key = c.primary_key().key();
+        let user =
+            c.userids().next().map(|u| String::from_utf8_lossy(u.userid().value()).into_owned());
+        let valid = c.with_policy(&policy, time).ok();
+        let expires = valid.and_then(|v| v.primary_key().key_expiration_time()).and_then(timestamp);
+        Certificate {
+            fingerprint: c.fingerprint().to_hex(),
+            user: crate::error::shown(&user.unwrap_or_default()),
+            algorithm: of_key(key.pk_algo(), key.mpis().bits()),
+            created: timestamp(key.creation_time()).unwrap_or(Timestamp(0)),
+            expires,
+        }
+    };
+    Ok(certs.map(read).collect())
 }
 
 /// The certificates of a keyring, not read further than to their keys: a keyring holds many, and few
@@ -237,6 +370,24 @@ fn blocks(bytes: &[u8]) -> Vec<&[u8]> {
     parts.filter(is_key).collect()
 }
 
+/// What a signature that does not hold was made with, where that can be told.
+fn algorithms_of(error: &VerificationError<'_>) -> Vec<AlgorithmUse> {
+    match error {
+        VerificationError::BadKey { sig, ka, .. }
+        | VerificationError::BadSignature { sig, ka, .. } => {
+            algorithms(sig, Some((ka.key().pk_algo(), ka.key().mpis().bits())))
+        }
+        VerificationError::UnboundKey { sig, cert, .. } => {
+            let issuers = sig.get_issuers();
+            let keys = || cert.keys();
+            let key = keys().find(|k| issuers.iter().any(|i| i.aliases(k.key().key_handle())));
+            algorithms(sig, key.map(|k| (k.key().pk_algo(), k.key().mpis().bits())))
+        }
+        VerificationError::MissingKey { sig, .. } => algorithms(sig, None),
+        _ => Vec::new(),
+    }
+}
+
 /// Hands Sequoia the keyring's certificates and keeps the signatures that hold.
 struct Helper<'a> {
     certs: &'a [RawCert<'a>],
@@ -264,7 +415,10 @@ impl<'a> Helper<'a> {
         }
         let at = good.sig.signature_creation_time().and_then(timestamp);
         let Some(at) = at else { anyhow::bail!("signature has no time") };
-        Ok(ReleaseSignature { certificate: cert.fingerprint().to_hex(), key: key.to_hex(), at })
+        let certificate = cert.fingerprint().to_hex();
+        let kind = (good.ka.key().pk_algo(), good.ka.key().mpis().bits());
+        let algorithms = algorithms(good.sig, Some(kind));
+        Ok(ReleaseSignature { certificate, key: key.to_hex(), at, algorithms })
     }
 }
 
@@ -281,17 +435,23 @@ impl VerificationHelper for Helper<'_> {
         let [MessageLayer::SignatureGroup { results }] = layers.as_slice() else {
             anyhow::bail!("it is no plain signed text");
         };
-        let mut failures = Vec::new();
+        let (mut failures, mut weak) = (Vec::new(), Vec::new());
         for result in results {
             match result {
                 Ok(good) => match self.still_stands(good) {
                     Ok(signature) => self.signatures.push(signature),
                     Err(e) => failures.push(format!("{e:#}")),
                 },
-                Err(e) => failures.push(e.to_string()),
+                Err(e) => {
+                    weak.extend(algorithms_of(e).into_iter().filter(is_refused));
+                    failures.push(e.to_string());
+                }
             }
         }
         if self.signatures.is_empty() {
+            if !weak.is_empty() {
+                return Err(TooWeak(weak).into());
+            }
             anyhow::bail!("no signature by the keyring holds ({})", failures.join("; "));
         }
         Ok(())

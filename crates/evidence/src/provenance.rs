@@ -28,6 +28,7 @@ pub(crate) fn claim(attestation: &Verified<Attestation>) -> Result<Claim, Eviden
         signed_at: Some(a.signed_at),
         proof: a.proof,
         log: a.log.clone(),
+        algorithms: a.algorithms.clone(),
         ..Claim::default()
     };
     let identity = match &a.signer {

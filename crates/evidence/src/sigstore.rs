@@ -30,13 +30,14 @@ mod roots;
 
 pub use artifact::{Artifact, Signatory, Signed, verify_artifact};
 pub use identity::CertificateIdentity;
-pub use roots::{TrustRoots, TrustedKey};
+pub use roots::{Freshness, TrustRoots, TrustedKey};
 
+use crate::algorithm;
 use crate::error::{EvidenceError, Fault, shown};
 use crate::json;
 use crate::statement::{Expected, Statement};
 use crate::verified::Verified;
-use countersign_core::{ProofClass, Timestamp};
+use countersign_core::{AlgorithmUse, ProofClass, Timestamp};
 use rejected::rejected;
 use serde_json::Value;
 use sigstore_types::bundle::VerificationMaterialContent;
@@ -59,6 +60,8 @@ pub struct Attestation {
     pub proof: ProofClass,
     /// Where it is published: the log's address and the index of the entry there.
     pub log: Option<String>,
+    /// The algorithms and keys that its signature rests on.
+    pub algorithms: Vec<AlgorithmUse>,
 }
 
 /// Who signed an attestation.
@@ -95,6 +98,7 @@ pub(crate) fn verify_bundle_value(
     roots: &TrustRoots,
     now: Timestamp,
 ) -> Result<Verified<Attestation>, EvidenceError> {
+    roots.check_age(now)?;
     let read = UnverifiedBundle::read(bundle, expected, roots)?;
     let policy = VerificationPolicy::any_identity();
     let result =
@@ -107,8 +111,8 @@ pub(crate) fn verify_bundle_value(
     let signer = Signer::Certificate(Box::new(CertificateIdentity::read(info)?));
     let (signed_at, _) = times(&result, &read.bundle, roots, now)?.ok_or(EvidenceError::NoTime)?;
     let (proof, log) = (proof_class(&read.bundle), entries::place(&read.bundle, roots));
-    let statement = read.statement;
-    Ok(Verified::mint(Attestation { statement, signer, signed_at, proof, log }))
+    let (statement, algorithms) = (read.statement, read.algorithms);
+    Ok(Verified::mint(Attestation { statement, signer, signed_at, proof, log, algorithms }))
 }
 
 /// Verifies a bundle that one of `keys` signed, valid at the log's time.
@@ -133,6 +137,7 @@ pub(crate) fn verify_keyed_bundle_value(
     roots: &TrustRoots,
     now: Timestamp,
 ) -> Result<Verified<Attestation>, EvidenceError> {
+    roots.check_age(now)?;
     let read = UnverifiedBundle::read(bundle, expected, roots)?;
     let VerificationMaterialContent::PublicKey(hint) = &read.bundle.verification_material.content
     else {
@@ -150,8 +155,11 @@ pub(crate) fn verify_keyed_bundle_value(
                 let proof = proof_class(&read.bundle);
                 let log = entries::place(&read.bundle, roots);
                 let signer = Signer::Key { id: key_id };
-                let statement = read.statement;
-                let attestation = Attestation { statement, signer, signed_at, proof, log };
+                let (statement, mut algorithms) = (read.statement, read.algorithms);
+                let spki = DerPublicKey::new(key.spki.clone());
+                algorithms.extend(algorithm::of_signing_key("attestation", &spki));
+                let attestation =
+                    Attestation { statement, signer, signed_at, proof, log, algorithms };
                 return Ok(Verified::mint(attestation));
             }
             Err(e) => last = e,
@@ -192,6 +200,8 @@ struct UnverifiedBundle {
     statement: Statement,
     /// A digest that the statement names and the artifact has.
     digest: ArtifactDigest,
+    /// The algorithms of its certificates, and of the digest.
+    algorithms: Vec<AlgorithmUse>,
 }
 
 impl UnverifiedBundle {
@@ -200,7 +210,7 @@ impl UnverifiedBundle {
         expected: &Expected<'_>,
         roots: &TrustRoots,
     ) -> Result<Self, EvidenceError> {
-        let bundle = read::bundle(value, roots)?;
+        let (bundle, mut algorithms) = read::bundle(value, roots)?;
         let SignatureContent::DsseEnvelope(envelope) = &bundle.content else {
             return Err(EvidenceError::malformed(WHAT, "it holds no attestation"));
         };
@@ -211,7 +221,11 @@ impl UnverifiedBundle {
         let statement = Statement::parse(envelope.payload.as_bytes())?;
         statement.check(expected)?;
         let digest = common_digest(&statement, expected)?;
-        Ok(Self { bundle, statement, digest })
+        let name = if digest.algorithm() == HashAlgorithm::Sha2512 { "sha512" } else { "sha256" };
+        algorithms.push(AlgorithmUse::new(name, "attested digest"));
+        let leaf = algorithms.iter().find(|u| u.place == "certificate key");
+        algorithms.extend(leaf.and_then(|key| algorithm::signed_digest("attestation", key)));
+        Ok(Self { bundle, statement, digest, algorithms })
     }
 }
 

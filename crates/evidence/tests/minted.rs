@@ -5,9 +5,11 @@
 mod mint;
 
 use countersign_core::{ProofClass, Timestamp};
+use countersign_evidence::Context;
+use countersign_evidence::attested::verify_attestation;
 use countersign_evidence::sigstore::{Artifact, Signatory, Signer, TrustRoots, verify_artifact};
 use mint::tsa::Stamp;
-use mint::{ARTIFACT, AT, DAY, ISSUER, Kind, Mint, Recipe, Rekor, SUBJECT, Version};
+use mint::{ARTIFACT, AT, DAY, ISSUER, Kind, Mint, NAME, Recipe, Rekor, SUBJECT, Version};
 
 const NOW: Timestamp = Timestamp(AT + DAY);
 
@@ -65,6 +67,27 @@ fn every_good_bundle_holds() {
             assert_eq!(signed.signed_at, Some(Timestamp(at)), "{name}");
         }
     }
+}
+
+#[test]
+fn what_an_attestation_was_signed_with_is_told() {
+    let mint = Mint::new();
+    let roots = roots(&mint);
+    let bundle = mint.bundle(&Recipe::new(Version::V03, Kind::Statement, Rekor::First)).to_string();
+    let context = Context { roots: &roots, now: NOW, source: "a test" };
+    let sha256 = countersign_core::Sha256Digest::of(ARTIFACT);
+    let got = verify_attestation(bundle.as_bytes(), &[NAME], &sha256, None, &context);
+    let seen: Vec<String> = got.algorithms().iter().map(ToString::to_string).collect();
+    assert_eq!(
+        seen,
+        [
+            "sha256 (certificate signature)",
+            "ecdsa-p256 (certificate key)",
+            "sha256 (attested digest)",
+            "sha256 (attestation signature)"
+        ],
+        "{got:?}"
+    );
 }
 
 #[test]

@@ -2,7 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr)]
 
-use countersign_core::Timestamp;
+use countersign_core::{AlgorithmUse, EvidenceState, Timestamp};
+use countersign_evidence::EvidenceError;
 use countersign_evidence::openpgp::{VerifiedRelease, verify_detached, verify_inrelease};
 use sequoia_openpgp as openpgp;
 
@@ -241,7 +242,42 @@ fn weak_digests_and_small_keys_are_refused() {
         let file = clearsign(key, TEXT, at, HashAlgorithm::SHA512);
         let got = verify_inrelease(&file, &keyring(&[&cert]), NOW);
         assert_eq!(got.is_ok(), good, "{bits}: {got:?}");
+        let seen = match got {
+            Ok(release) => release.claim().algorithms,
+            Err(e) => weak(e),
+        };
+        assert!(seen.iter().any(|u| u.label() == format!("rsa-{bits}")), "{bits}: {seen:?}");
     }
+}
+
+/// The algorithms that a text was refused for.
+fn weak(error: EvidenceError) -> Vec<AlgorithmUse> {
+    assert_eq!(error.code(), "weak-algorithm", "{error}");
+    match error.into_state() {
+        EvidenceState::Invalid { algorithms, .. } => algorithms,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn what_a_list_was_signed_with_is_told() {
+    let cert = archive_key(None);
+    let at = NOW.plus_seconds(-60);
+    let sign = |hash| clearsign(signing_key(&cert), TEXT, at, hash);
+    let release = verify_inrelease(&sign(HashAlgorithm::SHA512), &keyring(&[&cert]), NOW).unwrap();
+    let seen = release.claim().algorithms;
+    let labels: Vec<String> = seen.iter().map(AlgorithmUse::label).collect();
+    assert_eq!(labels, ["sha512", "openpgp-v4-unsalted", "ed25519"]);
+
+    let refused = verify_inrelease(&sign(HashAlgorithm::SHA1), &keyring(&[&cert]), NOW);
+    assert_eq!(weak(refused.unwrap_err()), [AlgorithmUse::new("sha1", "OpenPGP signature")]);
+
+    // A broken signature is not called weak.
+    let mut tampered = sign(HashAlgorithm::SHA512);
+    let place = tampered.windows(6).position(|w| w == b"Origin").unwrap();
+    tampered[place] = b'o';
+    let e = verify_inrelease(&tampered, &keyring(&[&cert]), NOW).unwrap_err();
+    assert_eq!(e.code(), "signature", "{e}");
 }
 
 /// A certificate whose one key certifies and signs.

@@ -34,6 +34,9 @@ pub const RECALL_TYPE: &str = "urn:countersign:recall:v1";
 /// The predicate type of a change of what decisions rest on: policy, lists, feeds, trust roots.
 pub const GROUNDS_TYPE: &str = "urn:countersign:grounds:v1";
 
+/// The predicate type of a change of what is trusted: a root that was taken up, a pin, a revocation.
+pub const TRUST_TYPE: &str = "urn:countersign:trust:v1";
+
 /// The digest algorithm of a subject that has no bytes.
 pub const REFUSED_PURL: &str = "countersignRefusedPurl";
 

@@ -29,7 +29,7 @@ pub struct RuleInfo {
     pub reason: ReasonCode,
     /// Its `@message`, or an empty text.
     pub message: String,
-    /// Its `@hours`: the cool-down that it wants where that is not `cool_down_hours`.
+    /// Its `@hours`: the age at which its hold ends, where that is not `cool_down_hours`.
     pub hours: Option<i64>,
     /// Whether a waiver that names the rule or its reason lifts it.
     pub waivable: bool,
@@ -190,10 +190,17 @@ impl RawRule<'_> {
     fn hours(&self, reason: ReasonCode, errors: &mut Vec<PolicyError>) -> Option<i64> {
         let (text, at) = self.get("hours")?;
         let hours = text.parse::<u32>().ok().map(i64::from);
-        if hours.is_none() || reason != ReasonCode::CoolDown {
+        if hours.is_none() || !ends_with_age(reason) {
             let e = self.error(at, format!("`@hours(\"{text}\")` is not understood"));
-            errors.push(e.help("give whole hours, on a rule with `@reason(\"cool-down\")`"));
+            errors.push(e.help(
+                "give whole hours, on a rule with `@reason(\"cool-down\")` or `publisher-silent`",
+            ));
         }
         hours
     }
+}
+
+/// Whether holds of that reason end by themselves when a version is old enough.
+pub(crate) fn ends_with_age(reason: ReasonCode) -> bool {
+    matches!(reason, ReasonCode::CoolDown | ReasonCode::PublisherSilent)
 }

@@ -1,13 +1,14 @@
 //! Facts as Cedar sees them. Every name here is one of the schema's; the tests hold them together.
 
+use crate::algorithms::{AlgorithmTable, Weakness};
 use crate::decide::DecisionContext;
 use crate::settings::Settings;
 use cedar_policy::{Context, EntityId, EntityTypeName, EntityUid, RestrictedExpression};
 use countersign_core::{
-    ArtifactFacts, Check, Claim, Evidence, EvidenceState, Finding, Outcome, Purl, Reservation,
-    Timestamp, VersionFacts, VexClaim, VexSource,
+    AlgorithmUse, ArtifactFacts, Check, Claim, Evidence, EvidenceState, Finding, Outcome, Purl,
+    Reservation, Timestamp, VersionFacts, VexClaim, VexSource,
 };
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 /// The attributes of one Cedar entity.
 pub(crate) type Attributes = HashMap<String, RestrictedExpression>;
@@ -142,6 +143,7 @@ pub(crate) fn version(
         "upstream": text(&facts.upstream),
         "age_known": flag(age.is_some()),
         "age_hours": number(age.unwrap_or(0)),
+        "silent_days": number(facts.silent_days.map_or(0, i64::from)),
         "yanked": flag(facts.yanked),
         "reserved_elsewhere": flag(elsewhere),
         "denied": flag(facts.denied),
@@ -162,6 +164,7 @@ pub(crate) fn version(
 pub(crate) fn artifact(
     facts: &ArtifactFacts,
     untolerated: &[&Finding],
+    algorithms: &AlgorithmTable,
     ctx: &DecisionContext,
 ) -> Attributes {
     let mut a = version(&facts.version, untolerated, ctx);
@@ -173,6 +176,7 @@ pub(crate) fn artifact(
         let said = facts.evidence.iter().filter_map(Evidence::claim).filter_map(said);
         texts(said.filter(|s| !s.is_empty()))
     };
+    let weak = algorithms.weak_evidence(facts, ctx.now);
     let failed = |c: &&Check| matches!(c.outcome, Outcome::Failed { .. });
     attributes! { a;
         "found": kinds(facts.all_findings()),
@@ -180,7 +184,9 @@ pub(crate) fn artifact(
         "file_name": text(&facts.file_name),
         "sha256": text(&facts.sha256.to_hex()),
         "size": number(i64::try_from(facts.size).unwrap_or(i64::MAX)),
-        "digest_confirmed": flag(facts.digest_confirmed),
+        "digest_confirmed": flag(digest_confirmed(facts, algorithms, ctx)),
+        "algorithms": labels(all_algorithms(facts).into_iter()),
+        "weak": labels(weak.iter().map(|w: &Weakness| &w.used)),
         "evidence_verified": by_state(|s| matches!(s, EvidenceState::Verified { .. })),
         "evidence_absent": by_state(|s| matches!(s, EvidenceState::Absent)),
         "evidence_unreachable": by_state(|s| matches!(s, EvidenceState::Unreachable { .. })),
@@ -206,6 +212,29 @@ fn attested(facts: &ArtifactFacts, wanted: fn(Option<&str>) -> bool) -> Vec<Stri
     let keyed = claims.filter_map(|c| Some((&c.signer, c.attested.as_ref()?)));
     let keyed = keyed.filter(|(_, a)| wanted(a.outcome.as_deref()));
     keyed.map(|(name, a)| format!("{name} {}", a.predicate)).collect()
+}
+
+/// Whether a digest that this policy holds to be strong was compared. What was recorded before digests
+/// were named says so itself.
+fn digest_confirmed(
+    facts: &ArtifactFacts,
+    algorithms: &AlgorithmTable,
+    ctx: &DecisionContext,
+) -> bool {
+    if facts.index_digests.is_empty() {
+        return facts.digest_confirmed;
+    }
+    algorithms.weak_digests(facts, ctx.now).is_none()
+}
+
+fn all_algorithms(facts: &ArtifactFacts) -> Vec<&AlgorithmUse> {
+    let of_evidence = facts.evidence.iter().flat_map(Evidence::algorithms);
+    of_evidence.chain(&facts.index_digests).collect()
+}
+
+fn labels<'a>(uses: impl Iterator<Item = &'a AlgorithmUse>) -> RestrictedExpression {
+    let names: BTreeSet<String> = uses.map(AlgorithmUse::label).collect();
+    texts(names.iter().map(String::as_str))
 }
 
 fn has_provenance(facts: &ArtifactFacts) -> bool {

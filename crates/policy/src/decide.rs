@@ -195,8 +195,13 @@ impl PolicySet {
             }
         }
         let answer = self.ask(case, &untolerated, context, ctx);
-        let judged =
-            Judged { case, untolerated: &untolerated, settings: self.settings(), now: ctx.now };
+        let judged = Judged {
+            case,
+            untolerated: &untolerated,
+            settings: self.settings(),
+            algorithms: self.algorithms(),
+            now: ctx.now,
+        };
         if !answer.permitted && answer.errors.is_empty() {
             fired.push(no_permit());
         }
@@ -226,7 +231,7 @@ impl PolicySet {
             ),
             Some(artifact) => (
                 uid(&v.artifact, "this"),
-                attributes::artifact(artifact, untolerated, ctx),
+                attributes::artifact(artifact, untolerated, self.algorithms(), ctx),
                 &v.install,
                 &self.install,
             ),

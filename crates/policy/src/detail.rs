@@ -1,6 +1,7 @@
 //! What a rule fired on, in words for people.
 
-use crate::annotation::RuleInfo;
+use crate::algorithms::{AlgorithmTable, Weakness};
+use crate::annotation::{RuleInfo, ends_with_age};
 use crate::attributes::{PROVENANCE_KINDS, not_done};
 use crate::decide::Case;
 use crate::settings::Settings;
@@ -24,12 +25,13 @@ pub(crate) struct Judged<'a> {
     pub(crate) case: Case<'a>,
     pub(crate) untolerated: &'a [&'a Finding],
     pub(crate) settings: &'a Settings,
+    pub(crate) algorithms: &'a AlgorithmTable,
     pub(crate) now: Timestamp,
 }
 
 /// When the hold that `rule` gives ends by itself.
 pub(crate) fn until(rule: &RuleInfo, judged: &Judged<'_>) -> Option<Timestamp> {
-    if rule.reason != ReasonCode::CoolDown || rule.verdict != Verdict::Hold {
+    if !ends_with_age(rule.reason) || rule.verdict != Verdict::Hold {
         return None;
     }
     let Age::Known { published } = judged.case.version.age else { return None };
@@ -61,6 +63,13 @@ fn facts(rule: &RuleInfo, judged: &Judged<'_>) -> String {
         ReasonCode::ArchiveUnsafe => archive(judged),
         ReasonCode::SuspiciousCode => findings(judged, &[FindingKind::Suspicious]),
         ReasonCode::CoolDown => cool_down(rule, judged),
+        ReasonCode::PublisherSilent => {
+            let days = version.silent_days.unwrap_or(0);
+            format!(
+                "no version was published for {days} days before it; {}",
+                cool_down(rule, judged)
+            )
+        }
         ReasonCode::AgeUnknown => {
             format!("upstream `{}` does not say when it was published", version.upstream)
         }
@@ -75,6 +84,13 @@ fn facts(rule: &RuleInfo, judged: &Judged<'_>) -> String {
         ReasonCode::Denied => format!("a deny list of the configuration names {}", version.purl),
         ReasonCode::Yanked => format!("its publisher withdrew {}", version.purl.label()),
         ReasonCode::ScanIncomplete => incomplete(judged),
+        ReasonCode::DigestWeak => {
+            judged.case.artifact.map_or(String::new(), |a| digests(a, judged))
+        }
+        ReasonCode::AlgorithmWeak => {
+            let weak = |a| judged.algorithms.weak_evidence(a, judged.now);
+            weaknesses(&judged.case.artifact.map(weak).unwrap_or_default())
+        }
         ReasonCode::Policy if !rule.text.contains("untolerated") => String::new(),
         ReasonCode::Policy => findings(judged, &OTHER_KINDS),
         reason => judged.case.artifact.map_or(String::new(), |a| artifact_facts(reason, a)),
@@ -83,10 +99,6 @@ fn facts(rule: &RuleInfo, judged: &Judged<'_>) -> String {
 
 fn artifact_facts(reason: ReasonCode, artifact: &ArtifactFacts) -> String {
     match reason {
-        ReasonCode::DigestWeak => format!(
-            "no index, lock file or signed list gives a strong digest of {} (it is sha256:{})",
-            artifact.file_name, artifact.sha256
-        ),
         ReasonCode::EvidenceInvalid => {
             evidence(artifact, |e| matches!(e.state, EvidenceState::Invalid { .. }))
         }
@@ -105,6 +117,24 @@ fn artifact_facts(reason: ReasonCode, artifact: &ArtifactFacts) -> String {
         ),
         _ => String::new(),
     }
+}
+
+fn digests(artifact: &ArtifactFacts, judged: &Judged<'_>) -> String {
+    let weak = judged.algorithms.weak_digests(artifact, judged.now).unwrap_or_default();
+    let there_is = match weaknesses(&weak) {
+        none if none.is_empty() => String::new(),
+        weak => format!("; there is only {weak}"),
+    };
+    format!(
+        "no index, lock file or signed list gives a strong digest of {} (it is sha256:{}){there_is}",
+        artifact.file_name, artifact.sha256
+    )
+}
+
+/// `npm-provenance: rsa-1024 (certificate key), weak below 2048 bits since 2014-01-01: …`
+fn weaknesses(list: &[Weakness]) -> String {
+    let items = list.iter().map(|w| format!("{}: {}, {}", w.of, w.used, quoted(&w.because)));
+    listed(items.collect(), "; ")
 }
 
 fn or(text: String, other: &str) -> String {
@@ -211,7 +241,7 @@ fn evidence(artifact: &ArtifactFacts, which: impl Fn(&Evidence) -> bool) -> Stri
             EvidenceState::Verified { .. } => return None,
             EvidenceState::Absent => "nobody offers any".to_owned(),
             EvidenceState::Unreachable { because } => format!("not to be had, {}", quoted(because)),
-            EvidenceState::Invalid { because } => quoted(because),
+            EvidenceState::Invalid { because, .. } => quoted(because),
         };
         Some(format!("{} from {}: {state}", e.kind, e.source))
     });

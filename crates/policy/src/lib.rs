@@ -8,6 +8,7 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr))]
 
+mod algorithms;
 mod annotation;
 mod attributes;
 mod cases;
@@ -23,6 +24,7 @@ mod spelling;
 mod waiver;
 mod waiver_file;
 
+pub use algorithms::{AlgorithmTable, Weakness};
 pub use annotation::{Effect, RuleInfo};
 pub use cases::{TestOutcome, run_tests};
 pub use decide::DecisionContext;

@@ -1,5 +1,6 @@
 //! From the files of a folder to a checked policy set.
 
+use crate::algorithms::{ALGORITHMS_FILE, AlgorithmTable};
 use crate::annotation::{ACTIONS, Effect, RawRule, RuleInfo};
 use crate::disclosure::{DISCLOSURE_FILE, Disclosure};
 use crate::error::{PolicyError, PolicyFile};
@@ -28,6 +29,7 @@ const MAX_POLICIES: usize = 2000;
 pub struct PolicySet {
     name: String,
     settings: Settings,
+    algorithms: AlgorithmTable,
     rules: Vec<RuleInfo>,
     by_id: HashMap<String, usize>,
     warnings: Vec<PolicyError>,
@@ -82,9 +84,9 @@ static VOCABULARY: LazyLock<Result<Vocabulary, String>> = LazyLock::new(|| {
 });
 
 impl PolicySet {
-    /// Loads the set called `name` from the files of its folder: `*.cedar`, and `policy.toml`
-    /// for its settings and the shipped set that it extends; `disclosure.cedar` says who may see the
-    /// ledger's entries ([`PolicySet::disclosure`]). Files below `tests/` and `*.md` are
+    /// Loads the set called `name` from the files of its folder: `*.cedar`, `policy.toml` for its
+    /// settings and the shipped set that it extends, and `algorithms.toml`; `disclosure.cedar` says who
+    /// may see the ledger's entries ([`PolicySet::disclosure`]). Files below `tests/` and `*.md` are
     /// not read.
     ///
     /// # Errors
@@ -118,6 +120,12 @@ impl PolicySet {
     #[must_use]
     pub fn settings(&self) -> &Settings {
         &self.settings
+    }
+
+    /// Which algorithms it holds to be too weak.
+    #[must_use]
+    pub fn algorithms(&self) -> &AlgorithmTable {
+        &self.algorithms
     }
 
     /// SHA-256 over the schema, the settings and all policy files with their names, also those of
@@ -157,7 +165,8 @@ impl PolicySet {
 struct Layer {
     shipped: bool,
     own: OwnSettings,
-    /// `policy.toml` and the policies.
+    algorithms: AlgorithmTable,
+    /// `policy.toml`, `algorithms.toml` and the policies.
     files: Vec<PolicyFile>,
     /// `disclosure.cedar`.
     disclosure: Option<PolicyFile>,
@@ -166,17 +175,23 @@ struct Layer {
 impl Layer {
     fn new(files: Vec<PolicyFile>, shipped: bool) -> Result<Self, Vec<PolicyError>> {
         let mut errors = Vec::new();
-        let mut layer =
-            Self { shipped, own: OwnSettings::default(), files: Vec::new(), disclosure: None };
+        let mut layer = Self {
+            shipped,
+            own: OwnSettings::default(),
+            algorithms: AlgorithmTable::default(),
+            files: Vec::new(),
+            disclosure: None,
+        };
         let mut names = BTreeSet::new();
         for file in files {
             if file.name.starts_with("tests/") || file.name.ends_with(".md") {
                 continue;
             }
-            let settings = layer.is_settings(&file.name);
+            let table = layer.is_named(&file.name, ALGORITHMS_FILE);
+            let settings = layer.is_named(&file.name, SETTINGS_FILE);
             if !names.insert(file.name.clone()) {
                 errors.push(PolicyError::whole(&file.name, "the file is given twice"));
-            } else if !settings && !file.name.ends_with(".cedar") {
+            } else if !settings && !table && !file.name.ends_with(".cedar") {
                 errors.push(not_a_policy_file(&file.name));
             } else if file.text.len() > MAX_FILE {
                 let message = format!("the file is larger than {MAX_FILE} bytes");
@@ -185,6 +200,12 @@ impl Layer {
                 if settings {
                     match OwnSettings::parse(&file) {
                         Ok(own) => layer.own = own,
+                        Err(more) => errors.extend(more),
+                    }
+                }
+                if table {
+                    match AlgorithmTable::parse(&file) {
+                        Ok(own) => layer.algorithms = own,
                         Err(more) => errors.extend(more),
                     }
                 }
@@ -199,24 +220,26 @@ impl Layer {
         if errors.is_empty() { Ok(layer) } else { Err(errors) }
     }
 
-    fn is_settings(&self, name: &str) -> bool {
+    /// Whether `name` is that file of the folder itself.
+    fn is_named(&self, name: &str, wanted: &str) -> bool {
         match name.rsplit_once('/') {
-            None => name == SETTINGS_FILE,
-            Some((_, last)) => self.shipped && last == SETTINGS_FILE,
+            None => name == wanted,
+            Some((_, last)) => self.shipped && last == wanted,
         }
     }
 
     fn policies(&self) -> impl Iterator<Item = &PolicyFile> {
-        self.files.iter().filter(|f| !self.is_settings(&f.name))
+        self.files.iter().filter(|f| f.name.ends_with(".cedar"))
     }
 }
 
 fn not_a_policy_file(name: &str) -> PolicyError {
-    if name.ends_with(&format!("/{SETTINGS_FILE}")) {
-        let message = format!("`{SETTINGS_FILE}` is read in the folder itself only");
+    let misplaced = |file: &&str| name.ends_with(&format!("/{file}"));
+    if let Some(file) = [SETTINGS_FILE, ALGORITHMS_FILE].iter().find(|f| misplaced(f)) {
+        let message = format!("`{file}` is read in the folder itself only");
         return PolicyError::whole(name, message).help("move it up");
     }
-    PolicyError::whole(name, "neither a policy (`*.cedar`) nor `policy.toml`")
+    PolicyError::whole(name, "neither a policy (`*.cedar`) nor `policy.toml` or `algorithms.toml`")
         .help("rename it, move it to `tests/`, or take it out: a rule in it would never fire")
 }
 
@@ -228,6 +251,12 @@ fn layers(own: Layer) -> Result<Vec<Layer>, Vec<PolicyError>> {
         let Some(base) = layers.last().and_then(|l| l.own.extends) else { break };
         layers.push(Layer::new(shipped_files(base).unwrap_or_default(), true)?);
     }
+    // A set that stands alone and says nothing of algorithms judges them as `baseline` does.
+    if !layers.iter().any(|l| l.files.iter().any(|f| l.is_named(&f.name, ALGORITHMS_FILE))) {
+        let mut files = shipped_files("baseline").unwrap_or_default();
+        files.retain(|f| f.name.ends_with(ALGORITHMS_FILE));
+        layers.push(Layer::new(files, true)?);
+    }
     layers.reverse();
     Ok(layers)
 }
@@ -238,9 +267,11 @@ fn build(name: &str, own: Layer) -> Result<PolicySet, Vec<PolicyError>> {
         .map_err(|message| vec![PolicyError::whole("countersign.cedarschema", message.clone())])?;
     let layers = layers(own)?;
     let mut settings = Settings::default();
+    let mut algorithms = AlgorithmTable::default();
     let mut loaded = Loaded::default();
     for layer in &layers {
         layer.own.apply(&mut settings);
+        algorithms.overlay(&layer.algorithms);
         for file in layer.policies() {
             loaded.add_file(file, layer.shipped);
         }
@@ -271,6 +302,7 @@ fn build(name: &str, own: Layer) -> Result<PolicySet, Vec<PolicyError>> {
         warnings: loaded.warnings,
         disclosure,
         settings,
+        algorithms,
         digest,
         digest_text: digest.to_hex(),
         vocabulary,

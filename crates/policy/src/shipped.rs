@@ -18,6 +18,7 @@ const AUDIT: &[(&str, &str)] = files!["audit/policy.toml"];
 
 const BASELINE: &[(&str, &str)] = files![
     "baseline/policy.toml",
+    "baseline/algorithms.toml",
     "baseline/admit.cedar",
     "baseline/advisories.cedar",
     "baseline/artifact.cedar",
@@ -25,8 +26,12 @@ const BASELINE: &[(&str, &str)] = files![
     "baseline/tolerate.cedar",
 ];
 
-const STRICT: &[(&str, &str)] =
-    files!["strict/policy.toml", "strict/artifact.cedar", "strict/release.cedar"];
+const STRICT: &[(&str, &str)] = files![
+    "strict/policy.toml",
+    "strict/algorithms.toml",
+    "strict/artifact.cedar",
+    "strict/release.cedar",
+];
 
 /// The files of a shipped set without those that it extends; `None` when there is no such set.
 ///

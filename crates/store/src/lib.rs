@@ -57,6 +57,7 @@ mod search;
 mod steps;
 mod store;
 mod tiles;
+mod trust;
 mod waivers;
 
 pub use blobs::{Blob, BlobState, Staging};
@@ -81,4 +82,5 @@ pub use search::{EntryLine, RawEntry, Search, StoredEntry};
 #[doc(hidden)]
 pub use steps::{OnStep, Step};
 pub use store::{OpenMode, Store};
+pub use trust::TrustEntry;
 pub use waivers::{StoredWaiver, Waiver, WaiverTarget};

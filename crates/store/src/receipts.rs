@@ -37,13 +37,15 @@ impl Store {
         let Some(last) = indexes.iter().max() else { return Ok(Vec::new()) };
         let missing = |index: u64| StoreError::NotFound { what: format!("ledger entry {index}") };
         let state = ledger_state(&mut tx, &path).await?.ok_or_else(|| missing(*last))?;
+        let rotations = rotations_in(&mut tx, &path).await?;
+        // Whoever knows the newest key alone does not believe a checkpoint from before its rotation.
+        let needed = rotations.last().map_or(*last, |r| r.leaf_index().max(*last));
         let (note, size) = match cosigned {
-            Some((note, head)) if head.size() > *last && head.size() <= state.size => {
+            Some((note, head)) if head.size() > needed && head.size() <= state.size => {
                 (note, head.size())
             }
             _ => (state.checkpoint, state.size),
         };
-        let rotations = rotations_in(&mut tx, &path).await?;
         let turns = rotations.iter().map(Rotation::leaf_index).filter(|i| *i < size);
         let turns: Vec<u64> = turns.collect();
         let mut ids = BTreeSet::new();

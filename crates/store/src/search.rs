@@ -245,7 +245,7 @@ impl Store {
         }))
     }
 
-    fn statement(
+    pub(crate) fn statement(
         &self,
         index: u64,
         envelope: &[u8],

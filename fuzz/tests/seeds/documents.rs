@@ -24,6 +24,10 @@ pub fn of(target: &str) -> &'static [&'static str] {
         "cargo_config" => CARGO_CONFIGS,
         "deb822" | "packages" => &[PACKAGES],
         "release" => &[RELEASE],
+        "sinkhole" => &[
+            DNS_QUESTION,
+            "POST /in HTTP/1.1\r\nHost: drop.example\r\nContent-Length: 2\r\n\r\nab",
+        ],
         "sources" => &[SOURCES],
         "dsc" => &[DSC, DSC_SIGNED],
         "index_targets" => &[INDEX_TARGETS],
@@ -135,6 +139,9 @@ const PACKUMENT: &str = r#"{"_id": "@scope/example", "name": "@scope/example", "
     "repository": {"type": "git", "url": "git+https://git.example/a/b.git"}},
   "2.0.0-rc.1": {"name": "@scope/example", "version": "2.0.0-rc.1", "hasInstallScript": true, "dist": {}}},
  "time": {"created": "2020-01-01T00:00:00.000Z", "modified": "2026-01-01T00:00:00.000Z", "1.0.0": "2020-01-02T00:00:00.000Z"}}"#;
+
+/// RFC 1035, section 4.1: one question for an address.
+const DNS_QUESTION: &str = "\x12\x34\x01\0\0\x01\0\0\0\0\0\0\x05files\x07example\0\0\x01\0\x01";
 
 const SOURCES: &str = "Package: hello\nBinary: hello\nVersion: 2.10-3\nFormat: 3.0 (quilt)\nFiles:\n d41d8cd98f00b204e9800998ecf8427e 0 hello_2.10-3.dsc\n\
 Checksums-Sha256:\n 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08 4 hello_2.10-3.dsc\n \

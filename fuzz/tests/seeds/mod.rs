@@ -1,6 +1,7 @@
 //! Sound examples of what each target reads, minted here; the smoke test breaks them. Where the
 //! shared vectors lie beside the checkout, real attestations are added.
 
+mod ahead;
 mod archives;
 mod documents;
 mod inventories;
@@ -31,6 +32,13 @@ pub fn of(target: &str) -> Vec<Vec<u8>> {
         "sigstore_bundle" => real_bundles(),
         "pep740" => [vec![documents::pep740()], real_pep740()].concat(),
         "trusted_root" => vec![documents::trusted_root()],
+        "detached_signature" => vec![ahead::detached_signature()],
+        "sumdb" => ahead::sumdb(),
+        "image_signature" => ahead::image_signatures(),
+        "referrers" => ahead::referrers(),
+        "cargo_vcs_info" => texts(&[
+            r#"{"git":{"sha1":"0123456789abcdef0123456789abcdef01234567","dirty":true},"path_in_vcs":"a"}"#,
+        ]),
         "feed_index" => documents::feed_indexes(),
         _ => texts(documents::of(target)),
     }

@@ -3,9 +3,10 @@
 
 use crate::context::{Context, Failed};
 use crate::print;
-use countersign_core::{Change, Evidence, Purl};
-use countersign_engine::store::StoredDecision;
-use countersign_engine::verify::explain;
+use countersign_core::{Change, Ecosystem, Evidence, Purl};
+use countersign_engine::evidence_kinds::cargo_vcs::VcsInfo;
+use countersign_engine::store::{Store, StoredDecision};
+use countersign_engine::verify::{explain, explain_vcs, vcs_info};
 use serde_json::{Value, json};
 use std::collections::HashSet;
 
@@ -44,11 +45,11 @@ pub async fn provenance(context: &Context, args: ProvenanceArgs) -> Result<u8, F
     }
     let any = newest.iter().any(|d| evidence(d).iter().any(|e| e.claim().is_some()));
     if args.json {
-        let list: Vec<Value> = newest.iter().map(as_json).collect();
+        let list: Vec<Value> = newest.iter().map(|d| as_json(&store, d)).collect();
         print::line(&serde_json::to_string_pretty(&list).map_err(Failed::internal)?);
     } else {
         for d in &newest {
-            as_text(d);
+            as_text(&store, d);
         }
     }
     Ok(u8::from(!any))
@@ -64,7 +65,13 @@ fn changes(d: &StoredDecision) -> Vec<Change> {
     serde_json::from_value(list).unwrap_or_default()
 }
 
-fn as_json(d: &StoredDecision) -> Value {
+/// What a crate that the store keeps says about its source.
+fn claims(store: &Store, d: &StoredDecision) -> Option<VcsInfo> {
+    let is_crate = d.purl.ecosystem() == Ecosystem::Cargo;
+    vcs_info(&store.blob_file(&d.sha256.filter(|_| is_crate)?)?)
+}
+
+fn as_json(store: &Store, d: &StoredDecision) -> Value {
     json!({
         "purl": d.purl,
         "file": d.file_name,
@@ -74,10 +81,11 @@ fn as_json(d: &StoredDecision) -> Value {
         "ledgerIndex": d.index,
         "evidence": evidence(d),
         "changes": changes(d),
+        "unverifiedClaims": claims(store, d),
     })
 }
 
-fn as_text(d: &StoredDecision) {
+fn as_text(store: &Store, d: &StoredDecision) {
     let verdict = &d.decision.verdict;
     print::line(&format!("{} {} ({verdict}, ledger entry {})", d.purl, d.file_name, d.index));
     if let Some(sha256) = d.sha256 {
@@ -88,6 +96,9 @@ fn as_text(d: &StoredDecision) {
         print::line("  no evidence was looked for");
     }
     for line in evidence.iter().flat_map(explain) {
+        print::line(&format!("  {line}"));
+    }
+    for line in claims(store, d).iter().flat_map(explain_vcs) {
         print::line(&format!("  {line}"));
     }
     for change in changes(d) {

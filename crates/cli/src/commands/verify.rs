@@ -10,7 +10,8 @@ use countersign_engine::evidence_kinds::sigstore::TrustRoots;
 use countersign_engine::organisation::{OrganisationKeys, Recorded, recorded as times};
 use countersign_engine::store::Store;
 use countersign_engine::verify::{
-    Target, Trust, Verification, VerificationResult, attestations, explain, verify_offline,
+    Target, Trust, Verification, VerificationResult, attestations, explain, explain_vcs,
+    verify_offline,
 };
 use std::path::{Path, PathBuf};
 
@@ -34,11 +35,15 @@ pub async fn verify(context: &Context, args: VerifyArgs) -> Result<u8, Failed> {
         Some(file) => std::fs::read(file)
             .map_err(|e| Failed::usage(format!("`{}` cannot be read: {e}", file.display())))
             .and_then(|b| TrustRoots::from_trusted_root_json(&b).map_err(Failed::usage))?,
-        None => TrustRoots::embedded().map_err(Failed::internal)?,
+        None => context.trust_roots(&context.config()?.0.trust).await?,
     };
+    if let Some(verification) = args.image.verify(subject, &roots)? {
+        return shown(&[verification], args.json);
+    }
     let folders = folders(context, &args.evidence)?;
     let store = if context.has_key() { Some(context.open().await?) } else { None };
     let keys = keys(context, store.as_ref(), &args.key).await?;
+    let trusted = args.trust.read()?;
     let mut done = Vec::new();
     for Asked { path, purl, file_name } in targets(context, subject, args.purl).await? {
         let mut target = Target::read(&path, purl)
@@ -53,17 +58,24 @@ pub async fn verify(context: &Context, args: VerifyArgs) -> Result<u8, Failed> {
             }
         }
         let trust = Trust { roots: &roots, keys: &keys, recorded: &recorded, now: now() };
-        done.push(verify_offline(&target, beside, &folders, &trust));
+        let mut verification = verify_offline(&target, beside, &folders, &trust);
+        trusted.add_to(&mut verification, &path, beside, &folders, now());
+        done.push(verification);
     }
     if done.is_empty() {
         return Err(Failed::usage(format!("`{subject}` holds no package's file")));
     }
-    if args.json {
-        print::line(&serde_json::to_string_pretty(&done).map_err(Failed::internal)?);
+    shown(&done, args.json)
+}
+
+/// Writes the results; the exit code.
+fn shown(done: &[Verification], json: bool) -> Result<u8, Failed> {
+    if json {
+        print::line(&serde_json::to_string_pretty(done).map_err(Failed::internal)?);
     } else {
         done.iter().for_each(as_text);
     }
-    Ok(code(&done))
+    Ok(code(done))
 }
 
 /// 0: all are verified. 1: something does not hold. 3: of something, nothing could be verified.
@@ -87,6 +99,9 @@ fn as_text(v: &Verification) {
     for line in v.evidence.iter().flat_map(explain) {
         print::line(&format!("  {line}"));
     }
+    for line in v.unverified_claims.iter().flat_map(explain_vcs) {
+        print::line(&format!("  {line}"));
+    }
 }
 
 /// The folders of evidence: those of the configuration, and those named. This command asks nobody.
@@ -96,7 +111,7 @@ fn folders(context: &Context, named: &[PathBuf]) -> Result<Vec<PathBuf>, Failed>
     for source in config.evidence {
         match source {
             EvidenceSource::Folder(folder) => out.push(folder),
-            EvidenceSource::Tree(_) => print::error_line(&format!(
+            EvidenceSource::Tree(_) | EvidenceSource::Registry(_) => print::error_line(&format!(
                 "countersign: {source} is not asked; this command works offline"
             )),
         }

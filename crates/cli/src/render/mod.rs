@@ -1,6 +1,7 @@
 //! The report: a table for people, JSON and SARIF for programs.
 
 pub mod audit;
+pub mod detonation;
 mod machine;
 mod table;
 

@@ -152,6 +152,8 @@ impl Auditor {
             fixes_installed: Vec::new(),
             findings,
             advisories,
+            silent_days: old.iter().find_map(|f| f.version.silent_days),
+            claimed_repository: old.iter().find_map(|f| f.version.claimed_repository.clone()),
             advised_as: listed.source.as_ref().map(|(name, version)| AdvisedAs {
                 name: name.clone(),
                 version: version.clone(),

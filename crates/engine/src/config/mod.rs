@@ -19,6 +19,7 @@ pub use upstream::{CredentialConfig, CredentialPlace, CredentialScheme, Upstream
 
 use crate::recall::RecallConfig;
 use crate::sources::EvidenceSource;
+use crate::trust::TrustConfig;
 use countersign_policy::PurlPattern;
 use read::{At, Reader, Table};
 
@@ -27,7 +28,7 @@ use read::{At, Reader, Table};
 pub struct Config {
     /// The policy: `audit`, `baseline`, `strict`, or a folder.
     pub policy: Option<String>,
-    /// Where evidence is kept by digest: folders, or http trees.
+    /// Where evidence is kept by digest: folders, http trees, or repositories of OCI registries.
     pub evidence: Vec<EvidenceSource>,
     /// Purl patterns that are always refused.
     pub deny: Vec<String>,
@@ -51,6 +52,8 @@ pub struct Config {
     pub waivers: Vec<String>,
     /// Where VEX documents lie.
     pub vex: VexConfig,
+    /// Where Sigstore's root is updated from, and how old it may become.
+    pub trust: TrustConfig,
 }
 
 /// `[vex]`: files or folders of OpenVEX and CSAF documents.
@@ -130,6 +133,7 @@ impl Config {
         let patience = root.table("patience").map(read_patience).unwrap_or_default();
         let serve = root.table("serve").map(ServeConfig::read).unwrap_or_default();
         let recall = root.table("recall").map(read_recall).unwrap_or_default();
+        let trust = root.table("trust").map(read_trust).unwrap_or_default();
         root.finish();
         let patterns = |list: &[At<String>]| -> Vec<PurlPattern> {
             list.iter().filter_map(|p| read_pattern(&reader, p)).collect()
@@ -162,6 +166,7 @@ impl Config {
             recall,
             waivers: plain(waivers),
             vex,
+            trust,
         };
         reader.finish((config, lists))
     }
@@ -225,6 +230,24 @@ fn read_vex(mut table: Table<'_, '_>) -> VexConfig {
     let vex = VexConfig { own: places("own"), vendor: places("vendor") };
     table.finish();
     vex
+}
+
+fn read_trust(mut table: Table<'_, '_>) -> TrustConfig {
+    let reader = table.reader();
+    let max_age = table.number("max-age-days", 1..=36_500).and_then(|n| u32::try_from(n).ok());
+    let repository = table.text("repository").and_then(|at| match at.value.parse() {
+        Ok(repository) => Some(repository),
+        Err(because) => {
+            let because: String = because;
+            let help = "name a folder, or an http address that ends in a path";
+            reader.problem(&at.span, because, help);
+            None
+        }
+    });
+    let root = table.text("root").map(|at| at.value.into());
+    table.finish();
+    let default = TrustConfig::default();
+    TrustConfig { max_age_days: max_age.unwrap_or(default.max_age_days), repository, root }
 }
 
 fn read_recall(mut table: Table<'_, '_>) -> RecallConfig {

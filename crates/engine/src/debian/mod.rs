@@ -20,6 +20,7 @@ use countersign_core::{
     ReasonCode, Sha256Digest, Timestamp,
 };
 use countersign_ecosystem::debian::{self, PackageRecord, Release};
+use countersign_evidence::EvidenceError;
 use countersign_evidence::openpgp::{self, VerifiedRelease};
 use countersign_store::Newest;
 use parking_lot::Mutex;
@@ -326,6 +327,10 @@ fn read_list(
     let name = list.packages.to_string_lossy();
     let plain = list.meta_key.trim_end_matches(".gz").trim_end_matches(".xz");
     let Some((named, _)) = release.sha256.get(plain) else {
+        if release.weak_only {
+            let because = "the signed Release file of its suite has only MD5 or SHA-1 digests";
+            return Err(Failure::new(ReasonCode::DigestWeak, format!("`{name}`: {because}")));
+        }
         return Err(Failure::new(
             ReasonCode::IndexUntrusted,
             format!("`{name}` is not in the signed Release file of its suite{UPDATE}"),
@@ -368,7 +373,7 @@ fn verified_release(list: &ListFile, now: Timestamp) -> Result<(Release, Evidenc
         .map_err(|e| untrusted(format!("its keyring cannot be read: {e}")))?;
     let verified = match std::fs::read(&list.in_release) {
         Ok(bytes) => openpgp::verify_inrelease(&bytes, &keyring, now)
-            .map_err(|e| untrusted(e.to_string()))?,
+            .map_err(|e| unverified(&e, &list.in_release.display().to_string()))?,
         Err(_) => {
             let release = std::fs::read(&list.release).map_err(|e| untrusted(e.to_string()))?;
             let mut signature = list.release.clone().into_os_string();
@@ -376,7 +381,7 @@ fn verified_release(list: &ListFile, now: Timestamp) -> Result<(Release, Evidenc
             let signature = std::fs::read(&signature)
                 .map_err(|e| untrusted(format!("it is not signed: {e}")))?;
             openpgp::verify_detached(&release, &signature, &keyring, now)
-                .map_err(|e| untrusted(e.to_string()))?
+                .map_err(|e| unverified(&e, &list.release.display().to_string()))?
         }
     };
     let (release, evidence) = read_release(&verified, "apt's signed lists").map_err(untrusted)?;
@@ -384,6 +389,15 @@ fn verified_release(list: &ListFile, now: Timestamp) -> Result<(Release, Evidenc
         return Err(untrusted(format!("it was valid until {end}{UPDATE}")));
     }
     Ok((release, evidence))
+}
+
+/// Why a Release file does not count, with a reason of its own where its signatures are too weak.
+pub(crate) fn unverified(error: &EvidenceError, release: &str) -> Failure {
+    let reason = match error {
+        EvidenceError::Weak { .. } => ReasonCode::AlgorithmWeak,
+        _ => ReasonCode::IndexUntrusted,
+    };
+    Failure::new(reason, format!("`{release}`: {error}"))
 }
 
 /// What a verified Release file says, and the evidence that it is for whatever it names.
@@ -439,7 +453,13 @@ pub(crate) fn named_keyring(text: &str) -> io::Result<Option<Vec<u8>>> {
     Ok(Some(out).filter(|o| !o.is_empty()))
 }
 
-fn read_default_keyrings() -> io::Result<Vec<u8>> {
+/// The files of apt's general keyrings.
+#[must_use]
+pub fn default_keyrings() -> Vec<PathBuf> {
+    keyring_files().unwrap_or_default()
+}
+
+fn keyring_files() -> io::Result<Vec<PathBuf>> {
     let mut files = BTreeMap::new();
     for place in DEFAULT_KEYRINGS.map(Path::new) {
         if place.is_file() {
@@ -453,8 +473,12 @@ fn read_default_keyrings() -> io::Result<Vec<u8>> {
             }
         }
     }
+    Ok(files.into_keys().collect())
+}
+
+fn read_default_keyrings() -> io::Result<Vec<u8>> {
     let mut out = Vec::new();
-    for path in files.keys() {
+    for path in keyring_files()? {
         out.extend(std::fs::read(path)?);
         out.push(b'\n');
     }

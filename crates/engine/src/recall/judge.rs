@@ -74,6 +74,9 @@ impl<'g> Judge<'g> {
         if let Some(upstream) = self.upstream(&facts.version) {
             self.grounds.apply_lists(&mut facts.version, &upstream);
         }
+        // What a key signed that was revoked or is not pinned any more, as far as the facts tell.
+        let restrictions = self.grounds.roots.restrictions();
+        facts.evidence.iter_mut().for_each(|e| restrictions.apply(e, context.now));
         let decision = self.grounds.policy.decide_artifact(&facts, &self.grounds.waivers, context);
         let roots_matter = facts.evidence.iter().any(|e| {
             e.kind != "debian-release" && matches!(e.state, EvidenceState::Verified { .. })

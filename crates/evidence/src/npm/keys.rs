@@ -29,6 +29,22 @@ pub(super) fn for_signatures(document: Option<&[u8]>) -> Result<Vec<TrustedKey>,
     for_usage(document, SIGNATURES)
 }
 
+/// All keys of a key document, each with its usage; empty where the document names none.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn list_keys(document: &[u8]) -> Result<Vec<(String, TrustedKey)>, EvidenceError> {
+    let bad = |e: EvidenceError| EvidenceError::material(WHAT, e.to_string());
+    let value = json::parse(WHAT, document).map_err(bad)?;
+    let list = json::need_array(WHAT, &value, "/keys", MAX_KEYS).map_err(bad)?;
+    let mut keys = Vec::new();
+    for key in list {
+        let usage = text(key, "/keyUsage").unwrap_or_default();
+        keys.extend(read(key, usage).map_err(bad)?.map(|k| (crate::error::shown(usage), k)));
+    }
+    Ok(keys)
+}
+
 /// The keys of one usage in a key document, which is either that of a registry's
 /// `/-/npm/v1/keys` (`keyid`, `key`, `expires`) or that of Sigstore's TUF repository (`keyId`,
 /// `keyUsage`, `publicKey`).

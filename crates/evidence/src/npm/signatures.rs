@@ -9,7 +9,7 @@ use crate::json;
 use crate::sigstore::TrustedKey;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use countersign_core::{Claim, Evidence, EvidenceState, ProofClass, Timestamp};
+use countersign_core::{AlgorithmUse, Claim, Evidence, EvidenceState, ProofClass, Timestamp};
 use sigstore_types::{DerPublicKey, SignatureBytes};
 use sigstore_verify::crypto::{KeyAlgorithm, SigningScheme, verify_signature};
 
@@ -60,7 +60,7 @@ pub fn verify_signatures(
     keys_json: Option<&[u8]>,
     context: &Context<'_>,
 ) -> Evidence {
-    let state = match verify(signatures, artifact, published, keys_json, context.now) {
+    let state = match verify(signatures, artifact, published, keys_json, context) {
         Ok(None) => EvidenceState::Absent,
         Ok(Some(claim)) => EvidenceState::Verified { claim: Box::new(claim) },
         Err(e) => e.into_state(),
@@ -73,7 +73,7 @@ fn verify(
     artifact: &NpmArtifact<'_>,
     published: Option<Timestamp>,
     keys_json: Option<&[u8]>,
-    now: Timestamp,
+    context: &Context<'_>,
 ) -> Result<Option<Claim>, EvidenceError> {
     if signatures.is_empty() {
         return Ok(None);
@@ -81,22 +81,27 @@ fn verify(
     if signatures.len() > MAX_SIGNATURES {
         return Err(EvidenceError::TooLarge { what: WHAT, limit: MAX_SIGNATURES.to_string() });
     }
-    let keys = keys::for_signatures(keys_json)?;
+    let keys = context.roots.restrictions().pinned_keys(keys::for_signatures(keys_json)?)?;
     let integrity = STANDARD.encode(artifact.sha512);
     let message = format!("{}@{}:sha512-{integrity}", artifact.name, artifact.version);
     let (mut held, mut unjudged) = (None, None);
     for signature in signatures {
-        match verify_one(signature, &message, &keys, published, now) {
-            Ok(()) => held = held.or(Some(&signature.key_id)),
+        match verify_one(signature, &message, &keys, published, context.now) {
+            Ok(key) => held = held.or(Some((&signature.key_id, key))),
             Err(e @ EvidenceError::TrustMaterial { .. }) => unjudged = Some(e),
             Err(e) => return Err(e),
         }
     }
     match (held, unjudged) {
-        (Some(key_id), _) => Ok(Some(Claim {
+        (Some((key_id, key)), _) => Ok(Some(Claim {
             kind: SIGNATURE.to_owned(),
             signer: key_id.clone(),
             proof: ProofClass::KeyOnly,
+            algorithms: vec![
+                AlgorithmUse::new("sha512", "attested digest"),
+                AlgorithmUse::new("sha256", "registry signature"),
+                key,
+            ],
             ..Claim::default()
         })),
         (None, Some(e)) => Err(e),
@@ -110,7 +115,7 @@ fn verify_one(
     keys: &[TrustedKey],
     published: Option<Timestamp>,
     now: Timestamp,
-) -> Result<(), EvidenceError> {
+) -> Result<AlgorithmUse, EvidenceError> {
     let shown_id = shown(&signature.key_id);
     let key = keys.iter().find(|k| k.id == signature.key_id).ok_or_else(|| {
         EvidenceError::material(WHAT, format!("key `{shown_id}` is unknown; refresh the keys"))
@@ -125,7 +130,8 @@ fn verify_one(
     let (bytes, scheme) = (SignatureBytes::new(bytes), SigningScheme::EcdsaP256Sha256);
     verify_signature(&spki, message.as_bytes(), &bytes, scheme)
         .map_err(|e| EvidenceError::fault(Fault::Signature, format!("{WHAT}: {e}")))?;
-    check_window(key, published, now)
+    check_window(key, published, now)?;
+    Ok(AlgorithmUse::new("ecdsa-p256", "registry key"))
 }
 
 /// The signature is as old as the publication or younger. So the key must not have ended before it,

@@ -64,7 +64,8 @@ pub fn verify_artifact(
     roots: &TrustRoots,
     now: Timestamp,
 ) -> Result<Verified<Signed>, EvidenceError> {
-    let bundle = read::bundle(json::parse(WHAT, bundle)?, roots)?;
+    roots.check_age(now)?;
+    let (bundle, _) = read::bundle(json::parse(WHAT, bundle)?, roots)?;
     let predicate_type = match &bundle.content {
         SignatureContent::DsseEnvelope(e) => Some(check_payload(e, artifact)?),
         _ => None,

@@ -5,6 +5,7 @@
 
 use crate::algorithm;
 use crate::error::{EvidenceError, Fault};
+use countersign_core::AlgorithmUse;
 use x509_cert::Certificate;
 use x509_cert::der::Decode as _;
 use x509_cert::der::asn1::ObjectIdentifier;
@@ -14,21 +15,23 @@ use x509_cert::ext::pkix::{BasicConstraints, ExtendedKeyUsage, KeyUsage, Subject
 const WHAT: &str = "certificate";
 const CODE_SIGNING: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.3.3");
 
-/// Checks algorithms and form of the certificate that signed; nothing about who issued it.
-pub(super) fn check(der: &[u8]) -> Result<(), EvidenceError> {
+/// Checks algorithms and form of the certificate that signed, nothing about who issued it; the
+/// algorithms.
+pub(super) fn check(der: &[u8]) -> Result<Vec<AlgorithmUse>, EvidenceError> {
     let certificate = Certificate::from_der(der)
         .map_err(|e| EvidenceError::fault(Fault::Certificate, format!("certificate: {e}")))?;
-    algorithm::check_signature(WHAT, &certificate.signature_algorithm)?;
+    let seen = algorithm::check_certificate(WHAT, &certificate)?;
     let tbs = &certificate.tbs_certificate;
-    algorithm::check_key(WHAT, &tbs.subject_public_key_info)?;
     let extensions = tbs.extensions.as_deref().unwrap_or_default();
     for (i, one) in extensions.iter().enumerate() {
         if extensions.iter().skip(i + 1).any(|other| other.extn_id == one.extn_id) {
-            return bad(Fault::Certificate, &format!("extension {} is repeated", one.extn_id));
+            let because = format!("extension {} is repeated", one.extn_id);
+            bad(Fault::Certificate, &because)?;
         }
     }
     check_usage(&certificate)?;
-    check_name(&certificate)
+    check_name(&certificate)?;
+    Ok(seen)
 }
 
 fn check_usage(certificate: &Certificate) -> Result<(), EvidenceError> {

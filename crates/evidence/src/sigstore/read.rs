@@ -4,6 +4,7 @@ use super::{TrustRoots, WHAT, entries, fields, leaf};
 use crate::algorithm;
 use crate::error::{EvidenceError, Fault};
 use crate::json;
+use countersign_core::AlgorithmUse;
 use serde_json::{Map, Value};
 use sigstore_types::Bundle;
 use sigstore_types::bundle::VerificationMaterialContent;
@@ -12,8 +13,12 @@ use sigstore_types::bundle::VerificationMaterialContent;
 /// make the gate compute.
 const MAX_MATERIAL: usize = 8;
 
-/// Reads a bundle and checks its form, its certificate's and its log entries'.
-pub(super) fn bundle(value: Value, roots: &TrustRoots) -> Result<Bundle, EvidenceError> {
+/// Reads a bundle and checks its form, its certificate's and its log entries'; the bundle, and the
+/// algorithms of its certificates.
+pub(super) fn bundle(
+    value: Value,
+    roots: &TrustRoots,
+) -> Result<(Bundle, Vec<AlgorithmUse>), EvidenceError> {
     // Without a media type the parser would take it for a bundle of the third version.
     json::need_text(WHAT, &value, "/mediaType")?;
     fields::check(&value)?;
@@ -25,12 +30,13 @@ pub(super) fn bundle(value: Value, roots: &TrustRoots) -> Result<Bundle, Evidenc
         serde_json::from_value(value).map_err(|e| EvidenceError::malformed(WHAT, e.to_string()))?;
     check_amount(&bundle)?;
     check_stamps(&bundle)?;
-    if let Some(certificate) = bundle.signing_certificate() {
-        leaf::check(certificate.as_bytes())?;
-    }
-    check_chain(&bundle)?;
+    let mut seen = match bundle.signing_certificate() {
+        Some(certificate) => leaf::check(certificate.as_bytes())?,
+        None => Vec::new(),
+    };
+    check_chain(&bundle, &mut seen)?;
     entries::check(&bundle, roots)?;
-    Ok(bundle)
+    Ok((bundle, seen))
 }
 
 fn exactly_one(value: &Value, pointer: &str, names: &[&str]) -> Result<(), EvidenceError> {
@@ -73,7 +79,7 @@ fn check_stamps(bundle: &Bundle) -> Result<(), EvidenceError> {
 }
 
 /// Checks the algorithms of the certificates between the signer's and the roots.
-fn check_chain(bundle: &Bundle) -> Result<(), EvidenceError> {
+fn check_chain(bundle: &Bundle, seen: &mut Vec<AlgorithmUse>) -> Result<(), EvidenceError> {
     use x509_cert::der::Decode as _;
     const WHAT: &str = "intermediate certificate";
     let VerificationMaterialContent::X509CertificateChain { certificates } =
@@ -84,8 +90,7 @@ fn check_chain(bundle: &Bundle) -> Result<(), EvidenceError> {
     for certificate in certificates.iter().skip(1) {
         let read = x509_cert::Certificate::from_der(certificate.raw_bytes.as_bytes())
             .map_err(|e| EvidenceError::fault(Fault::Certificate, format!("{WHAT}: {e}")))?;
-        algorithm::check_signature(WHAT, &read.signature_algorithm)?;
-        algorithm::check_key(WHAT, &read.tbs_certificate.subject_public_key_info)?;
+        seen.extend(algorithm::check_certificate(WHAT, &read)?);
     }
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! A good case, and how it is held against the verifier.
 
 use crate::mint::{ARTIFACT, AT, DAY, ISSUER, Kind, Mint, NAME, Recipe, Rekor, SUBJECT, Version};
-use countersign_core::{Sha256Digest, Timestamp};
+use countersign_core::{EvidenceState, Sha256Digest, Timestamp};
 use countersign_evidence::sigstore::{
     Artifact, Signatory, TrustRoots, TrustedKey, verify_artifact, verify_bundle,
     verify_keyed_bundle,
@@ -204,7 +204,12 @@ pub fn refused(name: &str, mut case: Case, code: &str, change: impl Fn(&mut Case
     change(&mut case);
     match case.verify() {
         Ok(()) => panic!("{name}: accepted"),
-        Err(e) => assert_eq!(e.code(), code, "{name}: {e}"),
+        Err(e) => {
+            assert_eq!(e.code(), code, "{name}: {e}");
+            // What is too weak says with what it was made, for policy's table.
+            let EvidenceState::Invalid { algorithms, .. } = e.into_state() else { return };
+            assert_eq!(!algorithms.is_empty(), code == "weak-algorithm", "{name}: {algorithms:?}");
+        }
     }
 }
 

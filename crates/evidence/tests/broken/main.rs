@@ -13,6 +13,7 @@ mod case;
 mod certificates;
 mod content;
 mod documents;
+mod images;
 mod keyed;
 mod logs;
 mod stamps;

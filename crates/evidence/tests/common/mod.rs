@@ -61,7 +61,7 @@ pub fn states(evidence: &[Evidence], kind: &str) -> Vec<&'static str> {
 pub fn because(evidence: &[Evidence], kind: &str) -> String {
     let found = evidence.iter().find(|e| e.kind == kind).expect("evidence of that kind");
     match &found.state {
-        EvidenceState::Invalid { because } | EvidenceState::Unreachable { because } => {
+        EvidenceState::Invalid { because, .. } | EvidenceState::Unreachable { because } => {
             because.clone()
         }
         other => panic!("{kind}: {other:?}"),

@@ -116,9 +116,11 @@ fn blocks(language: &str) -> Vec<&'static str> {
 
 #[test]
 fn the_guides_examples_work() {
-    let (policies, cases) = (blocks("cedar"), blocks("toml"));
-    assert!(policies.len() >= 3 && cases.len() == 1);
+    let (policies, toml) = (blocks("cedar"), blocks("toml"));
+    let (cases, tables): (Vec<&str>, Vec<&str>) = toml.iter().partition(|t| t.contains("[[case]]"));
+    assert!(policies.len() >= 3 && cases.len() == 1 && tables.len() == 1);
     let mut files = vec![PolicyFile::new("policy.toml", "extends = \"baseline\"")];
+    files.push(PolicyFile::new("algorithms.toml", tables[0]));
     let named = policies.iter().enumerate();
     files.extend(named.map(|(i, text)| PolicyFile::new(format!("{i}.cedar"), *text)));
     let set = PolicySet::load("guide", files).unwrap();

@@ -53,7 +53,8 @@ fn a_users_rule_gives_its_verdict_reason_and_message() {
 
 #[test]
 fn every_attribute_of_the_schema_is_there_with_its_type() {
-    let v = set("", "permit (principal, action, resource);").vocabulary;
+    let set = set("", "permit (principal, action, resource);");
+    let v = set.vocabulary;
     let facts = artifact(json!({
         "findings": [{ "id": "a", "kind": "structure", "severity": "unknown" }],
     }));
@@ -63,7 +64,7 @@ fn every_attribute_of_the_schema_is_there_with_its_type() {
     for (ty, action, attributes) in [
         (&v.finding, &v.tolerate, attributes::finding(found[0], &facts.version.purl, ctx().now)),
         (&v.version, &v.resolve, attributes::version(&facts.version, &found, &ctx())),
-        (&v.artifact, &v.install, attributes::artifact(&facts, &found, &ctx())),
+        (&v.artifact, &v.install, attributes::artifact(&facts, &found, set.algorithms(), &ctx())),
     ] {
         let uid = uid(ty, "this");
         let entity = Entity::new(uid.clone(), attributes, HashSet::new()).unwrap();

@@ -35,6 +35,8 @@ fn judged(
         advisories: Check::passed("advisories"),
         advised_as: None,
         upgrade: None,
+        silent_days: None,
+        claimed_repository: None,
     };
     let facts = ArtifactFacts {
         version,
@@ -42,6 +44,7 @@ fn judged(
         sha256: Sha256Digest::of(&bytes),
         size: bytes.len() as u64,
         digest_confirmed: true,
+        index_digests: Vec::new(),
         evidence: Vec::new(),
         changes: Vec::new(),
         dependencies: Vec::new(),

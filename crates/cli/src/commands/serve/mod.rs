@@ -13,7 +13,6 @@ use crate::context::{Context, Failed};
 use crate::print;
 use clap::Args;
 use countersign_engine::config::{LogForm, TlsFiles, TokenConfig, UpstreamConfig};
-use countersign_engine::evidence_kinds::sigstore::TrustRoots;
 use countersign_engine::policy::PolicySet;
 use countersign_engine::{Engine, EvidenceSource, Serving, Setup};
 use countersign_gateway::server::{self, Server, ServerOptions};
@@ -218,13 +217,15 @@ async fn open(
         memory: serve.memory.indexes,
         tokens_required: !plan.tokens.is_empty(),
     };
+    let roots = countersign_engine::trust::load(&store, &plan.config.trust).await;
+    let roots = roots.map_err(Failed::usage)?;
     Engine::open(Setup {
         store,
         policy,
         config: plan.config.clone(),
         lists: plan.lists.clone(),
         feeds,
-        roots: TrustRoots::embedded().map_err(Failed::internal)?,
+        roots,
         evidence: plan.evidence.clone(),
         extra_roots: Vec::new(),
         upstreams: Vec::new(),

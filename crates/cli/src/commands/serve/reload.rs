@@ -88,6 +88,7 @@ fn fixed(old: &Config, new: &Config) -> Vec<&'static str> {
     let same = [
         ("upstream", old.upstream == new.upstream),
         ("limits", old.limits == new.limits),
+        ("trust", old.trust == new.trust),
         ("patience", old.patience == new.patience),
         ("vex", old.vex == new.vex),
         ("waivers", old.waivers == new.waivers),

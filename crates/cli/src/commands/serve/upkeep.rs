@@ -1,4 +1,4 @@
-//! What the gateway looks after while it runs: waivers and feeds.
+//! What the gateway looks after while it runs: waivers, what is trusted, and feeds.
 //!
 //! All waiting is by the monotonic clock (tokio's timers): a jump of the wall clock stops nothing.
 
@@ -12,18 +12,27 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
-/// How often waivers are read: one that is given takes effect within this time.
+/// How often waivers and changes of trust are read: one that is made takes effect within this time.
 const WAIVERS: Duration = Duration::from_secs(3);
 /// How often the feeds' files are looked at.
 const FILES: Duration = Duration::from_secs(5);
 
-/// Keeps the waivers and the store's signing keys up to date, for ever.
+/// Keeps the waivers, the store's signing keys and what is trusted up to date, for ever.
 pub async fn waivers(engine: Engine) {
     let mut tick = interval(WAIVERS);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut said = String::new();
+    let (mut said, mut said_of_trust) = (String::new(), String::new());
     loop {
         tick.tick().await;
+        match engine.reload_trust().await {
+            Ok(changed) => {
+                said_of_trust.clear();
+                if changed {
+                    tracing::info!(generation = engine.generation(), "what is trusted changed");
+                }
+            }
+            Err(error) => once(&mut said_of_trust, error.to_string(), "what is trusted stays"),
+        }
         match engine.reload_waivers().await {
             Ok(changed) => {
                 said.clear();

@@ -4,7 +4,7 @@ use super::disk::{ReleaseRecord, SuiteRecord};
 use super::path::{Part, RepositoryPath};
 use super::send::Content;
 use super::{At, absent, blocking};
-use crate::debian::{named_keyring, read_release};
+use crate::debian::{named_keyring, read_release, unverified};
 use crate::engine::Serving;
 use crate::http_client::{Failure, Fetched, redacted};
 use bytes::Bytes;
@@ -339,7 +339,7 @@ impl At {
                 None => openpgp::verify_inrelease(&text, &keyring, now),
                 Some(signature) => openpgp::verify_detached(&text, signature, &keyring, now),
             };
-            let verified = verified.map_err(|e| untrusted(e.to_string()))?;
+            let verified = verified.map_err(|e| unverified(&e, &shown))?;
             let source = format!("the signed lists of {}", upstream.name);
             let (release, evidence) = read_release(&verified, &source).map_err(untrusted)?;
             sound(&release, now).map_err(untrusted)?;
