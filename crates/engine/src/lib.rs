@@ -30,6 +30,7 @@ pub mod grounds;
 mod http_client;
 mod index;
 mod index_cache;
+mod listed;
 pub mod local;
 pub mod metrics;
 mod names;

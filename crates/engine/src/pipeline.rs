@@ -343,6 +343,9 @@ impl Engine {
         let span = tracing::debug_span!(target: "countersign::pipeline", "scan");
         let structure = self.scan_structure(file, staged).instrument(span).await?;
         checks.extend(structure.checks);
+        let (listed, check) = self.against_index(file, structure.listing.as_ref()).await;
+        checks.push(check);
+        let findings = structure.findings.into_iter().chain(listed).collect();
         let span = tracing::debug_span!(target: "countersign::pipeline", "evidence");
         let evidence = self.gather_evidence(file, &staged.digests).instrument(span).await;
         checks.push(evidence_check(&evidence));
@@ -354,7 +357,7 @@ impl Engine {
             size: staged.size,
             digest_confirmed: confirmed,
             evidence,
-            findings: structure.findings,
+            findings,
             checks,
             changes,
         })

@@ -6,14 +6,15 @@ use crate::http_client::Failure;
 use crate::index::FileRef;
 use crate::pipeline::store_failure;
 use countersign_core::{Check, Finding, ReasonCode};
+use countersign_scan::structure::listing::Listing;
 use countersign_scan::structure::{self, Expected};
-use countersign_scan::{licence, malware};
+use countersign_scan::{configuration, licence, malware};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 /// Results of another version of the scanner are not used.
 fn scanner() -> String {
-    format!("content/{}/4/{}", env!("CARGO_PKG_VERSION"), malware::VERSION)
+    format!("content/{}/5/{}", env!("CARGO_PKG_VERSION"), malware::VERSION)
 }
 
 /// What the scan of an archive found.
@@ -22,6 +23,9 @@ pub(crate) struct StructureResult {
     pub(crate) findings: Vec<Finding>,
     /// The archive's own check, and those of what was looked for in its files.
     pub(crate) checks: Vec<Check>,
+    /// What the artifact declares beside its name.
+    #[serde(default)]
+    pub(crate) listing: Option<Listing>,
 }
 
 impl Engine {
@@ -69,7 +73,8 @@ impl Engine {
                     )
                 })?;
                 let checks = std::iter::once(report.check).chain(report.content_checks).collect();
-                let result = StructureResult { findings: report.findings, checks };
+                let (findings, listing) = (report.findings, report.listing);
+                let result = StructureResult { findings, checks, listing };
                 (result, manifest)
             }
             Ok(Err(e)) => return Ok(not_done(&format!("the archive cannot be read: {e}"))),
@@ -86,7 +91,7 @@ impl Engine {
 
 /// A scan that did not run is no result to keep: the next request tries again.
 fn not_done(because: &str) -> StructureResult {
-    let checks = [structure::CHECK, malware::CHECK, licence::CHECK]
+    let checks = [structure::CHECK, malware::CHECK, licence::CHECK, configuration::CHECK]
         .map(|name| Check::not_done(name, because));
-    StructureResult { findings: Vec::new(), checks: checks.into() }
+    StructureResult { findings: Vec::new(), checks: checks.into(), listing: None }
 }

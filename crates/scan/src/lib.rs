@@ -6,8 +6,11 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr))]
 
 pub mod advisory;
+pub mod configuration;
 pub mod content;
 pub mod diff;
 pub mod licence;
 pub mod malware;
 pub mod structure;
+#[cfg(feature = "yara")]
+pub mod yara;
