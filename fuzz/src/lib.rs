@@ -41,6 +41,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("index_targets", index_targets),
     ("inrelease", inrelease),
     ("inventory", inventory),
+    ("listing", listing),
     ("npm_attestations", npm_attestations),
     ("npm_signatures", npm_signatures),
     ("npm_spec", npm_spec),

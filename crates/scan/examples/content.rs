@@ -16,18 +16,19 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 fn main() {
-    let (mut brief, mut files, mut more) = (false, Vec::new(), Vec::new());
+    let (mut brief, mut without, mut files, mut more) = (false, false, Vec::new(), Vec::new());
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {
         match argument.as_str() {
             "--brief" => brief = true,
             "--rules" => more.extend(arguments.next()),
+            "--without-yara" => without = true,
             path => gather(Path::new(path), &mut files),
         }
     }
     files.retain(|path| ecosystem_of(path).is_some());
     files.sort();
-    let rules = rules(&more);
+    let rules = if without { None } else { rules(&more) };
     let rules = rules.as_deref();
     let (mut bytes, mut time, mut worst) = (0, Duration::ZERO, [0usize; 4]);
     for path in &files {

@@ -11,6 +11,7 @@ pub mod content;
 pub mod diff;
 pub mod licence;
 pub mod malware;
+pub mod names;
 pub mod structure;
 #[cfg(feature = "yara")]
 pub mod yara;

@@ -4,12 +4,30 @@ use super::Compiled;
 use super::meta::RuleMeta;
 use crate::content::FileInfo;
 use crate::malware::{Can, FileSession, Match};
+use std::cell::Cell;
 use std::time::Duration;
 
 /// What one file may take. The engine counts in whole seconds.
 const FILE_TIME: Duration = Duration::from_secs(20);
 /// Places of one pattern in one file that are counted; rules that count further do not hold.
 const PLACES: usize = 1000;
+
+thread_local! {
+    /// A scanner that is not used now: to make one costs more than a small artifact's scan.
+    static IDLE: Cell<Option<(&'static Compiled, yara_x::Scanner<'static>)>> = const { Cell::new(None) };
+}
+
+fn scanner_of(compiled: &'static Compiled) -> yara_x::Scanner<'static> {
+    let idle = IDLE.take().filter(|(of, _)| std::ptr::eq(*of, compiled));
+    idle.map_or_else(
+        || {
+            let mut scanner = yara_x::Scanner::new(&compiled.rules);
+            scanner.set_timeout(FILE_TIME).max_matches_per_pattern(PLACES);
+            scanner
+        },
+        |(_, scanner)| scanner,
+    )
+}
 
 pub(super) struct Session {
     compiled: &'static Compiled,
@@ -23,6 +41,14 @@ impl Session {
     }
 }
 
+impl Drop for Session {
+    fn drop(&mut self) {
+        if let Some(scanner) = self.scanner.take() {
+            IDLE.set(Some((self.compiled, scanner)));
+        }
+    }
+}
+
 impl FileSession for Session {
     fn wants(&self, file: &FileInfo<'_>) -> bool {
         self.compiled.meta.values().any(|meta| meta.wants(file))
@@ -30,11 +56,7 @@ impl FileSession for Session {
 
     fn look(&mut self, file: &FileInfo<'_>, content: &[u8]) -> Result<Vec<Match>, String> {
         let compiled = self.compiled;
-        let scanner = self.scanner.get_or_insert_with(|| {
-            let mut scanner = yara_x::Scanner::new(&compiled.rules);
-            scanner.set_timeout(FILE_TIME).max_matches_per_pattern(PLACES);
-            scanner
-        });
+        let scanner = self.scanner.get_or_insert_with(|| scanner_of(compiled));
         let results = scanner.scan(content).map_err(|e| format!("the YARA rules: {e}"))?;
         let mut out = Vec::new();
         for rule in results.matching_rules() {
