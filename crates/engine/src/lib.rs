@@ -44,6 +44,7 @@ pub mod recall;
 pub mod refusal;
 pub mod report;
 mod request;
+mod rules;
 mod scanning;
 pub mod serving;
 mod shelf;

@@ -345,12 +345,13 @@ impl Engine {
         checks.extend(structure.checks);
         let (listed, check) = self.against_index(file, structure.listing.as_ref()).await;
         checks.push(check);
-        let findings = structure.findings.into_iter().chain(listed).collect();
+        let near = self.inner.popular.finding(file.purl());
+        let findings = structure.findings.into_iter().chain(listed).chain(near).collect();
         let span = tracing::debug_span!(target: "countersign::pipeline", "evidence");
         let evidence = self.gather_evidence(file, &staged.digests).instrument(span).await;
         checks.push(evidence_check(&evidence));
         let changes = self.changes(file, &evidence).await?;
-        Ok(ArtifactFacts {
+        let mut facts = ArtifactFacts {
             version: file.facts.clone(),
             file_name: file.file_name.clone(),
             sha256: staged.digests.sha256,
@@ -360,7 +361,10 @@ impl Engine {
             findings,
             checks,
             changes,
-        })
+        };
+        let brought = self.brought(file, &facts, structure.listing.as_ref()).await?;
+        facts.changes.extend(brought);
+        Ok(facts)
     }
 
     async fn release(

@@ -6,6 +6,7 @@ use crate::http_client::Failure;
 use crate::index::FileRef;
 use crate::pipeline::store_failure;
 use countersign_core::{Check, Finding, ReasonCode};
+use countersign_scan::malware::FileRules;
 use countersign_scan::structure::listing::Listing;
 use countersign_scan::structure::{self, Expected};
 use countersign_scan::{configuration, licence, malware};
@@ -13,8 +14,9 @@ use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 /// Results of another version of the scanner are not used.
-fn scanner() -> String {
-    format!("content/{}/5/{}", env!("CARGO_PKG_VERSION"), malware::VERSION)
+fn scanner(rules: Option<&dyn FileRules>) -> String {
+    let rules = rules.map_or("", FileRules::digest);
+    format!("content/{}/5/{}/{rules}", env!("CARGO_PKG_VERSION"), malware::VERSION)
 }
 
 /// What the scan of an archive found.
@@ -29,6 +31,13 @@ pub(crate) struct StructureResult {
 }
 
 impl Engine {
+    /// The rules that are data; the first who asks waits until they are loaded.
+    async fn rules(&self) -> Result<Option<Arc<dyn FileRules>>, String> {
+        let engine = self.clone();
+        let loaded = tokio::task::spawn_blocking(move || engine.inner.rules.get()).await;
+        loaded.unwrap_or_else(|_| Err("the rules could not be loaded".to_owned()))
+    }
+
     /// Opens the archive once and keeps what was found, with the manifest of its files.
     pub(crate) async fn scan_structure(
         &self,
@@ -38,7 +47,11 @@ impl Engine {
         let sha256 = staged.digests.sha256;
         // The name and version that the archive should declare are part of what is scanned for.
         let kind = format!("structure {} {}", file.purl(), file.file_name);
-        let scanner = scanner();
+        let rules = match self.rules().await {
+            Ok(rules) => rules,
+            Err(because) => return Ok(not_done(&because)),
+        };
+        let scanner = scanner(rules.as_deref());
         let kept =
             self.inner.store.get_result(&sha256, &kind, &scanner).await.map_err(store_failure)?;
         if let Some(result) = kept.and_then(|json| serde_json::from_value(json).ok()) {
@@ -53,12 +66,13 @@ impl Engine {
                 version: purl.version().unwrap_or("").to_owned(),
             };
             let limits = countersign_ecosystem::archive::Limits::default();
-            Ok(structure::scan_archive(
+            Ok(structure::scan_archive_with(
                 &file_name,
                 purl.ecosystem(),
                 Some(&expected),
                 source,
                 &limits,
+                rules.as_deref(),
             ))
         };
         let permit = self.inner.scanners.acquire().await;
@@ -85,6 +99,9 @@ impl Engine {
         })?;
         let kept = self.inner.store.put_scan(&sha256, &kind, &scanner, &json, &manifest).await;
         kept.map_err(store_failure)?;
+        if let Some(listing) = &result.listing {
+            self.keep_listing(&sha256, listing).await?;
+        }
         Ok(result)
     }
 }
