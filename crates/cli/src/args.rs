@@ -61,7 +61,7 @@ pub enum Command {
     /// Give out the receipt of a decision: statement, proof and checkpoint in one file
     Receipt(ReceiptArgs),
     /// Check the evidence of a file, a version or a folder, or a receipt, offline
-    Verify(VerifyArgs),
+    Verify(Box<VerifyArgs>),
     /// Show where a package's artifacts come from: who signed, which repository, commit and build
     Provenance(crate::commands::provenance::ProvenanceArgs),
     /// Check a Sigstore bundle against a file, as the client protocol of sigstore-conformance asks
