@@ -50,6 +50,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("inventory", inventory),
     ("keyed_attestations", keyed_attestations),
     ("lock_relations", lock_relations),
+    ("listing", listing),
     ("npm_attestations", npm_attestations),
     ("npm_signatures", npm_signatures),
     ("npm_spec", npm_spec),

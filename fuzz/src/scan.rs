@@ -7,6 +7,7 @@ use countersign_core::{Finding, FindingKind, Severity, VexSource};
 use countersign_scan::advisory::{FeedIndex, IndexBuilder, parse_record};
 use countersign_scan::dependency;
 use countersign_scan::structure::MetadataFile;
+use countersign_scan::structure::listing::{Listing, against_index};
 use countersign_scan::structure::{Expected, scan_archive};
 use countersign_scan::vex::{self, VexSet};
 use std::io::Cursor;
@@ -44,6 +45,28 @@ pub fn content(data: &[u8]) {
         assert!(!finding.title.chars().any(char::is_control), "{finding:?}");
     }
     let _ = countersign_scan::licence::licences_named(&text(content));
+}
+
+/// What an artifact and its index declare, in each ecosystem's form, compared.
+pub fn listing(data: &[u8]) {
+    let (own, index) = split(data);
+    let read = |bytes: &[u8]| {
+        let text = text(bytes);
+        [
+            (Ecosystem::Npm, Listing::of_npm_manifest(&text)),
+            (Ecosystem::Cargo, Listing::of_cargo_line(&text)),
+            (Ecosystem::Pypi, Some(Listing::of_wheel_metadata(bytes))),
+            (Ecosystem::Debian, Listing::of_control(bytes)),
+        ]
+    };
+    for ((ecosystem, own), (_, index)) in read(own).into_iter().zip(read(index)) {
+        let (Some(own), Some(index)) = (own, index) else { continue };
+        assert_eq!(against_index(ecosystem, &own, &own).0, [], "it is the same");
+        for finding in against_index(ecosystem, &own, &index).0 {
+            assert!(!finding.title.chars().any(char::is_control), "{finding:?}");
+        }
+        let _ = own.dependencies(ecosystem);
+    }
 }
 
 /// An OSV record, and an index made of it alone.

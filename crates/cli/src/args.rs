@@ -61,7 +61,7 @@ pub enum Command {
     /// Give out the receipt of a decision: statement, proof and checkpoint in one file
     Receipt(ReceiptArgs),
     /// Check the evidence of a file, a version or a folder, or a receipt, offline
-    Verify(VerifyArgs),
+    Verify(Box<VerifyArgs>),
     /// Show where a package's artifacts come from: who signed, which repository, commit and build
     Provenance(crate::commands::provenance::ProvenanceArgs),
     /// Check a Sigstore bundle against a file, as the client protocol of sigstore-conformance asks
@@ -162,6 +162,9 @@ pub struct RunArgs {
     /// Folder or http tree of evidence keyed by digest (<sha256>/*.json), or oci+https://registry/repository
     #[arg(long, value_name = "DIR|ADDRESS")]
     pub evidence: Vec<EvidenceSource>,
+    /// More rules for malicious code, in YARA's language: a folder, or a file
+    #[arg(long, value_name = "DIR|FILE")]
+    pub rules: Vec<PathBuf>,
     /// Take the publish times of this upstream (part of its address) for its own: ages are unknown
     #[arg(long, value_name = "ADDRESS")]
     pub mirror: Vec<String>,

@@ -73,7 +73,7 @@ async fn dispatch(cli: Cli) -> Result<u8, Failed> {
         Command::Policy(command) => commands::policy::policy(&context, command).await,
         Command::Waive(args) => commands::waive::waive(&context, args).await,
         Command::Receipt(args) => commands::receipt::receipt(&context, args).await,
-        Command::Verify(args) => commands::verify::verify(&context, args).await,
+        Command::Verify(args) => commands::verify::verify(&context, *args).await,
         Command::Provenance(args) => commands::provenance::provenance(&context, args).await,
         Command::Attest(args) => commands::attest::attest(&context, args).await,
         Command::Key(command) => commands::key::key(&context, command).await,

@@ -21,7 +21,8 @@ use std::time::Instant;
 /// Runs a client behind the gate. Returns the exit code.
 pub async fn run(context: &Context, args: RunArgs) -> Result<u8, Failed> {
     let command = Command::detect(&args.command).map_err(Failed::internal)?;
-    let (config, lists) = context.config()?;
+    let (mut config, lists) = context.config()?;
+    config.rules.extend(args.rules.iter().cloned());
     let policy_name = args
         .policy
         .clone()

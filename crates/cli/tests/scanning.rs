@@ -16,8 +16,8 @@
 mod support;
 
 use serde_json::json;
-use support::archives::{sha256, wheel_name, wheel_with};
-use support::registries::{Npm, OLD, PyFile, Pypi};
+use support::archives::{integrity, npm_tarball, sha256, wheel_name, wheel_with};
+use support::registries::{Npm, NpmVersion, OLD, PyFile, Pypi};
 use support::server::Upstream;
 use support::{Sandbox, npm, pip_sandbox as start, skipped};
 
@@ -75,6 +75,28 @@ fn an_npm_hook_that_steals_is_held_and_an_honest_one_is_not() {
     run.expect(91).expect_stopped(&[("thief 1.0.0", "suspicious-code")]);
     run.says("malware.steals-credentials").says("package/setup.js");
     s.gate(&["npm", "install", "honest"]).expect(0).expect_admitted(&["honest 1.0.0"]);
+}
+
+#[test]
+fn a_hook_that_the_index_does_not_show_is_refused() {
+    if skipped("npm", npm()) {
+        return;
+    }
+    let up = Upstream::start();
+    let registry = Npm::new(&up);
+    let hook = json!({"scripts": {"postinstall": "node setup.js"}});
+    let tarball =
+        npm_tarball("two-faced", "1.0.0", hook, &[("setup.js", b"console.log('thanks')\n")]);
+    let integrity = integrity(&tarball);
+    let (version, more) = ("1.0.0".to_owned(), json!({}));
+    registry.add_version("two-faced", NpmVersion { version, tarball, integrity, age: OLD, more });
+    let mut s = Sandbox::new();
+    s.env("npm_config_registry", registry.url()).env("npm_config_audit", "false");
+    s.write("package.json", json!({"name": "project", "version": "1.0.0"}).to_string());
+    let run = s.gate(&["npm", "install", "two-faced"]);
+    run.expect(90).expect_stopped(&[("two-faced 1.0.0", "archive-unsafe")]);
+    run.says("the script `postinstall` (`node setup.js`) is not in the index");
+    run.says("structure.index-scripts");
 }
 
 #[test]

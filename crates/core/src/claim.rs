@@ -118,7 +118,9 @@ pub struct Build {
 pub struct Change {
     /// The stable name: `lost`, `other-repository`, `other-repository-id`, `other-workflow`,
     /// `other-builder`, `other-publisher`, `ref-not-a-tag`, `commit-not-newer`,
-    /// `metadata-repository`.
+    /// `metadata-repository`; of what is in it
+    /// `new-install-hook`, `new-start-hook`, `new-build-script`, `new-network`, `new-execute`, `new-host`,
+    /// `new-capability`, `new-native-code`, `new-dependency`, `grew`, `patch-release`.
     pub kind: String,
     /// In words for people.
     pub detail: String,

@@ -16,7 +16,7 @@ use std::cmp::Ordering;
 use std::sync::Arc;
 
 /// Decisions of a package that are looked at, the newest first.
-const LOOKED_AT: u32 = 64;
+pub(crate) const LOOKED_AT: u32 = 64;
 
 impl Engine {
     /// What differs from the version before.
@@ -62,7 +62,7 @@ impl Engine {
 
 /// Whether a decision was about a file of the same kind from the same upstream: a project may attest
 /// its wheels and not its source archives.
-fn is_of(d: &StoredDecision, file: &FileRef) -> bool {
+pub(crate) fn is_of(d: &StoredDecision, file: &FileRef) -> bool {
     let upstream = d.facts.pointer("/version/upstream").and_then(|u| u.as_str());
     let kind = |name: &str| name.rsplit_once('.').map(|(_, kind)| kind.to_owned());
     upstream == Some(file.facts.upstream.as_str()) && kind(&d.file_name) == kind(&file.file_name)
@@ -70,7 +70,7 @@ fn is_of(d: &StoredDecision, file: &FileRef) -> bool {
 
 /// Whether `other` is lower than `current` and of the same release line: the first part of the
 /// version, and of those below 1 the second as well, which then breaks as a major one does.
-fn is_earlier(purl: &Purl, other: &str, current: &str) -> bool {
+pub(crate) fn is_earlier(purl: &Purl, other: &str, current: &str) -> bool {
     line(other) == line(current)
         && version::compare(purl.ecosystem(), other, current) == Some(Ordering::Less)
 }

@@ -1,9 +1,81 @@
-//! Two versions of a package, as they were judged, side by side.
+//! Two versions of a package, as they were judged, side by side; and what a version brings that the one
+//! before it had not, as facts of its decision.
 
-use countersign_core::{ArtifactFacts, Purl};
+use crate::continuity::{LOOKED_AT, is_earlier, is_of};
+use crate::engine::Engine;
+use crate::http_client::Failure;
+use crate::index::FileRef;
+use crate::pipeline::store_failure;
+use countersign_core::{ArtifactFacts, Purl, ReasonCode, Sha256Digest, Verdict};
 use countersign_ecosystem::archive::ManifestEntry;
+use countersign_ecosystem::version;
 use countersign_scan::diff::{self, Change, Side};
+use countersign_scan::structure::listing::Listing;
 use countersign_store::{Store, StoreError, StoredDecision};
+use std::cmp::Ordering;
+use std::sync::Arc;
+
+/// Under which what an artifact declares is kept: it does not depend on the scanners' version.
+const LISTING: (&str, &str) = ("listing", "1");
+
+impl Engine {
+    /// Keeps what an artifact declares, for the versions after it.
+    pub(crate) async fn keep_listing(
+        &self,
+        sha256: &Sha256Digest,
+        listing: &Listing,
+    ) -> Result<(), Failure> {
+        let Ok(json) = serde_json::to_value(listing) else { return Ok(()) };
+        let kept = self.inner.store.put_result(sha256, LISTING.0, LISTING.1, &json).await;
+        kept.map_err(store_failure)
+    }
+
+    /// What a file brings that the like of it had not, of the nearest earlier version of its release
+    /// line that was admitted from the same upstream.
+    pub(crate) async fn brought(
+        &self,
+        file: &Arc<FileRef>,
+        facts: &ArtifactFacts,
+        own: Option<&Listing>,
+    ) -> Result<Vec<countersign_core::Change>, Failure> {
+        let store = &self.inner.store;
+        let Some(before) = self.nearest_alike(file).await? else { return Ok(Vec::new()) };
+        let Ok(old) = serde_json::from_value::<ArtifactFacts>(before.facts) else {
+            return Ok(Vec::new());
+        };
+        let unkept = |e: Incomparable| Failure::new(ReasonCode::Internal, e.to_string());
+        let was = manifest(store, &old).await.map_err(unkept)?;
+        let is = manifest(store, facts).await.map_err(unkept)?;
+        let kept = store.get_result(&old.sha256, LISTING.0, LISTING.1).await;
+        let kept = kept.map_err(store_failure)?;
+        let earlier = kept.and_then(|json| serde_json::from_value::<Listing>(json).ok());
+        let ecosystem = file.purl().ecosystem();
+        let dependencies = earlier
+            .zip(own)
+            .map(|(was, is)| (was.dependencies(ecosystem), is.dependencies(ecosystem)));
+        Ok(diff::brought(
+            Side { facts: &old, files: was.as_deref() },
+            Side { facts, files: is.as_deref() },
+            dependencies.as_ref().map(|(was, is)| (was.as_slice(), is.as_slice())),
+        ))
+    }
+
+    /// The decision about a file of the same sort of the nearest earlier version.
+    async fn nearest_alike(&self, file: &FileRef) -> Result<Option<StoredDecision>, Failure> {
+        let purl = file.purl();
+        let Some(current) = purl.version() else { return Ok(None) };
+        let history = self.inner.store.history(purl, LOOKED_AT).await.map_err(store_failure)?;
+        let sort = sort_of(&file.file_name, current);
+        let of = |d: &StoredDecision| d.purl.version().unwrap_or("").to_owned();
+        Ok(history
+            .into_iter()
+            .filter(|d| d.decision.verdict == Verdict::Admit && is_of(d, file))
+            .filter(|d| is_earlier(purl, &of(d), current) && sort_of(&d.file_name, &of(d)) == sort)
+            .max_by(|a, b| {
+                version::compare(purl.ecosystem(), &of(a), &of(b)).unwrap_or(Ordering::Equal)
+            }))
+    }
+}
 
 /// One file of the older version against the like of it of the newer.
 #[derive(Debug, Clone)]

@@ -10,6 +10,7 @@ use crate::metrics::Metrics;
 use crate::organisation::OrganisationKeys;
 use crate::pipeline::Flight;
 use crate::report::{Report, SharedReport};
+use crate::rules::RuleSet;
 use crate::serving::admitted::{REMEMBERED, Remembered};
 use crate::shelf::Shelf;
 use crate::sources::EvidenceSource;
@@ -125,6 +126,10 @@ pub(crate) struct Inner {
     pub(crate) npm_keys: Mutex<HashMap<String, KeysCell>>,
     pub(crate) flights: Mutex<HashMap<String, Flight>>,
     pub(crate) scanners: Semaphore,
+    /// Rules for malicious code that are data.
+    pub(crate) rules: RuleSet,
+    /// Names that others are compared with.
+    pub(crate) popular: countersign_scan::names::Popular,
     pub(crate) index_limits: IndexLimits,
     pub(crate) serving: Option<Serving>,
     /// Whether the gateway's clients have to show a token, at present.
@@ -150,6 +155,9 @@ pub enum EngineError {
     /// A VEX document or a file of waivers cannot be read.
     #[error("what the configuration names under `vex` and `waivers` cannot be used: {0}")]
     Exemptions(String),
+    /// The rules for malicious code, or the lists of popular names, cannot be used.
+    #[error("{0}")]
+    Rules(String),
     /// A waiver in the store cannot be read.
     #[error(
         "waiver `{id}` cannot be read: {because}; revoke it with `countersign waive --revoke {id}`"
@@ -169,7 +177,7 @@ impl Engine {
     /// Opens an engine.
     ///
     /// # Errors
-    /// When HTTP cannot be set up or the waivers cannot be read.
+    /// When HTTP cannot be set up, or the waivers or rules cannot be read.
     pub async fn open(setup: Setup) -> Result<Self, EngineError> {
         let patience = Patience {
             connect: Duration::from_secs(setup.config.patience.connect_seconds),
@@ -177,6 +185,15 @@ impl Engine {
         };
         let http = Http::new(&setup.extra_roots, patience, &setup.config.upstream)
             .map_err(EngineError::Http)?;
+        let (folders, skip) = (setup.config.rules.clone(), setup.config.skip_broken_rules);
+        let state = setup.store.dir().to_owned();
+        // Thousands of rules compile for seconds.
+        let rules =
+            tokio::task::spawn_blocking(move || RuleSet::open(&folders, skip, &state)).await;
+        let rules =
+            rules.map_err(|e| EngineError::Rules(e.to_string()))?.map_err(EngineError::Rules)?;
+        let popular =
+            crate::rules::read_popular(&setup.config.popular).map_err(EngineError::Rules)?;
         let mut upstreams = Upstreams::default();
         let mut credentials = HashMap::new();
         for (mut upstream, credential) in setup.upstreams {
@@ -241,6 +258,8 @@ impl Engine {
                 npm_keys: Mutex::default(),
                 flights: Mutex::default(),
                 scanners: Semaphore::new(cores),
+                rules,
+                popular,
                 index_limits,
                 admitted: setup.serving.map(|_| quick_cache::sync::Cache::new(REMEMBERED)),
                 shelf: setup.serving.map(|s| Shelf::new(s.memory)),

@@ -27,7 +27,8 @@ impl Engine {
         let mut events = vec![self.first_seen(file, digests)];
         if let Some(facts) = facts {
             events.push(self.evidence_found(file, facts));
-            events.push(self.scanned(file, facts));
+            let rules = self.rules().await.ok().flatten();
+            events.push(self.scanned(file, facts, &scanner(rules.as_deref())));
         }
         self.inner.store.new_ones(events).await
     }
@@ -60,14 +61,14 @@ impl Engine {
         self.event(EVIDENCE_TYPE, file, &facts.sha256, predicate, &said)
     }
 
-    fn scanned(&self, file: &FileRef, facts: &ArtifactFacts) -> NewEvent {
+    fn scanned(&self, file: &FileRef, facts: &ArtifactFacts, scanner: &str) -> NewEvent {
         // The version's advisories follow from the feeds, whose changes lead to decisions anew: they are
         // no part of what makes a scan another.
-        let said = format!("{} {}", scanner(), json!([facts.checks, facts.findings]));
+        let said = format!("{scanner} {}", json!([facts.checks, facts.findings]));
         let grounds = self.grounds();
         let predicate = json!({
             "time": self.now(),
-            "scanner": scanner(),
+            "scanner": scanner,
             "rules": malware::VERSION,
             "feeds": GroundsId::of(&grounds).feeds,
             "checks": facts.checks,

@@ -344,13 +344,17 @@ impl Engine {
         let span = tracing::debug_span!(target: "countersign::pipeline", "scan");
         let structure = self.scan_structure(file, staged).instrument(span).await?;
         checks.extend(structure.checks);
+        let (listed, check) = self.against_index(file, structure.listing.as_ref()).await;
+        checks.push(check);
+        let near = self.inner.popular.finding(file.purl());
+        let mut findings: Vec<_> =
+            structure.findings.into_iter().chain(listed).chain(near).collect();
+        findings.extend(self.dependency_findings(file, &structure.dependencies)?);
         let span = tracing::debug_span!(target: "countersign::pipeline", "evidence");
         let evidence = self.gather_evidence(file, &staged.digests).instrument(span).await;
         checks.push(evidence_check(&evidence));
         let changes = self.changes(file, &evidence).await?;
-        let mut findings = structure.findings;
-        findings.extend(self.dependency_findings(file, &structure.dependencies)?);
-        Ok(ArtifactFacts {
+        let mut facts = ArtifactFacts {
             version: file.facts.clone(),
             file_name: file.file_name.clone(),
             sha256: staged.digests.sha256,
@@ -362,7 +366,10 @@ impl Engine {
             checks,
             changes,
             dependencies: structure.dependencies,
-        })
+        };
+        let brought = self.brought(file, &facts, structure.listing.as_ref()).await?;
+        facts.changes.extend(brought);
+        Ok(facts)
     }
 
     async fn release(

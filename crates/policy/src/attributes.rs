@@ -200,6 +200,7 @@ pub(crate) fn artifact(
         "workflows": claims(|c| c.workflow.as_deref()),
         "builders": claims(|c| c.builder.as_deref()),
         "changes": texts(facts.changes.iter().map(|c| c.kind.as_str())),
+        "near_popular": text(near_popular(facts)),
         "checks_failed": texts(facts.checks.iter().filter(failed).map(|c| c.name.as_str())),
     }
     a
@@ -235,6 +236,12 @@ fn all_algorithms(facts: &ArtifactFacts) -> Vec<&AlgorithmUse> {
 fn labels<'a>(uses: impl Iterator<Item = &'a AlgorithmUse>) -> RestrictedExpression {
     let names: BTreeSet<String> = uses.map(AlgorithmUse::label).collect();
     texts(names.iter().map(String::as_str))
+}
+
+/// The popular name that a scanner says this one is near: it stands among the finding's other names.
+fn near_popular(facts: &ArtifactFacts) -> &str {
+    let near = facts.findings.iter().find(|f| f.id == "name.near-popular");
+    near.and_then(|f| f.aliases.first()).map_or("", String::as_str)
 }
 
 fn has_provenance(facts: &ArtifactFacts) -> bool {

@@ -61,6 +61,9 @@ fn facts(rule: &RuleInfo, judged: &Judged<'_>) -> String {
         ReasonCode::KnownMalicious => findings(judged, &[FindingKind::Malicious]),
         ReasonCode::KnownVulnerable => vulnerabilities(judged),
         ReasonCode::ArchiveUnsafe => archive(judged),
+        ReasonCode::SuspiciousCode if rule.text.contains("changes") => {
+            judged.case.artifact.map_or(String::new(), |a| changes(a, is_of_content))
+        }
         ReasonCode::SuspiciousCode => findings(judged, &[FindingKind::Suspicious]),
         ReasonCode::CoolDown => cool_down(rule, judged),
         ReasonCode::PublisherSilent => {
@@ -91,6 +94,11 @@ fn facts(rule: &RuleInfo, judged: &Judged<'_>) -> String {
             let weak = |a| judged.algorithms.weak_evidence(a, judged.now);
             weaknesses(&judged.case.artifact.map(weak).unwrap_or_default())
         }
+        ReasonCode::Policy if rule.text.contains("near_popular") => {
+            let near = |f: &&Finding| f.id == "name.near-popular";
+            let found = judged.case.artifact.and_then(|a| a.findings.iter().find(near));
+            found.map_or(String::new(), |f| f.title.clone())
+        }
         ReasonCode::Policy if !rule.text.contains("untolerated") => String::new(),
         ReasonCode::Policy => findings(judged, &OTHER_KINDS),
         reason => judged.case.artifact.map_or(String::new(), |a| artifact_facts(reason, a)),
@@ -103,9 +111,7 @@ fn artifact_facts(reason: ReasonCode, artifact: &ArtifactFacts) -> String {
             evidence(artifact, |e| matches!(e.state, EvidenceState::Invalid { .. }))
         }
         ReasonCode::ProvenanceLost | ReasonCode::ProvenanceChanged => {
-            let items =
-                artifact.changes.iter().map(|c| format!("{}: {}", c.kind, quoted(&c.detail)));
-            listed(items.collect(), "; ")
+            changes(artifact, |kind| !is_of_content(kind))
         }
         ReasonCode::EvidenceMissing => {
             let wanted = |e: &Evidence| PROVENANCE_KINDS.contains(&e.kind.as_str());
@@ -135,6 +141,16 @@ fn digests(artifact: &ArtifactFacts, judged: &Judged<'_>) -> String {
 fn weaknesses(list: &[Weakness]) -> String {
     let items = list.iter().map(|w| format!("{}: {}, {}", w.of, w.used, quoted(&w.because)));
     listed(items.collect(), "; ")
+}
+
+fn changes(artifact: &ArtifactFacts, wanted: impl Fn(&str) -> bool) -> String {
+    let all = artifact.changes.iter().filter(|c| wanted(&c.kind));
+    listed(all.map(|c| format!("{}: {}", c.kind, quoted(&c.detail))).collect(), "; ")
+}
+
+/// Whether a change is one of what is in the artifact, and not of who vouches for it.
+fn is_of_content(kind: &str) -> bool {
+    kind.starts_with("new-") || matches!(kind, "grew" | "patch-release")
 }
 
 fn or(text: String, other: &str) -> String {

@@ -1,26 +1,38 @@
 //! Scans artifacts on the disk and prints what is found, with the speed: `cargo run --release
-//! --example content -- [--brief] FILE|FOLDER…`.
+//! --example content -- [--brief] FILE|FOLDER…`; with `--features yara` also with the project's YARA rules,
+//! and those of `--rules FILE`.
+//!
+//! Where a file `ARTIFACT.listing` lies beside an artifact (a version's manifest of npm's document, a
+//! line of the crate index), the two are compared as well.
 
 #![allow(clippy::print_stdout, clippy::expect_used)]
 
 use countersign_core::{Ecosystem, FindingKind, Severity};
 use countersign_ecosystem::archive::Limits;
-use countersign_scan::structure::{StructureReport, scan_archive};
+use countersign_scan::malware::FileRules;
+use countersign_scan::structure::listing::{Listing, against_index};
+use countersign_scan::structure::{StructureReport, scan_archive_with};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 fn main() {
-    let (mut brief, mut files) = (false, Vec::new());
-    for argument in std::env::args().skip(1) {
+    let (mut brief, mut without, mut files, mut more) = (false, false, Vec::new(), Vec::new());
+    let mut arguments = std::env::args().skip(1);
+    while let Some(argument) = arguments.next() {
         match argument.as_str() {
             "--brief" => brief = true,
+            "--rules" => more.extend(arguments.next()),
+            "--without-yara" => without = true,
             path => gather(Path::new(path), &mut files),
         }
     }
+    files.retain(|path| ecosystem_of(path).is_some());
     files.sort();
+    let rules = if without { None } else { rules(&more) };
+    let rules = rules.as_deref();
     let (mut bytes, mut time, mut worst) = (0, Duration::ZERO, [0usize; 4]);
     for path in &files {
-        let Some((report, took)) = scan(path) else { continue };
+        let Some((report, took)) = scan(path, rules) else { continue };
         let unpacked: u64 = report.manifest.iter().map(|e| e.size).sum();
         (bytes, time) = (bytes + unpacked, time + took);
         worst[rank(&report)] += 1;
@@ -49,20 +61,64 @@ fn gather(path: &Path, files: &mut Vec<PathBuf>) {
     }
 }
 
-fn scan(path: &Path) -> Option<(StructureReport, Duration)> {
-    let name = path.file_name()?.to_string_lossy().into_owned();
-    let ecosystem = match name.rsplit('.').next()? {
+fn ecosystem_of(path: &Path) -> Option<Ecosystem> {
+    Some(match path.extension()?.to_str()? {
         "whl" | "zip" => Ecosystem::Pypi,
         "crate" => Ecosystem::Cargo,
         "deb" => Ecosystem::Debian,
         "tgz" => Ecosystem::Npm,
         "gz" | "bz2" | "xz" => Ecosystem::Pypi,
         _ => return None,
-    };
+    })
+}
+
+fn scan(path: &Path, rules: Option<&dyn FileRules>) -> Option<(StructureReport, Duration)> {
+    let name = path.file_name()?.to_string_lossy().into_owned();
+    let ecosystem = ecosystem_of(path)?;
     let file = std::io::BufReader::with_capacity(256 << 10, std::fs::File::open(path).ok()?);
     let began = Instant::now();
-    let report = scan_archive(&name, ecosystem, None, file, &Limits::default());
-    Some((report, began.elapsed()))
+    let mut report = scan_archive_with(&name, ecosystem, None, file, &Limits::default(), rules);
+    let took = began.elapsed();
+    if let (Some(own), Some(index)) = (&report.listing, listing(path, ecosystem)) {
+        report.findings.extend(against_index(ecosystem, own, &index).0);
+    }
+    Some((report, took))
+}
+
+#[cfg(feature = "yara")]
+fn rules(more: &[String]) -> Option<Box<dyn FileRules>> {
+    use countersign_scan::yara::{Source, YaraRules};
+    let mut sources = YaraRules::own();
+    sources.extend(more.iter().map(|name| Source {
+        name: name.clone(),
+        text: std::fs::read_to_string(name).expect("the rules can be read"),
+    }));
+    let began = Instant::now();
+    let rules = YaraRules::compile(&sources, false).expect("the rules compile");
+    let compiled = began.elapsed();
+    let bytes = rules.to_bytes().expect("the rules can be written");
+    let began = Instant::now();
+    YaraRules::from_bytes(&bytes, "read").expect("the rules can be read");
+    let read = began.elapsed();
+    println!("{rules:?}: compiled in {compiled:.0?}; {} bytes, read in {read:.0?}", bytes.len());
+    Some(Box::new(rules))
+}
+
+#[cfg(not(feature = "yara"))]
+fn rules(_: &[String]) -> Option<Box<dyn FileRules>> {
+    None
+}
+
+/// What its index lists of an artifact, where that was put beside it.
+fn listing(path: &Path, ecosystem: Ecosystem) -> Option<Listing> {
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(".listing");
+    let text = std::fs::read_to_string(beside).ok()?;
+    match ecosystem {
+        Ecosystem::Npm => Listing::of_npm_manifest(&text),
+        Ecosystem::Cargo => Listing::of_cargo_line(&text),
+        _ => None,
+    }
 }
 
 /// 0 nothing, 1 up to moderate, 2 high, 3 critical.
@@ -93,6 +149,7 @@ fn show(path: &Path, report: &StructureReport, took: Duration, unpacked: u64, br
     let shown = report.findings.iter().filter(|f| match f.kind {
         FindingKind::Suspicious => !brief || f.severity >= Severity::High,
         FindingKind::Capability => !brief,
+        FindingKind::Structure => !brief || f.severity > Severity::Low,
         _ => false,
     });
     for f in shown {

@@ -3,6 +3,10 @@
 //! Both sides are facts that were recorded when the artifacts were judged, and the manifests of
 //! their files: nothing is fetched or opened again.
 
+mod brought;
+
+pub use brought::brought;
+
 use countersign_core::{ArtifactFacts, Finding, FindingKind, Severity, Sha256Digest};
 use countersign_ecosystem::archive::ManifestEntry;
 use std::collections::{BTreeMap, BTreeSet};

@@ -6,10 +6,14 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr))]
 
 pub mod advisory;
+pub mod configuration;
 pub mod content;
 pub mod dependency;
 pub mod diff;
 pub mod licence;
 pub mod malware;
+pub mod names;
 pub mod structure;
 pub mod vex;
+#[cfg(feature = "yara")]
+pub mod yara;

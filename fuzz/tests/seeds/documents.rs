@@ -16,6 +16,7 @@ pub fn of(target: &str) -> &'static [&'static str] {
         "uv_lock" => &[UV_LOCK],
         "bun_lock" | "cyclonedx" | "dpkg_status" | "inventory" | "pnpm_lock" | "poetry_lock"
         | "pylock" | "spdx" | "yarn_lock" => super::inventories::of(target),
+        "listing" => &[CARGO_INDEX, PACKAGES],
         "packument" => &[PACKUMENT],
         "package_lock" => &[PACKAGE_LOCK, PACKAGE_LOCK_V1],
         "npm_spec" => NPM_SPECS,

@@ -159,6 +159,12 @@ impl<'a> Packument<'a> {
         self.versions.iter().filter_map(read).collect()
     }
 
+    /// One version's manifest, as it is written.
+    #[must_use]
+    pub fn manifest(&self, version: &str) -> Option<&'a str> {
+        self.versions.iter().find(|m| m.version == version).map(|m| m.text)
+    }
+
     /// Keeps the versions for which `keep` holds, and makes times and tags agree with them.
     ///
     /// When the version behind `latest` goes, the tag moves to the newest kept release that is not

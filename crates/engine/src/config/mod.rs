@@ -22,6 +22,7 @@ use crate::sources::EvidenceSource;
 use crate::trust::TrustConfig;
 use countersign_policy::PurlPattern;
 use read::{At, Reader, Table};
+use std::path::PathBuf;
 
 /// The contents of `countersign.toml`; every key is optional.
 #[derive(Debug, Clone, Default)]
@@ -30,6 +31,12 @@ pub struct Config {
     pub policy: Option<String>,
     /// Where evidence is kept by digest: folders, http trees, or repositories of OCI registries.
     pub evidence: Vec<EvidenceSource>,
+    /// Folders of rules for malicious code, in YARA's language.
+    pub rules: Vec<PathBuf>,
+    /// Files of popular packages' names, by rank.
+    pub popular: Vec<PathBuf>,
+    /// Whether rules that do not compile are left out; else they are an error.
+    pub skip_broken_rules: bool,
     /// Purl patterns that are always refused.
     pub deny: Vec<String>,
     /// Purl patterns that the cool-down does not apply to.
@@ -122,6 +129,10 @@ impl Config {
         let mut root = reader.root(root);
         let policy = root.text("policy").map(|p| p.value);
         let evidence = root.texts("evidence");
+        let rules = root.texts("rules").into_iter().map(|at| PathBuf::from(at.value)).collect();
+        let popular = root.texts("popular").into_iter().map(|at| PathBuf::from(at.value));
+        let popular = popular.collect();
+        let skip_broken_rules = root.boolean("skip-broken-rules").unwrap_or(false);
         let (deny, allow) = (root.texts("deny"), root.texts("allow"));
         let waivers = root.one_or_texts("waivers");
         let vex = root.table("vex").map(read_vex).unwrap_or_default();
@@ -155,6 +166,9 @@ impl Config {
         let config = Self {
             policy,
             evidence,
+            rules,
+            popular,
+            skip_broken_rules,
             deny: plain(deny),
             allow: plain(allow),
             upstream,

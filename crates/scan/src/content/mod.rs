@@ -97,7 +97,7 @@ pub fn scan_file(
 }
 
 /// A scanner of content.
-pub trait ContentScanner: Send {
+pub trait ContentScanner {
     /// The name of its check in reports and policies.
     fn name(&self) -> &'static str;
 

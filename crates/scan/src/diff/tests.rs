@@ -126,6 +126,65 @@ fn lost_evidence_and_another_publisher_are_high() {
     assert_eq!(changes(&with(None), &with(Some("a")))[0].1, Severity::Info);
 }
 
+fn facts_of(
+    old: &(ArtifactFacts, Vec<ManifestEntry>),
+    new: &(ArtifactFacts, Vec<ManifestEntry>),
+) -> Vec<String> {
+    let side = |s: &'static str| vec![s.to_owned()];
+    let (was, is) = (side("left"), side("right"));
+    let all = brought(
+        Side { facts: &old.0, files: Some(&old.1) },
+        Side { facts: &new.0, files: Some(&new.1) },
+        Some((&was, if old.0 == new.0 { &was } else { &is })),
+    );
+    all.into_iter().map(|c| c.kind).collect()
+}
+
+#[test]
+fn what_a_version_brings_is_told_as_facts() {
+    let old = judged("1.0.0", "{}", &[("package/index.js", QUIET)]);
+    let reach: &[u8] = b"require('https').get(x); require('child_process').execSync(y)";
+    let files: &[(&str, &[u8])] =
+        &[("package/index.js", QUIET), ("package/setup.js", reach), ("package/x.node", b"\0")];
+    let hook = r#"{"postinstall": "node setup.js"}"#;
+    let new = judged("1.0.1", hook, files);
+    let want = [
+        "new-install-hook",
+        "new-network",
+        "new-execute",
+        "new-capability",
+        "new-native-code",
+        "new-dependency",
+        "patch-release",
+    ];
+    assert_eq!(facts_of(&old, &new), want);
+    // A feature release brings the same, and is no patch.
+    let minor = judged("1.1.0", hook, files);
+    assert_eq!(facts_of(&old, &minor), want[..6]);
+    assert_eq!(facts_of(&old, &old), Vec::<String>::new());
+    let large = judged("1.0.1", "{}", &[("package/index.js", &b"//\n".repeat(200_000))]);
+    assert_eq!(facts_of(&old, &large), ["new-dependency", "grew", "patch-release"]);
+}
+
+/// What honest patch releases do: the code that reaches outside moves, the hook stays, tests come.
+#[test]
+fn honest_patches_bring_nothing_that_is_held() {
+    let reach: &[u8] = b"require('https').get(x); require('child_process').execSync(y)";
+    let hook = r#"{"postinstall": "node setup.js"}"#;
+    let old = judged("1.0.0", hook, &[("package/setup.js", reach)]);
+    for new in [
+        judged("1.0.1", hook, &[("package/setup.js", QUIET), ("package/lib.js", reach)]),
+        judged("1.0.1", hook, &[("package/setup.js", reach), ("package/test/a.js", reach)]),
+        judged("1.0.1", "{}", &[("package/setup.js", reach)]),
+    ] {
+        let held = |k: &String| k.starts_with("new-") && k != "new-dependency";
+        assert!(!facts_of(&old, &new).iter().any(held), "{:?}", facts_of(&old, &new));
+    }
+    let quiet = judged("1.0.0", "{}", &[("package/index.js", QUIET)]);
+    let tests = judged("1.0.1", "{}", &[("package/index.js", QUIET), ("package/test/a.js", reach)]);
+    assert_eq!(facts_of(&quiet, &tests), ["new-dependency", "patch-release"]);
+}
+
 #[test]
 fn without_manifests_files_are_not_compared_and_that_is_said() {
     let old = judged("1.0.0", "{}", &[]);

@@ -9,6 +9,8 @@ mod cargo;
 mod contents;
 mod debian;
 mod judge;
+pub mod listing;
+mod modules;
 mod npm;
 mod pypi;
 mod record;
@@ -16,9 +18,10 @@ mod source;
 #[cfg(test)]
 pub(crate) mod tests;
 
+use crate::configuration::Configuration;
 use crate::content::{ContentScanner, Package, Pass};
 use crate::licence::Licences;
-use crate::malware::Malware;
+use crate::malware::{FileRules, Malware};
 pub(crate) use contents::printable;
 use contents::{Contents, Gatherer};
 use countersign_core::{Check, Ecosystem, Finding, FindingKind, Severity};
@@ -26,6 +29,7 @@ use countersign_ecosystem::archive::{
     ArchiveKind, Entry, Limits, ManifestEntry, Problem, ProblemCode, Summary, walk_with_manifest,
 };
 use countersign_ecosystem::version;
+use listing::Listing;
 use std::io::{Read, Seek, SeekFrom};
 
 /// The name of the check in reports and policies.
@@ -75,6 +79,8 @@ pub struct StructureReport {
     pub install_hooks: Vec<String>,
     /// The package that the artifact says it is, where its metadata could be read.
     pub declared: Option<Declared>,
+    /// What it declares beside its name, to compare with what the index lists.
+    pub listing: Option<Listing>,
     /// The metadata files (`METADATA`, `RECORD`, `package.json`, `Cargo.toml`, `control`).
     pub metadata: Vec<MetadataFile>,
 }
@@ -87,10 +93,22 @@ pub fn scan_archive<R: Read + Seek>(
     file_name: &str,
     ecosystem: Ecosystem,
     expected: Option<&Expected>,
-    mut reader: R,
+    reader: R,
     limits: &Limits,
 ) -> StructureReport {
-    match scan(file_name, ecosystem, expected, &mut reader, limits) {
+    scan_archive_with(file_name, ecosystem, expected, reader, limits, None)
+}
+
+/// Scans one artifact, also with rules in a language of their own.
+pub fn scan_archive_with<R: Read + Seek>(
+    file_name: &str,
+    ecosystem: Ecosystem,
+    expected: Option<&Expected>,
+    mut reader: R,
+    limits: &Limits,
+    rules: Option<&dyn FileRules>,
+) -> StructureReport {
+    match scan(file_name, ecosystem, expected, &mut reader, limits, rules) {
         Ok(report) => report,
         Err(because) => StructureReport {
             findings: Vec::new(),
@@ -99,6 +117,7 @@ pub fn scan_archive<R: Read + Seek>(
             manifest: Vec::new(),
             install_hooks: Vec::new(),
             declared: None,
+            listing: None,
             metadata: Vec::new(),
         },
     }
@@ -110,12 +129,13 @@ fn scan<R: Read + Seek>(
     expected: Option<&Expected>,
     reader: &mut R,
     limits: &Limits,
+    rules: Option<&dyn FileRules>,
 ) -> Result<StructureReport, String> {
     let mut notes = Notes::default();
     if ecosystem == Ecosystem::Debian
         && let Some(text) = source::Text::of_file_name(file_name)
     {
-        return source::scan_text(text, file_name, expected, reader, limits);
+        return source::scan_text(text, file_name, expected, reader, limits, rules);
     }
     let start = first_bytes(reader).map_err(|e| format!("could not read the artifact: {e}"))?;
     let Some(kind) = kind_of(file_name, ecosystem, &start, &mut notes) else {
@@ -125,7 +145,7 @@ fn scan<R: Read + Seek>(
         report.content_checks = content_not_done(&title);
         return Ok(report);
     };
-    let mut gatherer = Gatherer::new(file_name, ecosystem, Pass::new(content_scanners()));
+    let mut gatherer = Gatherer::new(file_name, ecosystem, Pass::new(content_scanners(rules)));
     let (summary, manifest) = walk_with_manifest(reader, kind, limits, &mut |entry, content| {
         gatherer.visit(entry, content)
     })
@@ -152,7 +172,7 @@ pub(crate) fn scan_file(
     let metadata = MetadataFile { path: path.to_owned(), content: manifest.to_vec() };
     let contents =
         Contents { manifest: vec![listed], metadata: vec![metadata], ..Contents::default() };
-    let mut pass = Pass::new(content_scanners());
+    let mut pass = Pass::new(content_scanners(None));
     if pass.file(entry, content).is_err() {
         return Vec::new();
     }
@@ -175,13 +195,17 @@ pub(crate) fn scan_file(
 }
 
 /// The scanners that every file passes.
-fn content_scanners() -> Vec<Box<dyn ContentScanner>> {
-    vec![Box::new(Malware::default()), Box::new(Licences::default())]
+fn content_scanners(rules: Option<&dyn FileRules>) -> Vec<Box<dyn ContentScanner>> {
+    vec![
+        Box::new(Malware::with(rules)),
+        Box::new(Licences::default()),
+        Box::<Configuration>::default(),
+    ]
 }
 
 /// The checks of all content scanners, of which none could be done.
 fn content_not_done(because: &str) -> Vec<Check> {
-    content_scanners().iter().map(|s| Check::not_done(s.name(), because)).collect()
+    content_scanners(None).iter().map(|s| Check::not_done(s.name(), because)).collect()
 }
 
 /// Why not everything in the archive could be read.
@@ -237,10 +261,15 @@ fn judge_all(
         hooks: &notes.findings,
     };
     let (findings, checks) = pass.finish(&package, unread(summary).as_deref());
+    let listing = match summary.complete {
+        true => listing::own(ecosystem, file_name, &contents),
+        false => None,
+    };
     let mut report = notes.into_report(contents, declared);
     report.findings.extend(findings);
     report.findings.sort_by(strictest_first);
     report.content_checks = checks;
+    report.listing = listing;
     report
 }
 
@@ -375,6 +404,7 @@ impl Notes {
             manifest: contents.manifest,
             install_hooks: self.hooks,
             declared,
+            listing: None,
             metadata: contents.metadata,
         }
     }

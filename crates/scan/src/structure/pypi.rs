@@ -1,7 +1,7 @@
 //! Python: wheels (PEP 427) and source distributions.
 
 use super::contents::{Contents, is_wheel};
-use super::{Declared, Expected, MetadataFile, Notes, record, same_version};
+use super::{Declared, Expected, MetadataFile, Notes, modules, record, same_version};
 use countersign_core::{Ecosystem, Severity, normalize_pypi_name};
 
 pub(super) fn examine(
@@ -53,13 +53,13 @@ fn wheel(expected: Option<&Expected>, contents: &Contents, notes: &mut Notes) ->
         Some(file) => record::check(&file.content, info, &contents.manifest, notes),
         None => missing(info, "RECORD", notes),
     }
-    match find(contents, info, "METADATA") {
-        Some(file) => headers(file, notes),
-        None => {
-            missing(info, "METADATA", notes);
-            None
-        }
-    }
+    let Some(file) = find(contents, info, "METADATA") else {
+        missing(info, "METADATA", notes);
+        return None;
+    };
+    let declared = headers(file, notes)?;
+    modules::check(&declared.name, contents, notes);
+    Some(declared)
 }
 
 fn find<'c>(contents: &'c Contents, info: &str, name: &'c str) -> Option<&'c MetadataFile> {

@@ -6,6 +6,7 @@
 use super::contents::{self, Contents};
 use super::{Declared, Expected, Notes, StructureReport, compare};
 use crate::content::{Package, Pass};
+use crate::malware::FileRules;
 use countersign_core::{Ecosystem, Severity};
 use countersign_ecosystem::archive::{Entry, EntryKind, Limits};
 use countersign_ecosystem::debian::{decompress_index, parse_dsc};
@@ -48,11 +49,12 @@ pub(super) fn scan_text<R: Read + Seek>(
     expected: Option<&Expected>,
     reader: &mut R,
     limits: &Limits,
+    rules: Option<&dyn FileRules>,
 ) -> Result<StructureReport, String> {
     let unreadable = |e: std::io::Error| format!("could not read the artifact: {e}");
     let mut notes = Notes::default();
     let mut declared = None;
-    let mut pass = Pass::new(super::content_scanners());
+    let mut pass = Pass::new(super::content_scanners(rules));
     let mut cut = None;
     let mut show = |content: &mut dyn Read| pass.file(&entry(file_name), content);
     reader.seek(SeekFrom::Start(0)).map_err(unreadable)?;

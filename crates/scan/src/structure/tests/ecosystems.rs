@@ -194,6 +194,29 @@ fn wheel_hooks_are_what_python_runs_at_its_start() {
 }
 
 #[test]
+fn wheels_that_write_the_modules_of_others_are_told() {
+    let of = |name: &str, path: &str| {
+        let metadata = format!("Name: {name}\nVersion: 1.0\n");
+        let report = wheel_with("a_b-1.0.dist-info", &metadata, &[(path, b"")], &None);
+        found(&report).into_iter().map(|(id, s)| (id.to_owned(), s)).collect::<Vec<_>>()
+    };
+    let foreign = vec![("foreign-module".to_owned(), Severity::Low)];
+    for path in ["requests/__init__.py", "yaml/x.py", "a_b-1.0.data/platlib/six.py"] {
+        assert_eq!(of("a-b", path), foreign, "{path}");
+    }
+    for (name, path) in [
+        ("Requests", "requests/x.py"),
+        ("PyYAML", "_yaml/x.py"),
+        ("typing_extensions", "typing_extensions.py"),
+    ] {
+        assert_eq!(of(name, path), [], "{path}");
+    }
+    let common = vec![("common-module".to_owned(), Severity::Info)];
+    assert_eq!(of("a-b", "tests/__init__.py"), common);
+    assert_eq!(of("a-b", "a_b/requests/__init__.py"), []);
+}
+
+#[test]
 fn source_distributions_are_compared_and_always_built() {
     let scan = |files: &[(&str, &[u8])]| {
         scanned("a-1.0.tar.gz", Ecosystem::Pypi, &expect("a", "1.0"), &tar_gz(files))
