@@ -334,7 +334,8 @@ pub struct VerifyArgs {
     /// Trust roots of your own (a trusted_root.json) [default: Sigstore's, as of the build]
     #[arg(long, value_name = "FILE")]
     pub trusted_root: Option<PathBuf>,
-    /// A public key (PEM) to believe for this once, beside the `[[key]]` entries of the configuration
+    /// A public key (PEM) to believe for this once, beside the `[[key]]` entries of the configuration;
+    /// with --bundle the one that must have signed the image
     #[arg(long, value_name = "FILE")]
     pub key: Vec<PathBuf>,
     /// Keys of the user's own

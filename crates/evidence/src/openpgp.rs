@@ -194,8 +194,13 @@ fn limit(what: &'static str, bytes: &[u8], limit: usize) -> Result<(), EvidenceE
 
 #[allow(clippy::needless_pass_by_value, reason = "the shape that map_err wants")]
 fn rejected(error: anyhow::Error) -> EvidenceError {
+    refused(RELEASE, &error)
+}
+
+/// Why the library does not accept the signature of `what`.
+fn refused(what: &'static str, error: &anyhow::Error) -> EvidenceError {
     match error.downcast_ref::<TooWeak>() {
-        Some(weak) => EvidenceError::weak(RELEASE, weak.0.clone()),
+        Some(weak) => EvidenceError::weak(what, weak.0.clone()),
         None => EvidenceError::signature(format!("{error:#}")),
     }
 }

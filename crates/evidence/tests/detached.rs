@@ -137,7 +137,7 @@ broken! {
     another_file: "signature", |c| c.file = b"PK\x03\x04 evil".to_vec();
     an_empty_file: "signature", |c| c.file.clear();
     more_behind_the_file: "signature", |c| c.file.push(0);
-    a_signature_with_sha_1: "signature", |c| c.hash = HashAlgorithm::SHA1;
+    a_signature_with_sha_1: "weak-algorithm", |c| c.hash = HashAlgorithm::SHA1;
     a_signature_over_a_text: "signature", |c| {
         c.kind = SignatureType::Text;
         c.file.push(b'x');

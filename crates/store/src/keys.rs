@@ -7,9 +7,8 @@ use crate::tiles::{LedgerState, ledger_state};
 use countersign_ledger::{SigningKey, VerifierKey};
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions as _, Connection as _};
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{ErrorKind, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 pub(crate) fn private_path(paths: &Paths) -> PathBuf {
@@ -94,10 +93,12 @@ fn write_private(path: &Path, key: &SigningKey) -> Result<(), StoreError> {
         _ => StoreError::io(path, &e),
     };
     let pem = key.to_pem().map_err(StoreError::ledger)?;
-    let mut file =
-        OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(err)?;
+    // Whole or not at all: half a key would be in the way of the next start, and of a new key.
+    let folder = path.parent().unwrap_or(Path::new("."));
+    let mut file = tempfile::Builder::new().prefix(".new-").tempfile_in(folder).map_err(err)?;
     file.write_all(pem.as_bytes()).map_err(err)?;
-    file.sync_all().map_err(err)?;
+    file.as_file().sync_all().map_err(err)?;
+    file.persist_noclobber(path).map_err(|e| err(e.error))?;
     match path.parent() {
         Some(dir) => sync(dir),
         None => Ok(()),

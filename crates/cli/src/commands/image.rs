@@ -22,25 +22,26 @@ pub struct ImageArgs {
     /// The identity provider that must have vouched for the signer
     #[arg(long, value_name = "URL", requires = "certificate_identity")]
     certificate_oidc_issuer: Option<String>,
-    /// The public key that must have signed the image, in PEM
-    #[arg(long, value_name = "FILE", requires = "bundle")]
-    key: Option<PathBuf>,
 }
 
 impl ImageArgs {
-    /// Verifies the image, when a bundle is named.
+    /// Verifies the image, when a bundle is named. One of `keys` may say who must have signed it.
     pub fn verify(
         &self,
         subject: &str,
+        keys: &[PathBuf],
         roots: &TrustRoots,
     ) -> Result<Option<Verification>, Failed> {
         let Some(file) = &self.bundle else { return Ok(None) };
+        if keys.len() > 1 {
+            return Err(Failed::usage("an image is signed by one key; name one `--key`"));
+        }
         let image = image_digest(subject).map_err(|because| {
             Failed::usage(format!("{because}; for a file use `countersign verify-bundle`"))
         })?;
         let bundle = read(file)?;
         let payload = self.payload.as_deref().map(read).transpose()?;
-        let pem = match &self.key {
+        let pem = match keys.first() {
             Some(file) => Some(
                 String::from_utf8(read(file)?)
                     .map_err(|_| Failed::usage(format!("`{}` is no key in PEM", file.display())))?,

@@ -37,7 +37,7 @@ pub async fn verify(context: &Context, args: VerifyArgs) -> Result<u8, Failed> {
             .and_then(|b| TrustRoots::from_trusted_root_json(&b).map_err(Failed::usage))?,
         None => context.trust_roots(&context.config()?.0.trust).await?,
     };
-    if let Some(verification) = args.image.verify(subject, &roots)? {
+    if let Some(verification) = args.image.verify(subject, &args.key, &roots)? {
         return shown(&[verification], args.json);
     }
     let folders = folders(context, &args.evidence)?;

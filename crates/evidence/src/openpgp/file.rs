@@ -2,7 +2,7 @@
 
 use super::{
     Helper, MAX_SIGNATURES, VerifiedRelease, check_detached, limit, mint, policy, read_keyring,
-    rejected, system_time,
+    refused, system_time,
 };
 use crate::error::{EvidenceError, shown};
 use countersign_core::Timestamp;
@@ -48,7 +48,11 @@ pub fn verify_file(
         Ok(signatures) => mint(Vec::new(), signatures),
         Err(e) => {
             let asked = asked.borrow();
-            Err(if asked.found || asked.ids.is_empty() { rejected(e) } else { asked.unknown() })
+            Err(if asked.found || asked.ids.is_empty() {
+                refused("detached signature", &e)
+            } else {
+                asked.unknown()
+            })
         }
     }
 }
