@@ -275,8 +275,8 @@ mod tests {
             assert_eq!(found.len(), 1, "{krate}: {bad}");
             assert!(found[0].line > 0, "{krate}: {bad}");
         }
-        let found = workspace_crates(&tree("crates/sandbox/Cargo.toml", ""));
-        assert!(found[0].what.contains("`sandbox` is not in the table"), "{found:?}");
+        let found = workspace_crates(&tree("crates/attic/Cargo.toml", ""));
+        assert!(found[0].what.contains("`attic` is not in the table"), "{found:?}");
     }
 
     #[test]
