@@ -170,6 +170,9 @@ impl FromStr for Purl {
             (Ecosystem::Maven, Some(group)) => format!("{group}:{}", p.name()),
             _ => p.name().to_owned(),
         };
+        if ecosystem == Ecosystem::Go && name.split('/').any(str::is_empty) {
+            return Err(err("a part of its name is empty".into()));
+        }
         let mut qualifiers: Vec<(String, String)> =
             p.qualifiers().iter().map(|(k, v)| (k.to_string(), v.to_string())).collect();
         qualifiers.sort();
@@ -197,6 +200,13 @@ impl<'de> Deserialize<'de> for Purl {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_module_path_with_an_empty_part_is_no_name() {
+        for text in ["pkg:golang/x/%2f@1", "pkg:golang/x%2f@1", "pkg:golang/%2fx@1"] {
+            assert!(text.parse::<Purl>().is_err(), "{text}");
+        }
+    }
 
     #[test]
     fn canonical_texts_round_trip() {

@@ -4,7 +4,7 @@
 const MAX: usize = 1024;
 
 /// Whether a text is a module's path: elements of ASCII letters, digits and `-._~`, none of which
-/// begins or ends in a dot. It may stand in a file's path.
+/// begins or ends in a dot or has two dots together. It may stand in a file's path.
 pub(super) fn is_module(path: &str) -> bool {
     path.len() <= MAX && path.split('/').all(|e| is_element(e, "-._~"))
 }
@@ -17,7 +17,7 @@ pub(super) fn is_version(version: &str) -> bool {
 }
 
 fn is_element(text: &str, more: &str) -> bool {
-    let dots = text.starts_with('.') || text.ends_with('.');
+    let dots = text.starts_with('.') || text.ends_with('.') || text.contains("..");
     !text.is_empty() && !dots && text.chars().all(|c| c.is_ascii_alphanumeric() || more.contains(c))
 }
 
@@ -55,6 +55,7 @@ mod tests {
             ("", "v1.0.0"),
             ("/a", "v1.0.0"),
             ("a", "v1.0.0/../b"),
+            ("a", "v1..0"),
             ("a", "latest"),
             ("a\\b", "v1.0.0"),
             ("ä", "v1.0.0"),
